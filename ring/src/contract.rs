@@ -1,0 +1,292 @@
+//! What crosses the rings? Every entry, its fixed layout, and who sends it to whom.
+//!
+//! An entry is `kind` (in the ring's entry header), one fixed struct from this file, and a tail of
+//! bytes whose meaning stands at the struct. All integers are little-endian in memory (both sides
+//! are the same machine). Every field read is checked as if hostile: the parsers below return
+//! `None` instead of trusting a length, and enums travel as `u8` and are parsed.
+//!
+//! CoAP messages cross as the bytes of RFC 7252 section 3. Towards a worker their type and code
+//! count, their Message ID and token are zero/empty: the worker assigns both.
+
+use zerocopy::byteorder::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Changes whenever a layout or a meaning in this file changes; rings of another version are
+/// refused when they are opened.
+pub const CONTRACT_VERSION: u32 = 1;
+
+/// Longest tail an entry may carry, bytes. *Why:* one CoAP message in one DTLS record, or one
+/// identity (256) or key (256); blockwise bodies cross block by block.
+pub const TAIL_BYTES_MAX: usize = 2048;
+
+/// A wireless device's id: the bytes of its UUID.
+pub type DeviceId = [u8; 16];
+/// A downlink message's id: the bytes of its UUID.
+pub type MessageId = [u8; 16];
+
+/// Names one DTLS session of one worker: `worker:8 | slot:24 | generation:32`, most significant
+/// first. A session that was replaced has another generation, so a stale reference finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionRef(pub u64);
+
+impl SessionRef {
+    /// Builds a reference; `slot` keeps its low 24 bits.
+    pub fn new(worker: u8, slot: u32, generation: u32) -> Self {
+        Self(u64::from(worker) << 56 | u64::from(slot & 0xff_ffff) << 32 | u64::from(generation))
+    }
+    /// The worker that owns the session.
+    pub fn worker(self) -> u8 {
+        (self.0 >> 56) as u8
+    }
+    /// The slot in that worker's slab.
+    pub fn slot(self) -> u32 {
+        (self.0 >> 32) as u32 & 0xff_ffff
+    }
+    /// The slot's generation when the session was made.
+    pub fn generation(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+macro_rules! wire_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $value:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$vdoc])* $variant = $value),+ }
+        impl $name {
+            /// Parses the byte that crossed; `None` for a value this version does not know.
+            pub fn from_wire(byte: u8) -> Option<Self> {
+                match byte { $($value => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+wire_enum! {
+    /// The kind of an entry. 1–31 go from a worker to the control plane, 32–63 the other way.
+    Kind {
+        /// [`Hello`]: a worker started (or restarted); everything it held in memory is gone, its
+        /// sessions are not.
+        Hello = 1,
+        /// [`Uplink`] + the request as received (RFC 7252 bytes, token and options included).
+        Uplink = 2,
+        /// [`CredentialWanted`] + the PSK identity.
+        CredentialWanted = 3,
+        /// [`Outcome`] + the device's response as received, when there is one.
+        Outcome = 4,
+        /// [`SessionUp`] + the PSK identity.
+        SessionUp = 5,
+        /// [`SessionDown`], no tail.
+        SessionDown = 6,
+        /// [`Counters`] + `count` little-endian `u64`, in the order of the dataplane's enum.
+        Counters = 7,
+        /// [`Credential`] + the pre-shared key (empty unless the verdict is `Known`).
+        Credential = 32,
+        /// [`CredentialDropped`], no tail: forget the cached credential, end the device's sessions.
+        CredentialDropped = 33,
+        /// [`Published`], no tail: what became of an [`Uplink`].
+        Published = 34,
+        /// [`Answer`] + the application's response to a GET or POST (code, options, payload).
+        Answer = 35,
+        /// [`Downlink`] + a request for the device (type, code, options, payload).
+        Downlink = 36,
+        /// [`Cancel`], no tail: do not send this downlink any more.
+        Cancel = 37,
+    }
+}
+
+wire_enum! {
+    /// Which network block of the device record the credential came from.
+    Network { /// `Cellular` (known by IMEI).
+        Cellular = 1, /// `WiFi` (known by MAC address).
+        WiFi = 2 }
+}
+
+wire_enum! {
+    /// What the control plane knows about an identity.
+    Verdict { /// The tail is the key.
+        Known = 1, /// No device has this identity.
+        Unknown = 2, /// The store can't say now: drop the handshake, the device tries again.
+        Unavailable = 3 }
+}
+
+wire_enum! {
+    /// What became of an uplink; decides the response code (design section 8).
+    Publication { /// The promise is kept (broker PUBACK, or synced store): 2.04 / 2.02.
+        Confirmed = 1, /// Broker down or too slow: 5.03 with Max-Age.
+        Unavailable = 2, /// The device has no destination, or its rule is gone: 4.04.
+        NoRoute = 3, /// Not authorised: 4.03.
+        Forbidden = 4, /// Published, and the application is expected to answer (GET, POST).
+        AwaitingAnswer = 5 }
+}
+
+wire_enum! {
+    /// A step in a downlink's life.
+    Step { /// Left this machine at least once.
+        Sent = 1, /// Acknowledged by the device (ACK, or a response that implies it).
+        Delivered = 2, /// The device's response is in the tail.
+        Responded = 3, /// Will not be sent again; `reason` says why.
+        Failed = 4 }
+}
+
+wire_enum! {
+    /// Why a downlink failed.
+    FailReason { /// No reason: the step is not `Failed`.
+        None = 0, /// MAX_RETRANSMIT without an ACK (RFC 7252 section 4.2).
+        Timeout = 1, /// The device answered RST.
+        Reset = 2, /// The session named is gone.
+        NoSession = 3, /// No free exchange, or the worker's queue for the device is full.
+        Busy = 4, /// The request that the answer belongs to is gone (answered, timed out).
+        TokenGone = 5, /// Cancelled before it was sent.
+        Cancelled = 6, /// The message does not fit a record, or is not a CoAP message.
+        Malformed = 7 }
+}
+
+wire_enum! {
+    /// Why a session ended.
+    EndReason { /// The device said close_notify.
+        Closed = 1, /// Replaced by a newer session of the same device.
+        Replaced = 2, /// Its credential was dropped.
+        CredentialDropped = 3, /// Idle longer than the configured time.
+        Idle = 4, /// A fatal alert, or too many records that did not authenticate.
+        Broken = 5, /// The slab was full and this was the longest idle session.
+        Evicted = 6 }
+}
+
+macro_rules! layout {
+    ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $ty:ty),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+        #[repr(C)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $ty),+ }
+        impl $name {
+            /// Splits an entry's bytes into this struct and its tail; `None` when too short.
+            pub fn split(entry: &[u8]) -> Option<(&Self, &[u8])> {
+                Self::ref_from_prefix(entry).ok()
+            }
+        }
+    };
+}
+
+layout! {
+    /// First entry of a worker's life.
+    Hello { /// Random per process start.
+        incarnation: U64, /// Which worker.
+        worker: u8, /// How many workers this dataplane runs.
+        workers: u8 }
+}
+layout! {
+    /// One request of a device, to be published. Not released before its [`Published`] is sent.
+    Uplink { /// Names the exchange that waits for [`Published`] and perhaps [`Answer`].
+        exchange: U64, /// The authenticated sender.
+        device: DeviceId, /// Its session now ([`SessionRef`]): where downlinks can go.
+        session: U64, /// Unix time of receipt, milliseconds.
+        received_unix_ms: U64, /// [`Network`].
+        network: u8, /// 1 when the request is a GET, POST, FETCH: an answer is awaited.
+        answer_awaited: u8 }
+}
+layout! {
+    /// A handshake is parked until the credential for this identity comes.
+    CredentialWanted { /// Echoed in [`Credential`].
+        request: U64 }
+}
+layout! {
+    /// A step in a downlink's life. Exactly one entry per message has `is_final` = 1.
+    Outcome { /// Which message.
+        message_id: MessageId, /// Its device.
+        device: DeviceId, /// Unix time, milliseconds.
+        at_unix_ms: U64, /// [`Step`].
+        step: u8, /// [`FailReason`].
+        reason: u8, /// 1: nothing follows for this message.
+        is_final: u8, /// [`Network`] of the session, for the uplink JSON of a response.
+        network: u8 }
+}
+layout! {
+    /// A handshake completed.
+    SessionUp { /// The authenticated device.
+        device: DeviceId, /// [`SessionRef`].
+        session: U64, /// Unix time, milliseconds.
+        at_unix_ms: U64, /// Cipher suite, IANA number.
+        suite: U16, /// Peer port.
+        peer_port: U16, /// Peer address, IPv4 as mapped IPv6.
+        peer_ip: [u8; 16], /// 1 when records towards us carry a Connection ID.
+        has_cid: u8, /// [`Network`].
+        network: u8 }
+}
+layout! {
+    /// A session ended.
+    SessionDown { /// Its device.
+        device: DeviceId, /// [`SessionRef`].
+        session: U64, /// Unix time, milliseconds.
+        at_unix_ms: U64, /// [`EndReason`].
+        reason: u8 }
+}
+layout! {
+    /// A snapshot of the worker's counters, once a second while they change.
+    Counters { /// How many `u64` follow.
+        count: U32 }
+}
+layout! {
+    /// The answer to [`CredentialWanted`].
+    Credential { /// From [`CredentialWanted`].
+        request: U64, /// The device of the identity (zero unless `Known`).
+        device: DeviceId, /// [`Verdict`].
+        verdict: u8, /// [`Network`] whose block holds the identity (0 unless `Known`).
+        network: u8 }
+}
+layout! {
+    /// The device was deleted or its key changed.
+    CredentialDropped { /// Which device.
+        device: DeviceId }
+}
+layout! {
+    /// What became of an [`Uplink`].
+    Published { /// From [`Uplink`].
+        exchange: U64, /// Max-Age of a 5.03, seconds.
+        max_age_s: U32, /// [`Publication`].
+        publication: u8 }
+}
+layout! {
+    /// An application's response to a request of the device.
+    Answer { /// From [`Uplink`], carried by the ResponseToken.
+        exchange: U64, /// For the [`Outcome`]s.
+        message_id: MessageId, /// Must be the exchange's device, or the answer is refused.
+        device: DeviceId }
+}
+layout! {
+    /// A request for a device.
+    Downlink { /// For the [`Outcome`]s.
+        message_id: MessageId, /// To whom.
+        device: DeviceId, /// Where the device was last seen ([`SessionRef`]).
+        session: U64 }
+}
+layout! {
+    /// Takes back a [`Downlink`] that has not left yet.
+    Cancel { /// Which message.
+        message_id: MessageId, /// Of which device.
+        device: DeviceId, /// Where it waits ([`SessionRef`]).
+        session: U64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_ref_keeps_its_three_parts() {
+        let session = SessionRef::new(7, 0x12_3456, 0x89ab_cdef);
+        assert_eq!(
+            (session.worker(), session.slot(), session.generation()),
+            (7, 0x12_3456, 0x89ab_cdef)
+        );
+    }
+
+    #[test]
+    fn a_short_entry_is_refused_and_an_unknown_byte_too() {
+        assert!(Published::split(&[0; 12]).is_none());
+        assert_eq!(Published::split(&[0; 14]).map(|(_, tail)| tail.len()), Some(1));
+        assert_eq!(Kind::from_wire(0), None);
+        assert_eq!(Kind::from_wire(36), Some(Kind::Downlink));
+    }
+}
