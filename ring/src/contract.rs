@@ -83,7 +83,7 @@ wire_enum! {
         Counters = 7,
         /// [`Credential`] + the pre-shared key (empty unless the verdict is `Known`).
         Credential = 32,
-        /// [`CredentialDropped`], no tail: forget the cached credential, end the device's sessions.
+        /// [`CredentialDropped`], no tail: forget the cached credential of the device.
         CredentialDropped = 33,
         /// [`Published`], no tail: what became of an [`Uplink`].
         Published = 34,
@@ -93,6 +93,8 @@ wire_enum! {
         Downlink = 36,
         /// [`Cancel`], no tail: do not send this downlink any more.
         Cancel = 37,
+        /// [`SessionEnd`], no tail: end this session (replaced elsewhere, or no longer wanted).
+        SessionEnd = 38,
     }
 }
 
@@ -236,9 +238,16 @@ layout! {
         network: u8 }
 }
 layout! {
-    /// The device was deleted or its key changed.
+    /// The device was deleted or its key changed. Its sessions are ended by [`SessionEnd`].
     CredentialDropped { /// Which device.
         device: DeviceId }
+}
+layout! {
+    /// Ends one session; ignored unless it is still that device's.
+    SessionEnd { /// Which device.
+        device: DeviceId, /// Which session ([`SessionRef`]).
+        session: U64, /// [`EndReason`], echoed in [`SessionDown`].
+        reason: u8 }
 }
 layout! {
     /// What became of an [`Uplink`].
