@@ -1,1 +1,8 @@
-//! Tidegate dataplane.
+//! The dataplane: per-core workers that own sockets, DTLS sessions and CoAP exchanges.
+//!
+//! Data flows one way: `net` lends a batch of datagrams, the pure [`worker::Worker`] turns it into
+//! ring entries and datagrams to send, `net` sends them. `bin/main.rs` is a thin shell around it.
+
+pub mod bounds;
+pub mod net;
+pub mod wheel;

@@ -1,0 +1,53 @@
+//! How large may anything in the dataplane grow? Every queue, table and loop has its bound here.
+//!
+//! Where a bound is a knob, the value here is its default and `config` holds its range.
+
+/// Datagrams taken from the network in one turn. *Why:* measured flat above 64, and one turn's
+/// records fit the first-level cache.
+pub const BATCH_MAX: usize = 64;
+/// Datagrams one turn may send before it flushes. *Why:* every received datagram can cause two,
+/// and timers get as much again.
+pub const OUTBOX_SLOTS: usize = 4 * BATCH_MAX;
+/// Largest datagram received or sent, bytes: IPv6 over Ethernet without fragmentation.
+pub const DATAGRAM_BYTES_MAX: usize = 1452;
+/// Records looked at in one datagram; what follows is dropped with it.
+pub const RECORDS_PER_DATAGRAM_MAX: usize = 8;
+/// Entries taken from the control plane's ring in one turn.
+pub const ENTRIES_PER_TURN_MAX: usize = BATCH_MAX;
+/// Timers fired in one turn; later ones wait for the next.
+pub const TIMERS_PER_TURN_MAX: usize = BATCH_MAX;
+/// Slab slots looked at for idle expiry in one turn of the clock (one second).
+pub const IDLE_SWEEP_SLOTS: u32 = 16_384;
+/// Slots compared when the slab is full and an idle session must give way.
+pub const EVICTION_SAMPLES: usize = 16;
+
+/// Sessions of one worker, default of `[sessions] per_worker`.
+pub const SESSIONS_DEFAULT: u32 = 65_536;
+/// Most sessions a worker may be configured for: the slot index has 24 bits.
+pub const SESSIONS_MAX: u32 = 1 << 24;
+/// Handshakes in progress in one worker, default of `[handshake] half_open`.
+pub const HANDSHAKES_DEFAULT: u32 = 1_024;
+/// A handshake that is not complete by then is forgotten, milliseconds. *Why:* RFC 6347 section
+/// 4.2.4 timers double from 1 s; five repetitions are over by 63 s.
+pub const HANDSHAKE_LIFETIME_MS: u64 = 65_000;
+/// Requests of devices waiting for an outcome in one worker, default of `[coap] exchanges`.
+pub const INBOUND_DEFAULT: u32 = 16_384;
+/// Downlink requests in progress or waiting in one worker, default of `[coap] downlinks`.
+pub const OUTBOUND_DEFAULT: u32 = 4_096;
+/// Downlink requests one device may have waiting behind the one in progress. *Why:* the store is
+/// the queue; the worker holds only what was sent straight on.
+pub const OUTBOUND_PER_DEVICE_MAX: u32 = 16;
+/// Credentials a worker remembers.
+pub const CREDENTIALS_MAX: usize = 4_096;
+/// Seconds a remembered credential serves before the control plane is asked again.
+pub const CREDENTIAL_AGE_S: u32 = 300;
+/// Longest PSK identity, bytes (the service document's limit; RFC 4279 section 5.3 asks for 128).
+pub const IDENTITY_BYTES_MAX: usize = 256;
+/// Datagrams waiting for another worker.
+pub const HANDOVER_MAX: usize = 1_024;
+
+/// Capacity of each ring between a worker and the control plane, bytes.
+pub const RING_BYTES: usize = 4 << 20;
+/// Part of the uplink ring that uplinks leave free, bytes, so that outcomes and credential
+/// requests still pass when uplinks have filled it.
+pub const RING_HEADROOM_BYTES: usize = 256 << 10;

@@ -1,0 +1,245 @@
+//! What may an operator set, and is it in range? One TOML file; unknown keys are errors.
+//! Every knob is documented in `deploy/dataplane.toml`.
+
+use crate::bounds;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The whole configuration of one dataplane process.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Addresses of the CoAP-over-DTLS sockets; each worker has one socket per address.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads; 0 = one per core this process may run on.
+    pub workers: u8,
+    /// Directory of rings, doorbells and session slabs; on a tmpfs, mode 0700.
+    pub run_dir: PathBuf,
+    /// `[net]`
+    pub net: NetConfig,
+    /// `[sessions]`
+    pub sessions: SessionsConfig,
+    /// `[handshake]`
+    pub handshake: HandshakeConfig,
+    /// `[coap]`
+    pub coap: CoapConfig,
+}
+
+/// How datagrams move.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetConfig {
+    /// `auto`, `io_uring` or `mmsg`.
+    pub backend: Backend,
+    /// Microseconds to look for work before sleeping, 0..=1000.
+    pub spin_us: u32,
+}
+
+/// Which system calls carry datagrams.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// io_uring where the kernel allows it, else `mmsg`.
+    Auto,
+    /// io_uring or an error.
+    IoUring,
+    /// recvmmsg and sendmmsg.
+    Mmsg,
+}
+
+/// How many sessions, how long.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionsConfig {
+    /// Slots in each worker's slab, 1..=16777216, 256 bytes each.
+    pub per_worker: u32,
+    /// Seconds without an authentic record after which a session is forgotten; 0 = never.
+    pub idle_timeout_s: u32,
+}
+
+/// How handshakes are served.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HandshakeConfig {
+    /// Cipher suites by IANA name without `TLS_`, most preferred first.
+    pub suites: Vec<String>,
+    /// Whether a Connection ID is offered to devices that support it (RFC 9146).
+    pub connection_id: bool,
+    /// Refuse devices without the extended master secret (RFC 7627).
+    pub require_extended_master_secret: bool,
+    /// Handshakes in progress per worker, 1..=65536.
+    pub half_open: u32,
+    /// Largest datagram of a handshake flight, bytes, 256..=1452.
+    pub mtu: usize,
+}
+
+/// How requests are answered.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CoapConfig {
+    /// How long a PUT or DELETE waits for its publication before an empty ACK, ms, 0..=1900.
+    pub publish_window_ms: u32,
+    /// How long a GET or POST waits for the application before an empty ACK, ms, 0..=1900.
+    pub answer_window_ms: u32,
+    /// When a request without outcome is answered 5.04 (5.03 for PUT, DELETE), ms, 1000..=240000.
+    pub response_timeout_ms: u32,
+    /// ACK_TIMEOUT towards devices, ms, 1000..=60000 (RFC 7252 section 4.8).
+    pub ack_timeout_ms: u32,
+    /// MAX_RETRANSMIT towards devices, 0..=10.
+    pub max_retransmit: u8,
+    /// Max-Age of a 5.03 for a full ring, s.
+    pub busy_max_age_s: u32,
+    /// Requests of devices waiting for an outcome, per worker, 1..=1048576.
+    pub exchanges: u32,
+    /// Downlinks in progress or waiting, per worker, 1..=1048576.
+    pub downlinks: u32,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let config: Self = toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?;
+        config.check().map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(config)
+    }
+
+    /// Says which value is out of its range.
+    pub fn check(&self) -> Result<(), String> {
+        fn within<T: PartialOrd + std::fmt::Display>(
+            name: &str,
+            value: T,
+            low: T,
+            high: T,
+        ) -> Result<(), String> {
+            if value < low || value > high {
+                return Err(format!("{name} = {value} is outside {low}..={high}"));
+            }
+            Ok(())
+        }
+        within("listen: number of addresses", self.listen.len(), 1, 8)?;
+        within("net.spin_us", self.net.spin_us, 0, 1_000)?;
+        within("sessions.per_worker", self.sessions.per_worker, 1, bounds::SESSIONS_MAX)?;
+        within("handshake.half_open", self.handshake.half_open, 1, 65_536)?;
+        within("handshake.mtu", self.handshake.mtu, 256, bounds::DATAGRAM_BYTES_MAX)?;
+        within("handshake.suites: number", self.handshake.suites.len(), 1, 16)?;
+        within("coap.publish_window_ms", self.coap.publish_window_ms, 0, 1_900)?;
+        within("coap.answer_window_ms", self.coap.answer_window_ms, 0, 1_900)?;
+        within("coap.response_timeout_ms", self.coap.response_timeout_ms, 1_000, 240_000)?;
+        within("coap.ack_timeout_ms", self.coap.ack_timeout_ms, 1_000, 60_000)?;
+        within("coap.max_retransmit", self.coap.max_retransmit, 0, 10)?;
+        within("coap.busy_max_age_s", self.coap.busy_max_age_s, 1, 86_400)?;
+        within("coap.exchanges", self.coap.exchanges, 1, 1 << 20)?;
+        within("coap.downlinks", self.coap.downlinks, 1, 1 << 20)?;
+        Ok(())
+    }
+
+    /// The configuration as TOML, defaults filled in.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("every field has a TOML form")
+    }
+
+    /// How many workers to run on this machine.
+    pub fn worker_count(&self) -> u8 {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(64) as u8;
+        if self.workers == 0 { cores() } else { self.workers }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec!["0.0.0.0:5684".parse().expect("a literal"), "[::]:5684".parse().expect("a literal")],
+            workers: 0,
+            run_dir: PathBuf::from("/run/tidegate"),
+            net: NetConfig::default(),
+            sessions: SessionsConfig::default(),
+            handshake: HandshakeConfig::default(),
+            coap: CoapConfig::default(),
+        }
+    }
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self { backend: Backend::Auto, spin_us: 0 }
+    }
+}
+
+impl Default for SessionsConfig {
+    fn default() -> Self {
+        Self { per_worker: bounds::SESSIONS_DEFAULT, idle_timeout_s: 30 * 24 * 3_600 }
+    }
+}
+
+impl Default for HandshakeConfig {
+    fn default() -> Self {
+        let suites = [
+            "PSK_WITH_AES_128_CCM_8",
+            "PSK_WITH_AES_128_CCM",
+            "PSK_WITH_AES_128_GCM_SHA256",
+            "PSK_WITH_AES_256_CCM_8",
+            "PSK_WITH_AES_256_CCM",
+            "PSK_WITH_AES_256_GCM_SHA384",
+        ];
+        Self {
+            suites: suites.map(String::from).to_vec(),
+            connection_id: true,
+            require_extended_master_secret: false,
+            half_open: bounds::HANDSHAKES_DEFAULT,
+            mtu: 1_280,
+        }
+    }
+}
+
+impl Default for CoapConfig {
+    fn default() -> Self {
+        Self {
+            publish_window_ms: 1_500,
+            answer_window_ms: 0,
+            response_timeout_ms: 60_000,
+            ack_timeout_ms: 2_000,
+            max_retransmit: 4,
+            busy_max_age_s: 5,
+            exchanges: bounds::INBOUND_DEFAULT,
+            downlinks: bounds::OUTBOUND_DEFAULT,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_passes_its_own_check_and_survives_printing() {
+        let config = Config::default();
+        config.check().unwrap();
+        let again: Config = toml::from_str(&config.to_toml()).unwrap();
+        assert_eq!(again.to_toml(), config.to_toml());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        let error = toml::from_str::<Config>("[coap]\nack_timeout = 2").unwrap_err();
+        assert!(error.to_string().contains("ack_timeout"), "{error}");
+    }
+
+    #[test]
+    fn each_range_ends_where_it_says() {
+        let with = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.check()
+        };
+        assert!(with(|c| c.coap.publish_window_ms = 1_900).is_ok());
+        assert!(with(|c| c.coap.publish_window_ms = 1_901).is_err());
+        assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX).is_ok());
+        assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX + 1).is_err());
+        assert!(with(|c| c.sessions.per_worker = 0).is_err());
+        assert!(with(|c| c.handshake.mtu = 255).is_err());
+        assert!(with(|c| c.listen.clear()).is_err());
+    }
+}

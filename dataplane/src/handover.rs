@@ -1,0 +1,88 @@
+//! How does a datagram reach the worker that owns its session, when the kernel gave it to another?
+//!
+//! The steering program makes this rare (a socket that closed, a host without the program). A
+//! bounded queue per worker; a datagram is handed over once, never twice.
+
+use crate::bounds::{DATAGRAM_BYTES_MAX, HANDOVER_MAX};
+use crate::net::peer::Peer;
+use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::CachePadded;
+use std::sync::Arc;
+
+/// A datagram on its way to another worker.
+#[derive(Debug)]
+pub struct Letter {
+    /// Who sent it.
+    pub peer: Peer,
+    len: u16,
+    bytes: [u8; DATAGRAM_BYTES_MAX],
+}
+
+impl Letter {
+    /// Copies a datagram; `None` when it is longer than any we take.
+    pub fn new(peer: Peer, datagram: &[u8]) -> Option<Self> {
+        let mut bytes = [0; DATAGRAM_BYTES_MAX];
+        bytes.get_mut(..datagram.len())?.copy_from_slice(datagram);
+        Some(Self { peer, len: datagram.len() as u16, bytes })
+    }
+
+    /// The datagram.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// The mailboxes of all workers; every worker holds a clone.
+#[derive(Clone, Debug)]
+pub struct Handover {
+    boxes: Arc<[CachePadded<ArrayQueue<Letter>>]>,
+}
+
+impl Handover {
+    /// One mailbox for each worker.
+    pub fn new(workers: u8) -> Self {
+        let mailbox = |_| CachePadded::new(ArrayQueue::new(HANDOVER_MAX));
+        Self { boxes: (0..workers).map(mailbox).collect() }
+    }
+
+    /// Posts a letter; false when the worker does not exist or its mailbox is full.
+    pub fn post(&self, worker: u8, letter: Letter) -> bool {
+        self.boxes.get(usize::from(worker)).is_some_and(|mailbox| mailbox.push(letter).is_ok())
+    }
+
+    /// The next letter for `worker`.
+    pub fn take(&self, worker: u8) -> Option<Letter> {
+        self.boxes.get(usize::from(worker))?.pop()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use zerocopy::FromZeros;
+
+    fn letter(length: usize) -> Option<Letter> {
+        Letter::new(Peer::new_zeroed(), &vec![7; length])
+    }
+
+    #[test]
+    fn a_letter_arrives_whole_at_its_worker_only() {
+        let handover = Handover::new(2);
+        assert!(handover.post(1, letter(DATAGRAM_BYTES_MAX).unwrap()));
+        assert!(handover.take(0).is_none());
+        assert_eq!(handover.take(1).unwrap().bytes_mut(), [7; DATAGRAM_BYTES_MAX]);
+        assert!(handover.take(1).is_none());
+    }
+
+    #[test]
+    fn a_full_mailbox_an_unknown_worker_and_an_oversize_datagram_are_refused() {
+        let handover = Handover::new(1);
+        for _ in 0..HANDOVER_MAX {
+            assert!(handover.post(0, letter(1).unwrap()));
+        }
+        assert!(!handover.post(0, letter(1).unwrap()));
+        assert!(!handover.post(1, letter(1).unwrap()));
+        assert!(letter(DATAGRAM_BYTES_MAX + 1).is_none());
+    }
+}
