@@ -1,0 +1,251 @@
+//! How is a record protected? The AEADs of the cipher suites, many records in one call.
+//!
+//! A [`Job`] borrows its key and works in place on its text. The jobs of a batch are independent
+//! of each other: each has its own algorithm, key and nonce. Here they run one at a time over the
+//! RustCrypto crates; callers hand over batches so that faster kernels change nothing for them.
+
+use aes::{Aes128, Aes256};
+use aes_gcm::aead::inout::InOutBuf;
+use aes_gcm::{AeadInOut, Aes128Gcm, Aes256Gcm, KeyInit, Nonce, Tag};
+use ccm::Ccm;
+use ccm::consts::{U8, U12, U16};
+
+/// An AEAD of RFC 5116 (GCM) or RFC 6655 (CCM with a tag of 16, CCM_8 with a tag of 8 bytes), all
+/// with a nonce of [`NONCE_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Aead {
+    /// `AEAD_AES_128_CCM_8`, the one every CoAP device speaks.
+    Aes128Ccm8,
+    /// `AEAD_AES_128_CCM`.
+    Aes128Ccm,
+    /// `AEAD_AES_256_CCM_8`.
+    Aes256Ccm8,
+    /// `AEAD_AES_256_CCM`.
+    Aes256Ccm,
+    /// `AEAD_AES_128_GCM`.
+    Aes128Gcm,
+    /// `AEAD_AES_256_GCM`.
+    Aes256Gcm,
+}
+
+/// Nonce of every algorithm here, bytes: the fixed IV from the key block, then the explicit part.
+pub const NONCE_BYTES: usize = FIXED_IV_BYTES + EXPLICIT_NONCE_BYTES;
+/// Fixed part of the nonce, bytes: from the key block (RFC 5288 section 3, RFC 6655 section 3).
+pub const FIXED_IV_BYTES: usize = 4;
+/// Explicit part of the nonce, bytes: travels at the head of the record's fragment.
+pub const EXPLICIT_NONCE_BYTES: usize = 8;
+/// Longest key of any algorithm here, bytes.
+pub const KEY_BYTES_MAX: usize = 32;
+/// Longest tag of any algorithm here, bytes.
+pub const TAG_BYTES_MAX: usize = 16;
+/// Longest text of a job with its tag, bytes. *Why:* what a TLS 1.2 record may carry (RFC 5246
+/// section 6.2.3); CCM with a 12-byte nonce could count to 2^24 - 1.
+pub const TEXT_BYTES_MAX: usize = (1 << 14) + 2048;
+
+impl Aead {
+    /// Every algorithm.
+    pub const ALL: [Self; 6] = [
+        Self::Aes128Ccm8,
+        Self::Aes128Ccm,
+        Self::Aes256Ccm8,
+        Self::Aes256Ccm,
+        Self::Aes128Gcm,
+        Self::Aes256Gcm,
+    ];
+
+    /// Key length, bytes: 16 or 32.
+    pub const fn key_bytes(self) -> usize {
+        match self {
+            Self::Aes128Ccm8 | Self::Aes128Ccm | Self::Aes128Gcm => 16,
+            Self::Aes256Ccm8 | Self::Aes256Ccm | Self::Aes256Gcm => 32,
+        }
+    }
+
+    /// Tag length, bytes: 8 or 16.
+    pub const fn tag_bytes(self) -> usize {
+        match self {
+            Self::Aes128Ccm8 | Self::Aes256Ccm8 => 8,
+            Self::Aes128Ccm | Self::Aes256Ccm | Self::Aes128Gcm | Self::Aes256Gcm => 16,
+        }
+    }
+}
+
+/// One record to protect or to open.
+///
+/// Its `Debug` shows neither key nor text.
+pub struct Job<'a> {
+    /// The algorithm.
+    pub aead: Aead,
+    /// Exactly [`Aead::key_bytes`] long; another length is the caller's bug and panics.
+    pub key: &'a [u8],
+    /// Fixed IV, then explicit part. When sealing: never twice under one key.
+    pub nonce: [u8; NONCE_BYTES],
+    /// What is authenticated beside the text.
+    pub aad: Aad,
+    /// Seal: plaintext, then room for the tag. Open: ciphertext, then the tag. At most
+    /// [`TEXT_BYTES_MAX`]. After a failed open the ciphertext is overwritten with zeros.
+    pub text: &'a mut [u8],
+    /// Written by [`seal`] and [`open`]: sealed, or the tag is right and `text` starts with the
+    /// plaintext.
+    pub done: bool,
+}
+
+impl<'a> Job<'a> {
+    /// A job that is not done yet.
+    pub fn new(
+        aead: Aead,
+        key: &'a [u8],
+        nonce: [u8; NONCE_BYTES],
+        aad: Aad,
+        text: &'a mut [u8],
+    ) -> Self {
+        Self { aead, key, nonce, aad, text, done: false }
+    }
+}
+
+impl std::fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job")
+            .field("aead", &self.aead)
+            .field("text_bytes", &self.text.len())
+            .field("done", &self.done)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Seals every job in place: the plaintext becomes ciphertext, the tag fills the room behind it.
+///
+/// # Panics
+/// If a key has the wrong length, or a text is shorter than the tag or longer than
+/// [`TEXT_BYTES_MAX`]: the caller wrote both.
+pub fn seal(jobs: &mut [Job<'_>]) {
+    for job in jobs {
+        seal_one(job);
+        job.done = true;
+    }
+}
+
+/// Opens every job in place and says in `done` which tags were right. A text too short or too
+/// long to be a record fails like a wrong tag: a stranger chose its length.
+///
+/// # Panics
+/// If a key has the wrong length.
+pub fn open(jobs: &mut [Job<'_>]) {
+    for job in jobs {
+        job.done = open_one(job);
+    }
+}
+
+fn seal_one(job: &mut Job<'_>) {
+    assert!(job.text.len() >= job.aead.tag_bytes(), "no room for the tag");
+    assert!(job.text.len() <= TEXT_BYTES_MAX, "text longer than a record");
+    match job.aead {
+        Aead::Aes128Ccm8 => seal_with::<Ccm<Aes128, U8, U12>>(job),
+        Aead::Aes128Ccm => seal_with::<Ccm<Aes128, U16, U12>>(job),
+        Aead::Aes256Ccm8 => seal_with::<Ccm<Aes256, U8, U12>>(job),
+        Aead::Aes256Ccm => seal_with::<Ccm<Aes256, U16, U12>>(job),
+        Aead::Aes128Gcm => seal_with::<Aes128Gcm>(job),
+        Aead::Aes256Gcm => seal_with::<Aes256Gcm>(job),
+    }
+}
+
+fn open_one(job: &mut Job<'_>) -> bool {
+    match job.aead {
+        Aead::Aes128Ccm8 => open_with::<Ccm<Aes128, U8, U12>>(job),
+        Aead::Aes128Ccm => open_with::<Ccm<Aes128, U16, U12>>(job),
+        Aead::Aes256Ccm8 => open_with::<Ccm<Aes256, U8, U12>>(job),
+        Aead::Aes256Ccm => open_with::<Ccm<Aes256, U16, U12>>(job),
+        Aead::Aes128Gcm => open_with::<Aes128Gcm>(job),
+        Aead::Aes256Gcm => open_with::<Aes256Gcm>(job),
+    }
+}
+
+fn seal_with<A: AeadInOut<NonceSize = U12> + KeyInit>(job: &mut Job<'_>) {
+    let cipher = keyed::<A>(job);
+    let (text, tag) = job.text.split_at_mut(job.text.len() - job.aead.tag_bytes());
+    let sealed = cipher.encrypt_inout_detached(
+        &Nonce::from(job.nonce),
+        job.aad.as_bytes(),
+        InOutBuf::from(text),
+    );
+    tag.copy_from_slice(&sealed.expect("Bound: a record is shorter than any AEAD's limit"));
+}
+
+fn open_with<A: AeadInOut<NonceSize = U12> + KeyInit>(job: &mut Job<'_>) -> bool {
+    let cipher = keyed::<A>(job);
+    let Some(text_bytes) = job.text.len().checked_sub(job.aead.tag_bytes()) else { return false };
+    let (text, tag) = job.text.split_at_mut(text_bytes);
+    let nonce = Nonce::from(job.nonce);
+    let tag = Tag::<A::TagSize>::try_from(&*tag).expect("tag_bytes is the algorithm's tag size");
+    let opened = text_bytes + tag.len() <= TEXT_BYTES_MAX
+        && cipher
+            .decrypt_inout_detached(&nonce, job.aad.as_bytes(), InOutBuf::from(&mut *text), &tag)
+            .is_ok();
+    if !opened {
+        text.fill(0);
+    }
+    opened
+}
+
+fn keyed<A: KeyInit>(job: &Job<'_>) -> A {
+    assert_eq!(job.key.len(), job.aead.key_bytes(), "key length of {:?}", job.aead);
+    A::new_from_slice(job.key).expect("key_bytes is the algorithm's key size")
+}
+
+/// Associated data, inline.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Aad {
+    bytes: [u8; AAD_BYTES_MAX],
+    /// 0..=64
+    len: u8,
+}
+
+/// Longest associated data, bytes. *Bound:* RFC 9146 section 5.3 needs 23 and the CID, of which
+/// Tidegate keeps at most 32.
+pub const AAD_BYTES_MAX: usize = 64;
+
+impl Aad {
+    /// Nothing beside the text.
+    pub const EMPTY: Self = Self { bytes: [0; AAD_BYTES_MAX], len: 0 };
+
+    /// A copy of `bytes`.
+    ///
+    /// # Panics
+    /// If there are more than [`AAD_BYTES_MAX`].
+    pub fn new(bytes: &[u8]) -> Self {
+        Self::EMPTY.with(bytes)
+    }
+
+    /// The same with `bytes` behind it.
+    ///
+    /// # Panics
+    /// If there would be more than [`AAD_BYTES_MAX`].
+    #[must_use]
+    pub fn with(mut self, bytes: &[u8]) -> Self {
+        self.push(bytes);
+        self
+    }
+
+    /// Appends `bytes`.
+    ///
+    /// # Panics
+    /// If there would be more than [`AAD_BYTES_MAX`].
+    pub fn push(&mut self, bytes: &[u8]) {
+        let start = usize::from(self.len);
+        let end = start + bytes.len();
+        assert!(end <= AAD_BYTES_MAX, "associated data of {end} bytes");
+        self.bytes[start..end].copy_from_slice(bytes);
+        self.len = end as u8;
+    }
+
+    /// What was put in.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl std::fmt::Debug for Aad {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Aad({:02x?})", self.as_bytes())
+    }
+}
