@@ -1,0 +1,77 @@
+# What can you do here? `make run` and `make test` are all one needs; the rest is thin names over
+# cargo, and the one place that installs packages. One profile (release) builds everything, and
+# into a directory outside the clone, so that RocksDB compiles once per machine and not per clone.
+SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidegate
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+CARGO_FLAGS := --release --locked
+BIN_DIR := $(CARGO_TARGET_DIR)/release
+
+# clang: bindgen and RocksDB. libcoap3-bin, openssl, gnutls-bin: foreign devices. mosquitto: the
+# MQTT broker. python3-venv: the aws client. The rest: C compiler and shell tools.
+PACKAGES := build-essential clang libclang-dev pkg-config libcoap3-bin mosquitto \
+	mosquitto-clients openssl gnutls-bin python3-venv xxd curl ca-certificates
+
+say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
+
+.PHONY: help run demo test check build smoke bench fuzz install-deps aws foreign
+help:
+	@echo 'make run    start an edge with a demo device on loopback (Ctrl-C stops it)'
+	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
+	@echo 'make smoke  the main job in under 40 s, binaries being built already'
+	@echo 'make bench | fuzz   criterion benches | a minute of fuzzing per parser'
+
+run demo: install-deps build aws
+	@exec deploy/demo/run.sh $(BIN_DIR) $(CACHE)/venv
+
+build:
+	$(call say,building (the first time takes some minutes: RocksDB))
+	cargo build $(CARGO_FLAGS) --workspace --bins
+
+check:
+	$(call say,format)
+	cargo fmt --all --check
+	$(call say,lints)
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+
+# Doc examples run before the rest so that the stories' results are the closing lines.
+test: install-deps foreign aws check build
+	$(call say,doc examples)
+	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
+	$(call say,tests)
+	TIDEGATE_CACHE=$(CACHE) cargo test $(CARGO_FLAGS) --workspace --lib --bins --tests
+
+smoke:
+	@exec $(BIN_DIR)/tidegate-smoke
+
+bench: install-deps
+	cargo bench --locked --workspace
+
+# The apt step is skipped when everything is there, so a second run needs no root.
+install-deps:
+	@missing=; for package in $(PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
+			|| missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		printf '\n\033[1m== installing%s\033[0m\n' "$$missing"; \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+		$$as_root apt-get update -qq \
+		&& $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+			--no-install-recommends $$missing; \
+	fi
+
+# The aws command line and boto3, pinned, in an environment of their own.
+aws:
+	@if ! cmp -s tests/foreign/requirements.txt $(CACHE)/venv/requirements.txt; then \
+		printf '\n\033[1m== installing the aws client (pinned) into %s\033[0m\n' $(CACHE)/venv; \
+		rm -rf $(CACHE)/venv && mkdir -p $(CACHE) && python3 -m venv $(CACHE)/venv \
+		&& $(CACHE)/venv/bin/pip install -q --disable-pip-version-check \
+			-r tests/foreign/requirements.txt \
+		&& cp tests/foreign/requirements.txt $(CACHE)/venv/requirements.txt; \
+	fi
+
+# A device on Mbed TLS, for the tests: see tests/foreign/Makefile.
+foreign:
+	@$(MAKE) -C tests/foreign -j$$(nproc) OUT=$(CACHE)/foreign
