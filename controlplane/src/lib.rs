@@ -1,1 +1,6 @@
-//! Tidegate controlplane.
+//! Tidegate controlplane: HTTP API, store, rules, publishing. A library, so that tests and the
+//! simulator can hold the parts without a process around them.
+#![forbid(unsafe_code)]
+
+pub mod control;
+pub mod model;
