@@ -44,3 +44,56 @@ impl std::fmt::Debug for CookieKey {
         f.write_str("CookieKey(redacted)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed with Python's hmac over the length-prefixed parts.
+    #[test]
+    fn known_answers() {
+        let key = CookieKey::new(&std::array::from_fn(|n| n as u8));
+        let answers: [(&[&[u8]], &str); 3] = [
+            (&[], "d38b42096d80f45f826b44a9d5607de72496a415d3f4a1a8c88e3bb9da8dc1cb"),
+            (&[b""], "9f0cd9b94097fe4929918d2b8942b34439574261a35dc50163f06c67d4e48899"),
+            (
+                &[b"192.0.2.1:40000", &[0xfe, 0xfd]],
+                "f6de6739a69068519bd3be629ff567e99c98490ebe2be7ea55c0a45aacf4845a",
+            ),
+        ];
+        for (parts, expected) in answers {
+            assert_eq!(hex::encode(key.mac(parts)), expected);
+        }
+    }
+
+    #[test]
+    fn only_its_own_mac_verifies() {
+        let key = CookieKey::new(&[1; 32]);
+        let mac = key.mac(&[b"peer", b"hello"]);
+        assert!(key.verify(&[b"peer", b"hello"], &mac));
+        assert!(!CookieKey::new(&[2; 32]).verify(&[b"peer", b"hello"], &mac));
+        assert!(!key.verify(&[b"peer", b"hello"], &mac[..31]));
+        assert!(!key.verify(&[b"peer", b"hello"], &[mac.as_slice(), &[0]].concat()));
+        assert!(!key.verify(&[b"peer", b"hello"], &[]));
+        for bit in 0..256 {
+            let mut flipped = mac;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(!key.verify(&[b"peer", b"hello"], &flipped));
+        }
+    }
+
+    /// The border between parts is part of what is authenticated.
+    #[test]
+    fn moving_a_byte_to_the_next_part_changes_the_mac() {
+        let key = CookieKey::new(&[1; 32]);
+        let mac = key.mac(&[b"peer", b"hello"]);
+        assert!(!key.verify(&[b"peerh", b"ello"], &mac));
+        assert!(!key.verify(&[b"peerhello"], &mac));
+        assert!(!key.verify(&[b"peer", b"hello", b""], &mac));
+    }
+
+    #[test]
+    fn debug_is_redacted() {
+        assert_eq!(format!("{:?}", CookieKey::new(&[1; 32])), "CookieKey(redacted)");
+    }
+}

@@ -85,7 +85,7 @@ impl<const N: usize> Key<N> {
     }
 }
 
-/// `None` if the length is not `N`.
+/// Refused if the length is not `N`.
 impl<const N: usize> TryFrom<&[u8]> for Key<N> {
     type Error = std::array::TryFromSliceError;
 
@@ -112,4 +112,47 @@ impl<const N: usize> std::fmt::Debug for Key<N> {
 /// Whether two byte strings are equal, in a time that depends on their lengths alone.
 pub fn equal(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_says_the_length_alone() {
+        let secret = Secret::from(b"hunter2".to_vec());
+        assert_eq!(format!("{secret:?}"), "Secret(7 bytes, redacted)");
+        assert_eq!(format!("{:?}", Key::new([0x41; 16])), "Key(16 bytes, redacted)");
+    }
+
+    #[test]
+    fn equal_means_same_bytes_and_length() {
+        assert_eq!(Secret::new(b"abc"), Secret::from(b"abc".to_vec()));
+        assert_ne!(Secret::new(b"abc"), Secret::new(b"abd"));
+        assert_ne!(Secret::new(b"abc"), Secret::new(b"ab"));
+        assert_eq!(Key::new([1; 4]), Key::try_from([1; 4].as_slice()).unwrap());
+        assert_ne!(Key::new([1; 4]), Key::new([1, 1, 1, 2]));
+        assert!(equal(b"", b"") && !equal(b"", b"a"));
+    }
+
+    #[test]
+    fn a_key_takes_its_length_only() {
+        assert!(Key::<16>::try_from([0; 15].as_slice()).is_err());
+        assert!(Key::<16>::try_from([0; 16].as_slice()).is_ok());
+        assert!(Key::<16>::try_from([0; 17].as_slice()).is_err());
+    }
+
+    /// What drop does, done by hand where the bytes can still be looked at.
+    #[test]
+    fn wiping_leaves_nothing() {
+        let mut key = Key::new([7; 32]);
+        key.zeroize();
+        assert_eq!(key.as_bytes(), &[0; 32]);
+        let mut secret = Secret::new(b"abc");
+        secret.as_bytes_mut().copy_from_slice(b"xyz");
+        assert_eq!(secret.as_bytes(), b"xyz");
+        secret.zeroize();
+        assert!(secret.as_bytes().iter().all(|&byte| byte == 0));
+    }
 }

@@ -76,3 +76,59 @@ fn cipher(key: &Key<32>) -> Aes256Gcm {
 fn associated_data(context: &[u8]) -> Vec<u8> {
     [&[VERSION], context].concat()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const CONTEXT: &[u8] = b"device/7";
+
+    fn key(first: u8) -> Key<32> {
+        Key::new(std::array::from_fn(|n| first.wrapping_add(n as u8)))
+    }
+
+    fn sealed() -> Vec<u8> {
+        seal(&key(0), std::array::from_fn(|n| 0xa0 + n as u8), CONTEXT, b"correct horse")
+    }
+
+    /// Computed with python-cryptography.
+    #[test]
+    fn known_answer() {
+        let expected = "01a0a1a2a3a4a5a6a7a8a9aaab85770e5f20a8769f0a0af5a0622ac67ee26378c44082\
+                        b09016d3d1a71f";
+        assert_eq!(hex::encode(sealed()), expected);
+        assert_eq!(sealed().len(), b"correct horse".len() + OVERHEAD_BYTES);
+        let opened = open(&key(0), CONTEXT, &sealed()).unwrap();
+        assert_eq!(opened.as_bytes(), b"correct horse");
+    }
+
+    #[test]
+    fn another_key_or_context_is_refused() {
+        assert_eq!(open(&key(1), CONTEXT, &sealed()), Err(VaultError::Refused));
+        assert_eq!(open(&key(0), b"device/8", &sealed()), Err(VaultError::Refused));
+        assert_eq!(open(&key(0), b"", &sealed()), Err(VaultError::Refused));
+    }
+
+    #[test]
+    fn altered_bytes_are_refused() {
+        for bit in 0..sealed().len() * 8 {
+            let mut altered = sealed();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            let expected =
+                if bit < 8 { VaultError::Version(altered[0]) } else { VaultError::Refused };
+            assert_eq!(open(&key(0), CONTEXT, &altered), Err(expected), "bit {bit}");
+        }
+    }
+
+    /// An empty secret has exactly the overhead; anything shorter was cut.
+    #[test]
+    fn the_shortest_sealed_secret() {
+        let empty = seal(&key(0), [0; NONCE_BYTES], CONTEXT, b"");
+        assert_eq!(empty.len(), OVERHEAD_BYTES);
+        assert!(open(&key(0), CONTEXT, &empty).unwrap().is_empty());
+        for len in 0..OVERHEAD_BYTES {
+            assert_eq!(open(&key(0), CONTEXT, &empty[..len]), Err(VaultError::Truncated));
+        }
+    }
+}
