@@ -1,9 +1,10 @@
 /* A device that is not ours: CoAP over DTLS 1.2 (PSK, Connection ID) on Mbed TLS.
  *
- *   coap_device HOST PORT IDENTITY KEYHEX [suite=NAME] [cid=BYTES]
+ *   coap_device HOST PORT IDENTITY KEYHEX [suite=NAME] [cid=BYTES] [patience=MS]
  *
  * Without cid= it does not offer the extension; cid=0 wants none in records towards itself but
- * uses the server's. It shakes hands once, then obeys lines on stdin and tells on stdout:
+ * uses the server's. A request without any answer is given up after patience (60000). It shakes
+ * hands once, then obeys lines on stdin and tells on stdout:
  *
  *   con|non get|put|post|delete PATH[?QUERY] [TEXT]   ->  response CODE TYPE [TEXT] | timeout
  *   rebind                                            ->  rebound PORT   (a new UDP port)
@@ -34,7 +35,7 @@
 enum { CON = 0, NON = 1, ACK = 2, RST = 3 };
 enum { URI_PATH = 11, CONTENT_FORMAT = 12, URI_QUERY = 15 };
 enum { CODE_GET = 1, CODE_DELETE = 4, CODE_DELETED = 66, CODE_CHANGED = 68, CODE_CONTENT = 69 };
-enum { MESSAGE_MAX = 1500, TRANSMISSIONS_MAX = 5, ACK_TIMEOUT_MS = 2000, ANSWER_WAIT_MS = 90000 };
+enum { MESSAGE_MAX = 1500, ACK_TIMEOUT_MS = 2000 };
 
 static const char *const TYPES[] = {"CON", "NON", "ACK", "RST"};
 static const char *const METHODS[] = {"", "get", "post", "put", "delete"};
@@ -48,16 +49,17 @@ struct message {
 
 /* The one request of ours that may be under way. */
 static struct {
-    int active, acked, transmissions;
+    int active, acked;
     unsigned char bytes[MESSAGE_MAX];
     int len, mid, type;
-    long long due_ms;
+    long long due_ms, interval_ms, give_up_ms;
 } pending;
 
 static struct addrinfo *server;
 static int udp = -1;
 static int deaf;
 static int next_mid;
+static int patience_ms = 60000;
 static mbedtls_ssl_context ssl;
 
 static void fail(const char *format, ...) {
@@ -244,7 +246,7 @@ static void on_message(const struct message *m) {
         if (m->type == CON) transmit_empty(RST, m->mid); /* a ping */
         if (pending.active && m->mid == pending.mid && m->type == ACK && !pending.acked) {
             pending.acked = 1;
-            pending.due_ms = now_ms() + ANSWER_WAIT_MS;
+            pending.give_up_ms = now_ms() + patience_ms;
             printf("acknowledged\n");
         }
         if (pending.active && m->mid == pending.mid && m->type == RST) {
@@ -264,14 +266,15 @@ static void on_message(const struct message *m) {
 
 /* Sends the pending request again while nothing was heard (RFC 7252 section 4.2). */
 static void on_due(void) {
-    if (!pending.active || now_ms() < pending.due_ms) return;
-    if (pending.acked || pending.type == NON || pending.transmissions == TRANSMISSIONS_MAX) {
+    if (!pending.active) return;
+    if (now_ms() >= pending.give_up_ms) {
         pending.active = 0;
         printf("timeout\n");
-        return;
+    } else if (!pending.acked && pending.type == CON && now_ms() >= pending.due_ms) {
+        transmit(pending.bytes, pending.len);
+        pending.interval_ms *= 2;
+        pending.due_ms += pending.interval_ms;
     }
-    transmit(pending.bytes, pending.len);
-    pending.due_ms = now_ms() + ((long long)ACK_TIMEOUT_MS << pending.transmissions++);
 }
 
 static void start_request(int type, int code, char *uri, char *text) {
@@ -282,8 +285,9 @@ static void start_request(int type, int code, char *uri, char *text) {
     pending.mid = next_mid++ & 0xffff;
     pending.len = write_request(pending.bytes, type, code, pending.mid, uri, text);
     transmit(pending.bytes, pending.len);
-    pending.transmissions = 1;
-    pending.due_ms = now_ms() + (type == NON ? ANSWER_WAIT_MS : ACK_TIMEOUT_MS);
+    pending.interval_ms = ACK_TIMEOUT_MS;
+    pending.due_ms = now_ms() + pending.interval_ms;
+    pending.give_up_ms = now_ms() + patience_ms;
 }
 
 /* --- commands --------------------------------------------------------------------------------- */
@@ -422,10 +426,11 @@ static void shake_hands(int local_port) {
 int main(int argc, char **argv) {
     const char *suite = "TLS-PSK-WITH-AES-128-CCM-8";
     int cid_len = -1;
-    if (argc < 5) fail("coap_device HOST PORT IDENTITY KEYHEX [suite=NAME] [cid=BYTES]");
+    if (argc < 5) fail("coap_device HOST PORT IDENTITY KEYHEX [suite=NAME] [cid=BYTES] [patience=MS]");
     for (int i = 5; i < argc; i++) {
         if (!strncmp(argv[i], "suite=", 6)) suite = argv[i] + 6;
         else if (!strncmp(argv[i], "cid=", 4)) cid_len = atoi(argv[i] + 4);
+        else if (!strncmp(argv[i], "patience=", 9)) patience_ms = atoi(argv[i] + 9);
         else fail("unknown option: %s", argv[i]);
     }
     if (cid_len > 32) fail("a Connection ID has at most 32 bytes here");

@@ -1,1 +1,19 @@
-//! Tidegate tests.
+//! How do the stories run? Real processes, a real broker, devices that are not ours.
+//!
+//! Every [`edge::Edge`] has its own directory and loopback ports, so stories run side by side.
+//! Nothing here sleeps for luck: whatever must happen is waited for ([`wait::eventually`]) until a
+//! generous give-up, which is no assertion about speed.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod aws;
+pub mod coap_client;
+pub mod device;
+pub mod edge;
+pub mod mosquitto;
+pub mod place;
+pub mod process;
+pub mod repository;
+pub mod sigv4;
+pub mod wait;

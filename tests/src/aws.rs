@@ -1,0 +1,81 @@
+//! How do AWS's own clients speak to the edge? `aws` and boto3 from the pinned environment, with
+//! the overlay of `deploy/aws` that teaches them the CoAP members.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::edge::{Edge, REGION};
+use crate::repository::{cached, root};
+
+/// AWS's clients, pointed at one edge with its root key.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Aws {
+    /// The environment that `make run` prints for people.
+    pub fn of(edge: &Edge) -> Self {
+        let key = edge.root_key();
+        let environment = vec![
+            ("AWS_ENDPOINT_URL_IOT_WIRELESS", format!("http://127.0.0.1:{}", edge.http_port)),
+            ("AWS_DATA_PATH", root().join("deploy/aws").display().to_string()),
+            ("AWS_ACCESS_KEY_ID", key.access_key_id),
+            ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
+            ("AWS_DEFAULT_REGION", REGION.to_owned()),
+            // Nothing of the person who runs the tests: no profile, no metadata service, no proxy.
+            ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("AWS_MAX_ATTEMPTS", "1".to_owned()),
+            ("NO_PROXY", "127.0.0.1".to_owned()),
+        ];
+        Self { environment }
+    }
+
+    /// The same with another secret key.
+    #[must_use]
+    pub fn with_secret(mut self, secret: &str) -> Self {
+        for (name, value) in &mut self.environment {
+            if *name == "AWS_SECRET_ACCESS_KEY" {
+                secret.clone_into(value);
+            }
+        }
+        self
+    }
+
+    /// `aws iotwireless …`: its JSON (null for an empty answer), or what it said on stderr.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Value, String> {
+        let mut command = self.command("venv/bin/aws");
+        command.args(["iotwireless", "--output", "json"]).args(arguments);
+        json(command.output().expect("timeout and aws can be run"))
+    }
+
+    /// A Python program that has `client` (boto3, iotwireless) and prints JSON, or its traceback.
+    pub fn boto3(&self, program: &str) -> Result<Value, String> {
+        let mut command = self.command("venv/bin/python");
+        let head = "import boto3, json\nclient = boto3.client('iotwireless')\n";
+        command.args(["-c", &format!("{head}{program}")]);
+        json(command.output().expect("timeout and python can be run"))
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("timeout");
+        command.arg(GIVE_UP_S).arg(cached(program, "aws")).envs(self.environment.clone());
+        command
+    }
+}
+
+const GIVE_UP_S: &str = "120";
+
+fn json(output: Output) -> Result<Value, String> {
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(&text).map_err(|e| format!("{e}: {text}"))
+}

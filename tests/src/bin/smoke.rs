@@ -1,0 +1,2 @@
+//! Does the main job work here, now?
+fn main() {}
