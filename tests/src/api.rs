@@ -3,13 +3,14 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use crate::sigv4::Credentials;
-use crate::wait::GIVE_UP;
+use crate::wait::patience;
 
 /// The API of one edge.
 #[derive(Clone, Debug)]
@@ -87,7 +88,7 @@ impl Api {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let signature = self.credentials.header_lines(method, &host, target, body.as_bytes());
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        stream.set_read_timeout(Some(GIVE_UP))?;
+        stream.set_read_timeout(Some(patience().max(Duration::from_secs(1))))?;
         write!(
             stream,
             "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
@@ -106,6 +107,13 @@ pub fn data(coap: &Value, payload: &str) -> Value {
 /// A member that must be a string.
 pub fn text(json: &Value, member: &str) -> String {
     json[member].as_str().unwrap_or_else(|| panic!("no text {member} in {json}")).to_owned()
+}
+
+/// What an uplink says about the CoAP message it came from.
+pub fn coap(uplink: &Value) -> &Value {
+    let coap = &uplink["WirelessMetadata"]["CoAP"];
+    assert!(coap.is_object(), "no WirelessMetadata.CoAP in {uplink}");
+    coap
 }
 
 /// The bytes of an uplink's `PayloadData`, as text.

@@ -74,6 +74,22 @@ impl Device {
         self.process.pending_lines(|line| line.starts_with("request ") || line == "again")
     }
 
+    /// Every request so far, repetitions (`again`) included.
+    pub fn requests_so_far(&self) -> Vec<String> {
+        let said = self.process.said();
+        let lines = said.lines().filter(|line| line.starts_with("request ") || *line == "again");
+        lines.map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    /// Waits until the request under way is answered, or the session ends, or nothing comes:
+    /// whether it was not answered.
+    pub fn is_cut_off(&mut self) -> bool {
+        let ends = ["response ", "timeout", "closed", "read: "];
+        let line =
+            self.process.next_line("an end", |line| ends.iter().any(|e| line.starts_with(e)));
+        !line.starts_with("response ")
+    }
+
     /// Goes on from another UDP port, as behind a NAT that forgot the device.
     pub fn rebinds(&mut self) {
         self.process.tell("rebind");

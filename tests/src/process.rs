@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::wait::{GIVE_UP, eventually};
+use crate::wait::{eventually, patience};
 
 /// A running (or ended) program. Killed when dropped; its lines are printed when a story fails.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Process {
     /// # Panics
     /// When the program ends or the give-up passes before such a line.
     pub fn next_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let start = Instant::now();
+        let give_up = Instant::now() + patience();
         let output = Arc::clone(&self.output);
         let mut state = output.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -58,7 +58,7 @@ impl Process {
                     return line.clone();
                 }
             }
-            let left = GIVE_UP.saturating_sub(start.elapsed());
+            let left = give_up.saturating_duration_since(Instant::now());
             let may_come = state.open > 0 && !left.is_zero();
             assert!(may_come, "{} never said: {what}", self.name);
             state =

@@ -1,25 +1,36 @@
 //! How long may anything take? Waiting for what must happen, with one give-up for all stories.
 
+use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// When a story gives up. *Why so long:* two cores, many stories at once, and a CoAP client that
-/// repeats itself after 2, 4 and 8 seconds; a pass never waits for it.
-pub const GIVE_UP: Duration = Duration::from_mins(1);
+/// How long a story waits for one thing. *Why so long:* two cores, many stories at once, and a CoAP
+/// client that repeats itself after 2, 4 and 8 seconds; a pass never waits for it.
+pub fn patience() -> Duration {
+    let left = END.get().map_or(GIVE_UP, |end| end.saturating_duration_since(Instant::now()));
+    left.min(GIVE_UP)
+}
+
+/// Bounds the whole process: from then on nothing is waited for.
+pub fn give_up_everything_at(end: Instant) {
+    let _ = END.set(end);
+}
 
 /// Asks again and again until there is an answer.
 ///
 /// # Panics
-/// When there is none after [`GIVE_UP`].
+/// When there is none after [`patience`].
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
+    let give_up = Instant::now() + patience();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(start.elapsed() < GIVE_UP, "gave up waiting: {what}");
+        assert!(Instant::now() < give_up, "gave up waiting: {what}");
         sleep(ASK_EVERY);
     }
 }
 
+static END: OnceLock<Instant> = OnceLock::new();
+const GIVE_UP: Duration = Duration::from_mins(1);
 const ASK_EVERY: Duration = Duration::from_millis(10);
