@@ -1,0 +1,343 @@
+//! What becomes of a request of the peer? From its arrival to the last word about our response
+//! (RFC 7252 sections 4.2 and 5.2).
+//!
+//! ```text
+//!            ┌─ respond ─▶ Piggybacked ─ lifetime ─▶ Ended
+//! CON ─▶ Held┤                              ┌──────────────────────────────┐
+//!            └─ window over ─▶ Acked ─ respond Con ─▶ Confirming ─ ACK, RST, given up ─▶ Ended
+//!                                │                      ▲
+//! NON ─▶ Unconfirmed ────────────┴─ respond Non ─▶ Ended (a CON response is possible, too)
+//! ```
+//!
+//! Small and without a message buffer: a short reply stands inside, a longer one in a [`Kept`] that
+//! the owner lends. Copies of the request are first shown to [`dedup::Window`](crate::dedup::Window).
+
+use crate::code::Code;
+use crate::message::{self, HEADER_BYTES, MESSAGE_BYTES_MAX, Message, Token, Type, Writer};
+use crate::retransmission::{Retransmission, Tick};
+use crate::timing::Timing;
+
+/// One request that we answer.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    state: State,
+    /// Of the request; for [`Type::Ack`] it is ours and never echoed.
+    mid: u16,
+    token: Token,
+    /// When the owner must find a response by itself, ms; `None` once told, or answered.
+    response_due_ms: Option<u64>,
+    /// Until when copies of the request may come, ms.
+    lifetime_ends_ms: u64,
+    /// Message ID of our separate response.
+    own_mid: Option<u16>,
+    reply: Reply,
+}
+
+impl Inbound {
+    /// A fresh request came. A CON holds its ACK back for `windows.piggyback_ms`; zero makes the
+    /// empty ACK due at once.
+    pub fn new(now_ms: u64, request: &Message<'_>, windows: Windows, timing: &Timing) -> Self {
+        let state = match request.ty {
+            Type::Con => State::Held { ack_due_ms: now_ms + u64::from(windows.piggyback_ms) },
+            Type::Non | Type::Ack | Type::Rst => State::Unconfirmed,
+        };
+        Self {
+            state,
+            mid: request.mid,
+            token: request.token,
+            response_due_ms: Some(now_ms + u64::from(windows.response_ms)),
+            lifetime_ends_ms: now_ms + timing.exchange_lifetime_ms(),
+            own_mid: None,
+            reply: Reply::None,
+        }
+    }
+
+    /// When to call [`Self::on_due`], ms; `None`: never by itself.
+    pub fn due_ms(&self) -> Option<u64> {
+        let earlier = |ms: u64| Some(self.response_due_ms.map_or(ms, |due_ms| due_ms.min(ms)));
+        match &self.state {
+            State::Held { ack_due_ms } => earlier(*ack_due_ms),
+            State::Acked | State::Unconfirmed => self.response_due_ms,
+            State::Piggybacked => Some(self.lifetime_ends_ms),
+            State::Confirming(timer) => Some(timer.due_ms()),
+            State::Ended(_) => None,
+        }
+    }
+
+    /// The clock says `now_ms`: does one thing. Call until [`Act::Nothing`].
+    pub fn on_due(&mut self, now_ms: u64) -> Act {
+        if let State::Confirming(timer) = &mut self.state {
+            return match timer.on_due(now_ms) {
+                Tick::Early | Tick::Missed => Act::Nothing,
+                Tick::Again => Act::Retransmit,
+                Tick::GiveUp => {
+                    self.state = State::Ended(End::TimedOut);
+                    Act::GiveUp
+                }
+            };
+        }
+        if self.due_ms().is_none_or(|due_ms| now_ms < due_ms) {
+            return Act::Nothing;
+        }
+        if self.response_due_ms.is_some_and(|due_ms| due_ms <= now_ms) {
+            self.response_due_ms = None;
+            return Act::ResponseTimeout;
+        }
+        match self.state {
+            State::Held { .. } => {
+                self.state = State::Acked;
+                Act::SendEmptyAck(self.empty_ack())
+            }
+            State::Piggybacked => {
+                self.state = State::Ended(End::Answered);
+                Act::Forget
+            }
+            _ => Act::Nothing,
+        }
+    }
+
+    /// Whether a response given now leaves on the ACK and needs no Message ID of ours.
+    pub fn is_held(&self) -> bool {
+        matches!(self.state, State::Held { .. })
+    }
+
+    /// Writes the response; the bytes to send are then [`Self::message`]. On the ACK while that is
+    /// held back, else as a message of its own in the way `separate` says.
+    ///
+    /// A reply longer than [`SHORT_REPLY_BYTES`] needs `kept`, which then must be lent to
+    /// [`Self::message`] unchanged until this exchange ends. After an error nothing has changed.
+    pub fn respond(
+        &mut self,
+        now_ms: u64,
+        timing: &Timing,
+        code: Code,
+        separate: Separate,
+        kept: Option<&mut Kept>,
+        fill: impl FnOnce(&mut Writer<'_>),
+    ) -> Result<Manner, RespondError> {
+        assert!(code.is_response(), "{code} is no response");
+        let (manner, ty, mid) = match (&self.state, separate) {
+            (State::Held { .. }, _) => (Manner::Piggybacked, Type::Ack, self.mid),
+            (State::Acked | State::Unconfirmed, Separate::Con { mid, .. }) => {
+                (Manner::Confirmable, Type::Con, mid)
+            }
+            (State::Acked | State::Unconfirmed, Separate::Non { mid }) => {
+                (Manner::NonConfirmable, Type::Non, mid)
+            }
+            _ => return Err(RespondError::Answered),
+        };
+        let write = |buffer: &mut [u8]| {
+            let mut writer = Writer::new(buffer, ty, code, mid, &self.token);
+            fill(&mut writer);
+            writer.finish().map_err(|_| RespondError::TooLong)
+        };
+        self.reply = if let Some(kept) = kept {
+            kept.len = write(&mut kept.bytes)? as u16;
+            Reply::Kept
+        } else {
+            let mut bytes = [0; SHORT_REPLY_BYTES];
+            Reply::Short { len: write(&mut bytes)? as u8, bytes }
+        };
+        self.response_due_ms = None;
+        self.own_mid = (manner != Manner::Piggybacked).then_some(mid);
+        self.state = match separate {
+            _ if manner == Manner::Piggybacked => State::Piggybacked,
+            Separate::Con { jitter, .. } => {
+                State::Confirming(Retransmission::start(now_ms, timing, jitter))
+            }
+            Separate::Non { .. } => State::Ended(End::Answered),
+        };
+        Ok(manner)
+    }
+
+    /// The response as it was sent; no bytes before there is one. `kept` is the buffer lent to
+    /// [`Self::respond`].
+    pub fn message<'a>(&'a self, kept: Option<&'a Kept>) -> &'a [u8] {
+        match (&self.reply, kept) {
+            (Reply::None, _) => &[],
+            (Reply::Short { len, bytes }, _) => &bytes[..usize::from(*len)],
+            (Reply::Kept, Some(kept)) => kept.as_bytes(),
+            (Reply::Kept, None) => panic!("the reply stands in the buffer lent to respond"),
+        }
+    }
+
+    /// An ACK came, with whatever in it (section 5.2.2): true when it is for our CON response,
+    /// which has then arrived.
+    pub fn on_ack(&mut self, mid: u16) -> bool {
+        self.end_confirming(mid, End::Acknowledged)
+    }
+
+    /// A RST came: true when it is for our CON response, which the peer can't place.
+    pub fn on_reset(&mut self, mid: u16) -> bool {
+        self.end_confirming(mid, End::Reset)
+    }
+
+    /// Message ID of the CON response that waits for its ACK.
+    pub fn confirming_mid(&self) -> Option<u16> {
+        self.own_mid.filter(|_| matches!(self.state, State::Confirming(_)))
+    }
+
+    /// How it ended; `None` while it goes on. An ended exchange may be dropped, its buffer lent to
+    /// another.
+    pub fn end(&self) -> Option<End> {
+        if let State::Ended(end) = self.state { Some(end) } else { None }
+    }
+
+    /// Whether a response has been written.
+    pub fn is_answered(&self) -> bool {
+        !matches!(self.reply, Reply::None)
+    }
+
+    /// Message ID of the request.
+    pub fn mid(&self) -> u16 {
+        self.mid
+    }
+
+    /// Token of the request.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    fn end_confirming(&mut self, mid: u16, end: End) -> bool {
+        let is_ours = self.confirming_mid() == Some(mid);
+        if is_ours {
+            self.state = State::Ended(end);
+        }
+        is_ours
+    }
+
+    fn empty_ack(&self) -> [u8; HEADER_BYTES] {
+        message::empty(Type::Ack, self.mid)
+    }
+}
+
+/// How long a request may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Windows {
+    /// How long the ACK of a CON is held back for a piggybacked response, ms. Below the peer's
+    /// ACK_TIMEOUT, or it sends the request again for nothing.
+    pub piggyback_ms: u32,
+    /// When [`Act::ResponseTimeout`] is due, ms after arrival.
+    pub response_ms: u32,
+}
+
+/// How a response travels when it is not piggybacked. RFC 7252 section 5.2.3: NON for a NON, unless
+/// there is a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Separate {
+    /// Sent again until the peer acknowledges it.
+    Con {
+        /// A Message ID of ours that is free.
+        mid: u16,
+        /// Random over all of `u16`: see [`Timing::first_timeout_ms`].
+        jitter: u16,
+    },
+    /// Sent once.
+    Non {
+        /// A Message ID of ours that is free.
+        mid: u16,
+    },
+}
+
+/// How a response left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// On the ACK, with the request's Message ID; the one in [`Separate`] was not used.
+    Piggybacked,
+    /// As a CON; its ACK is awaited.
+    Confirmable,
+    /// As a NON.
+    NonConfirmable,
+}
+
+/// What to do when time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing (yet).
+    Nothing,
+    /// Send these bytes, and tell the window: the request got an empty ACK.
+    SendEmptyAck([u8; HEADER_BYTES]),
+    /// No response in time: respond now (5.04), or drop the exchange.
+    ResponseTimeout,
+    /// Send [`Inbound::message`] again.
+    Retransmit,
+    /// The CON response was never acknowledged.
+    GiveUp,
+    /// No copy of the request can come any more; the reply need not be kept.
+    Forget,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Answered in a way that nobody acknowledges.
+    Answered,
+    /// The peer acknowledged the CON response.
+    Acknowledged,
+    /// The peer rejected the CON response.
+    Reset,
+    /// MAX_RETRANSMIT without an ACK.
+    TimedOut,
+}
+
+/// Why there is no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RespondError {
+    /// There is one already.
+    Answered,
+    /// It does not fit: lend a [`Kept`], or refuse it.
+    TooLong,
+}
+
+/// A message that must stay at hand to be sent again. Made once, lent again and again.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    bytes: [u8; MESSAGE_BYTES_MAX],
+    len: u16,
+}
+
+impl Kept {
+    /// An empty buffer.
+    pub const fn new() -> Self {
+        Self { bytes: [0; MESSAGE_BYTES_MAX], len: 0 }
+    }
+
+    /// The message.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// A CON without ACK so far.
+    Held {
+        ack_due_ms: u64,
+    },
+    /// A CON that got an empty ACK.
+    Acked,
+    /// A request that gets no ACK.
+    Unconfirmed,
+    /// The ACK carried the response; copies may come.
+    Piggybacked,
+    /// The CON response is on its way.
+    Confirming(Retransmission),
+    Ended(End),
+}
+
+#[derive(Clone, Debug)]
+enum Reply {
+    None,
+    Short { len: u8, bytes: [u8; SHORT_REPLY_BYTES] },
+    Kept,
+}
+
+/// Longest reply that stands inside the exchange, bytes: header, token, and room for Max-Age or a
+/// block option.
+pub const SHORT_REPLY_BYTES: usize = 40;

@@ -1,0 +1,191 @@
+//! What does a datagram say? A view of one message (RFC 7252 section 3), nothing copied but the
+//! token.
+//!
+//! Parsing is strict and total: a [`Message`] has well-formed options, a payload that is absent or
+//! not empty, and when its code is 0.00 nothing after the Message ID.
+
+use crate::code::Code;
+use crate::option::list::{OptionFault, Options};
+pub use crate::writer::{WriteError, Writer};
+
+/// Largest message this crate keeps or writes into its own buffers, bytes. *Why:* one message in
+/// one DTLS record on an IPv6 path; larger bodies go block by block.
+pub const MESSAGE_BYTES_MAX: usize = 1280;
+/// Bytes before the token.
+pub const HEADER_BYTES: usize = 4;
+
+/// One message.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// Confirmable or not, or what it says about an earlier message.
+    pub ty: Type,
+    /// Request, response or Empty.
+    pub code: Code,
+    /// Message ID.
+    pub mid: u16,
+    /// Ties a response to its request.
+    pub token: Token,
+    /// In the order of their numbers.
+    pub options: Options<'a>,
+    /// Empty when the message has none.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// Reads a datagram.
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, FormatError> {
+        let Some((&[first, code, mid_high, mid_low], rest)) = datagram.split_first_chunk() else {
+            return Err(FormatError { fault: Fault::TooShort, reset_mid: None });
+        };
+        if first >> 6 != VERSION {
+            return Err(FormatError { fault: Fault::Version, reset_mid: None });
+        }
+        let ty = Type::from_bits(first >> 4);
+        let mid = u16::from_be_bytes([mid_high, mid_low]);
+        let reset_mid = (ty == Type::Con).then_some(mid);
+        let fail = |fault| FormatError { fault, reset_mid };
+
+        let token_len = usize::from(first & 15);
+        let code = Code(code);
+        if token_len > TOKEN_BYTES_MAX {
+            return Err(fail(Fault::TokenLength));
+        }
+        if code == Code::EMPTY && (token_len != 0 || !rest.is_empty()) {
+            return Err(fail(Fault::EmptyNotBare));
+        }
+        let Some((token, rest)) = rest.split_at_checked(token_len) else {
+            return Err(fail(Fault::Truncated));
+        };
+        let (options, payload) = Options::parse(rest).map_err(|fault| fail(fault.into()))?;
+        Ok(Self { ty, code, mid, token: Token::new(token), options, payload })
+    }
+}
+
+/// The type of a message (RFC 7252 section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Type {
+    /// Confirmable: sent again until it is acknowledged.
+    Con = 0,
+    /// Non-confirmable.
+    Non = 1,
+    /// Acknowledgement.
+    Ack = 2,
+    /// Reset: the receiver had no context for the message.
+    Rst = 3,
+}
+
+impl Type {
+    /// The type in the low 2 bits.
+    const fn from_bits(bits: u8) -> Self {
+        match bits & 3 {
+            0 => Self::Con,
+            1 => Self::Non,
+            2 => Self::Ack,
+            _ => Self::Rst,
+        }
+    }
+
+    /// As the service's API prints it.
+    pub const fn service_name(self) -> &'static str {
+        match self {
+            Self::Con => "CONFIRMABLE",
+            Self::Non => "NON_CONFIRMABLE",
+            Self::Ack => "ACKNOWLEDGEMENT",
+            Self::Rst => "RESET",
+        }
+    }
+
+    /// Reads `CONFIRMABLE`, `NON_CONFIRMABLE`, `CON` or `NON`, letters in any case: the types a
+    /// sender may choose.
+    pub fn parse_sendable(text: &str) -> Option<Self> {
+        let is = |name: &str| text.eq_ignore_ascii_case(name);
+        match () {
+            () if is("CONFIRMABLE") || is("CON") => Some(Self::Con),
+            () if is("NON_CONFIRMABLE") || is("NON") => Some(Self::Non),
+            () => None,
+        }
+    }
+}
+
+/// A token: 0 to 8 bytes (RFC 7252 section 5.3.1).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Token {
+    /// Zero beyond `len`, so that equality is that of the token.
+    bytes: [u8; TOKEN_BYTES_MAX],
+    len: u8,
+}
+
+impl Token {
+    /// The token of no bytes.
+    pub const EMPTY: Self = Self { bytes: [0; TOKEN_BYTES_MAX], len: 0 };
+
+    /// A token of these bytes; at most [`TOKEN_BYTES_MAX`].
+    pub fn new(token: &[u8]) -> Self {
+        assert!(token.len() <= TOKEN_BYTES_MAX, "a token has at most 8 bytes");
+        let mut bytes = [0; TOKEN_BYTES_MAX];
+        bytes[..token.len()].copy_from_slice(token);
+        Self { bytes, len: token.len() as u8 }
+    }
+
+    /// The token's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl core::fmt::Debug for Token {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("0x")?;
+        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Why a datagram is no message, and what to say about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormatError {
+    /// What is wrong.
+    pub fault: Fault,
+    /// The datagram was Confirmable: send it a Reset with this Message ID (RFC 7252 section 4.2).
+    /// `None`: ignore it silently.
+    pub reset_mid: Option<u16>,
+}
+
+/// What is wrong with a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Fewer than 4 bytes.
+    TooShort,
+    /// Not version 1: ignored silently (RFC 7252 section 3).
+    Version,
+    /// A token length above 8. *Why:* the extended tokens of RFC 8974 are not offered.
+    TokenLength,
+    /// Code 0.00 with a token or bytes after the Message ID.
+    EmptyNotBare,
+    /// Ends within the token or an option.
+    Truncated,
+    /// An option delta or length of 15, or an option number above 65535.
+    Option,
+    /// A payload marker without payload.
+    PayloadMissing,
+}
+
+impl From<OptionFault> for Fault {
+    fn from(fault: OptionFault) -> Self {
+        match fault {
+            OptionFault::Truncated => Self::Truncated,
+            OptionFault::Reserved | OptionFault::Number => Self::Option,
+            OptionFault::PayloadMissing => Self::PayloadMissing,
+        }
+    }
+}
+
+/// An Empty message: the ACK or RST that echoes `mid`, or with [`Type::Con`] a ping.
+pub const fn empty(ty: Type, mid: u16) -> [u8; HEADER_BYTES] {
+    let [high, low] = mid.to_be_bytes();
+    [VERSION << 6 | (ty as u8) << 4, 0, high, low]
+}
+
+/// Longest token, bytes.
+pub const TOKEN_BYTES_MAX: usize = 8;
+pub(crate) const VERSION: u8 = 1;

@@ -1,0 +1,271 @@
+//! What becomes of a request of ours? From its writing to the response (RFC 7252 sections 4.2, 5.2
+//! and 5.3).
+//!
+//! ```text
+//! Written ─ start ─┬ CON ─▶ Confirming ─ ACK ─▶ Expecting ─ response ─▶ Ended
+//!                  │            ├─ response (implies the ACK) ───────────▶ Ended
+//!                  │            └─ RST, given up ────────────────────────▶ Ended
+//!                  └ NON ─▶ Expecting ─ response, RST, timeout ──────────▶ Ended
+//! ```
+//!
+//! Written and started are two steps, so that a request can wait for its turn (NSTART) as bytes.
+
+use crate::code::Code;
+use crate::message::{
+    self, HEADER_BYTES, MESSAGE_BYTES_MAX, Message, Token, Type, WriteError, Writer,
+};
+use crate::option::{self, Understood};
+use crate::retransmission::{Retransmission, Tick};
+use crate::timing::Timing;
+use crate::triage::{Triage, triage};
+
+/// One request of ours. About 1.4 KiB: it carries its message.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    state: State,
+    ty: Type,
+    mid: u16,
+    token: Token,
+    /// How long a response is awaited after the ACK, or after a NON was sent, ms.
+    response_ms: u32,
+    len: u16,
+    bytes: [u8; MESSAGE_BYTES_MAX],
+}
+
+impl Outbound {
+    /// Writes a request. `token` must not be in use towards the peer.
+    pub fn new(
+        ty: Type,
+        code: Code,
+        token: Token,
+        fill: impl FnOnce(&mut Writer<'_>),
+    ) -> Result<Self, WriteError> {
+        assert!(matches!(ty, Type::Con | Type::Non), "a request is a CON or a NON");
+        assert!(code.is_request(), "{code} is no request");
+        let mut bytes = [0; MESSAGE_BYTES_MAX];
+        let mut writer = Writer::new(&mut bytes, ty, code, 0, &token);
+        fill(&mut writer);
+        let len = writer.finish()? as u16;
+        Ok(Self { state: State::Written, ty, mid: 0, token, response_ms: 0, len, bytes })
+    }
+
+    /// It is its turn: the bytes to send now. `mid` is a Message ID of ours that is free, `jitter`
+    /// random over all of `u16`.
+    pub fn start(
+        &mut self,
+        now_ms: u64,
+        timing: &Timing,
+        mid: u16,
+        jitter: u16,
+        response_ms: u32,
+    ) -> &[u8] {
+        assert!(matches!(self.state, State::Written), "a request is started once");
+        self.bytes[2..HEADER_BYTES].copy_from_slice(&mid.to_be_bytes());
+        (self.mid, self.response_ms) = (mid, response_ms);
+        self.state = match self.ty {
+            Type::Con => State::Confirming(Retransmission::start(now_ms, timing, jitter)),
+            _ => self.expecting(now_ms),
+        };
+        self.message()
+    }
+
+    /// The request's bytes.
+    pub fn message(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    /// When to call [`Self::on_due`], ms; `None`: never by itself.
+    pub fn due_ms(&self) -> Option<u64> {
+        match &self.state {
+            State::Confirming(timer) => Some(timer.due_ms()),
+            State::Expecting { due_ms } => Some(*due_ms),
+            State::Written | State::Ended(_) => None,
+        }
+    }
+
+    /// The clock says `now_ms`.
+    pub fn on_due(&mut self, now_ms: u64) -> Act {
+        match &mut self.state {
+            State::Confirming(timer) => match timer.on_due(now_ms) {
+                Tick::Early | Tick::Missed => Act::Nothing,
+                Tick::Again => Act::Retransmit,
+                Tick::GiveUp => {
+                    self.state = State::Ended(End::TimedOut);
+                    Act::GiveUp
+                }
+            },
+            State::Expecting { due_ms } if *due_ms <= now_ms => {
+                self.state = State::Ended(End::NoResponse);
+                Act::ResponseTimeout
+            }
+            _ => Act::Nothing,
+        }
+    }
+
+    /// An ACK came (if it carries a response, call [`Self::on_response`] instead).
+    pub fn on_ack(&mut self, now_ms: u64, mid: u16) -> Turn {
+        if mid != self.mid || !matches!(self.state, State::Confirming(_)) {
+            return Turn::Nothing;
+        }
+        self.state = self.expecting(now_ms);
+        Turn::Acknowledged
+    }
+
+    /// A RST came.
+    pub fn on_reset(&mut self, mid: u16) -> Turn {
+        let is_open = match self.state {
+            State::Confirming(_) => true,
+            State::Expecting { .. } => self.ty == Type::Non,
+            State::Written | State::Ended(_) => false,
+        };
+        if mid != self.mid || !is_open {
+            return Turn::Nothing;
+        }
+        self.state = State::Ended(End::Reset);
+        Turn::Reset
+    }
+
+    /// A response with our token came: on an ACK, or as a CON or NON that the window calls fresh.
+    /// `understood` are the critical options we read in a response.
+    pub fn on_response(&mut self, response: &Message<'_>, understood: Understood) -> Turn {
+        let is_confirming = matches!(self.state, State::Confirming(_));
+        let is_expected = response.token == self.token
+            && match response.ty {
+                Type::Ack => is_confirming && response.mid == self.mid,
+                _ => is_confirming || matches!(self.state, State::Expecting { .. }),
+            };
+        if !is_expected {
+            return Turn::Rejected(rejection(response));
+        }
+        if option::first_unrecognised(&response.options, understood).is_some() {
+            return Turn::Rejected(rejection(response));
+        }
+        self.state = State::Ended(End::Responded);
+        let reply = match response.ty {
+            Type::Con => Reply::Send(message::empty(Type::Ack, response.mid)),
+            _ => Reply::Silence,
+        };
+        Turn::Responded { reply, acknowledges: is_confirming }
+    }
+
+    /// Nobody wants the response any more: it is not sent again. What still comes is unexpected.
+    pub fn cancel(&mut self) {
+        if self.end().is_none() {
+            self.state = State::Ended(End::Cancelled);
+        }
+    }
+
+    /// How it ended; `None` while it goes on.
+    pub fn end(&self) -> Option<End> {
+        if let State::Ended(end) = self.state { Some(end) } else { None }
+    }
+
+    /// Whether it has left.
+    pub fn is_started(&self) -> bool {
+        !matches!(self.state, State::Written)
+    }
+
+    /// Whether it counts for NSTART (section 4.7): neither ACK nor response came, and one is still
+    /// expected.
+    pub fn is_outstanding(&self) -> bool {
+        match self.state {
+            State::Confirming(_) => true,
+            State::Expecting { .. } => self.ty == Type::Non,
+            State::Written | State::Ended(_) => false,
+        }
+    }
+
+    /// Its Message ID, once started.
+    pub fn mid(&self) -> u16 {
+        self.mid
+    }
+
+    /// Its token.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    fn expecting(&self, now_ms: u64) -> State {
+        State::Expecting { due_ms: now_ms + u64::from(self.response_ms) }
+    }
+}
+
+/// How to answer a response that belongs to no request (section 5.3.2) or can't be accepted: a CON
+/// gets a RST; a NON and an ACK are ignored.
+pub fn rejection(response: &Message<'_>) -> Reply {
+    debug_assert_eq!(triage(response), Triage::Response);
+    match response.ty {
+        Type::Con => Reply::Send(message::empty(Type::Rst, response.mid)),
+        _ => Reply::Silence,
+    }
+}
+
+/// What a message changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It was not for this request, or came again.
+    Nothing,
+    /// The request has arrived; the response is still to come.
+    Acknowledged,
+    /// The response is accepted.
+    Responded {
+        /// What to send the peer.
+        reply: Reply,
+        /// No ACK came before: this also tells that the request has arrived.
+        acknowledges: bool,
+    },
+    /// The peer has no context for the request: it failed.
+    Reset,
+    /// The response is not accepted; the request goes on as before.
+    Rejected(Reply),
+}
+
+/// What to send at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing.
+    Silence,
+    /// An empty ACK or a RST.
+    Send([u8; HEADER_BYTES]),
+}
+
+/// What to do when time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Nothing (yet).
+    Nothing,
+    /// Send [`Outbound::message`] again.
+    Retransmit,
+    /// MAX_RETRANSMIT without an ACK: it failed.
+    GiveUp,
+    /// It arrived (or was a NON), but no response came in time.
+    ResponseTimeout,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a response.
+    Responded,
+    /// With a RST.
+    Reset,
+    /// MAX_RETRANSMIT without an ACK.
+    TimedOut,
+    /// Acknowledged or NON, without a response in time.
+    NoResponse,
+    /// Cancelled.
+    Cancelled,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Waits for its turn.
+    Written,
+    /// A CON without ACK so far.
+    Confirming(Retransmission),
+    /// The response is to come.
+    Expecting {
+        due_ms: u64,
+    },
+    Ended(End),
+}
