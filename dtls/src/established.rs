@@ -1,0 +1,465 @@
+//! What is left of an association when its handshake is over? Keys, counters and a replay window:
+//! 152 bytes that open and seal records (RFC 6347 section 4.1, RFC 9146 sections 4 and 5).
+//!
+//! An [`Established`] lives in shared memory that outlives the process, so it is plain data and
+//! every bit pattern is one: what this crate would never have written is found out when it is used
+//! and never panics.
+//!
+//! Receiving: [`plan_open`](Established::plan_open) → [`open_job`](Established::open_job) → one
+//! `aead::open` for many associations → [`finish_open`](Established::finish_open). Sending:
+//! [`plan_seal`](Established::plan_seal) → [`seal_job`](Established::seal_job) → `aead::seal`.
+//! *Invariant:* `plan_seal` takes the sequence number, and has stored the next one, before
+//! anything is sealed: no number seals twice, not even when the process dies in between.
+//! Nothing here allocates.
+
+use std::ops::Range;
+
+use tidegate_crypto::aead::{
+    self, Aad, Aead, EXPLICIT_NONCE_BYTES, FIXED_IV_BYTES, Job, KEY_BYTES_MAX, NONCE_BYTES,
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zeroize::Zeroize;
+
+use crate::Drop;
+pub use crate::control::{Control, on_control};
+use crate::extension::fragment_bytes_max;
+use crate::key_schedule::{KeyBlock, Role, VERIFY_DATA_BYTES};
+use crate::record::{self, CID_BYTES_MAX, CONTENT_BYTES_MAX, ContentType, DTLS_1_2, Record};
+use crate::record::{HEADER_BYTES, SEQUENCE_MAX};
+use crate::replay::Replay;
+use crate::suite::Suite;
+
+/// One established association, seen from one of its ends.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Established {
+    /// As many bytes as the suite wants, then zeros.
+    read_key: [u8; KEY_BYTES_MAX],
+    write_key: [u8; KEY_BYTES_MAX],
+    read_iv: [u8; FIXED_IV_BYTES],
+    write_iv: [u8; FIXED_IV_BYTES],
+    /// The number of the next record of epoch 1; above [`SEQUENCE_MAX`] when there is none.
+    write_sequence: u64,
+    replay: Replay,
+    /// Our Finished, for [`Established::last_flight_again`].
+    pub(crate) last_verify_data: [u8; VERIFY_DATA_BYTES],
+    pub(crate) last_message_seq: u16,
+    /// Low 16 bits of the next record number of epoch 0.
+    pub(crate) last_sequence_low: u16,
+    /// Code point.
+    suite: u16,
+    /// Records that did not authenticate, up to [`FAILED_OPENS_MAX`].
+    failed_opens: u16,
+    /// 0: records toward us carry no Connection ID.
+    own_cid_len: u8,
+    /// 0: records from us carry no Connection ID.
+    peer_cid_len: u8,
+    flags: u8,
+    /// Bits 16–23 of the next record number of epoch 0.
+    pub(crate) last_sequence_high: u8,
+    peer_cid: [u8; CID_BYTES_MAX],
+}
+
+const _: () = assert!(size_of::<Established>() == 152 && align_of::<Established>() == 8);
+
+/// How many records may fail to authenticate before the keys are given up. *Why:* far below the
+/// integrity limits of AES-CCM and AES-GCM (RFC 9147 section 4.5.3), and a forger of an 8-byte tag
+/// has a chance of 2^-48; yet too many for a passer-by to end a session with.
+pub const FAILED_OPENS_MAX: u16 = u16::MAX;
+/// Numbers at the end of the epoch that only alerts may use, so that `close_notify` has one.
+pub const NUMBERS_FOR_ALERTS: u64 = 16;
+
+/// The epoch of everything here: there is no renegotiation.
+const EPOCH: u16 = 1;
+
+/// `flags`: the master secret is an extended one.
+const EXTENDED_MASTER_SECRET: u8 = 1;
+/// `flags`: we sent the last flight of the handshake and may have to send it again.
+pub(crate) const LAST_FLIGHT: u8 = 1 << 1;
+/// `flags`: a close_notify or a fatal alert ended it.
+const CLOSED: u8 = 1 << 2;
+/// `flags`: where the code of max_fragment_length stands, 3 bits; 0 when not negotiated.
+const MAX_FRAGMENT_SHIFT: u8 = 4;
+
+/// What two hellos agreed upon.
+#[derive(Clone, Copy, Debug)]
+pub struct Negotiated<'a> {
+    /// The chosen suite.
+    pub suite: Suite,
+    /// Length of the Connection ID toward us, at most [`CID_BYTES_MAX`]; 0 for none.
+    pub own_cid_len: usize,
+    /// The Connection ID toward the peer, at most [`CID_BYTES_MAX`] bytes; empty for none.
+    pub peer_cid: &'a [u8],
+    /// Whether the master secret is an extended one.
+    pub extended_master_secret: bool,
+    /// The code of max_fragment_length, 1–4.
+    pub max_fragment_length: Option<u8>,
+}
+
+impl Established {
+    /// The end that has `role`, with nothing sent or received yet.
+    ///
+    /// # Panics
+    /// If a Connection ID is too long: the handshake refuses those.
+    pub fn new(negotiated: &Negotiated<'_>, keys: &KeyBlock, role: Role) -> Self {
+        let (read, write) = match role {
+            Role::Client => (&keys.server, &keys.client),
+            Role::Server => (&keys.client, &keys.server),
+        };
+        let mut peer_cid = [0; CID_BYTES_MAX];
+        peer_cid[..negotiated.peer_cid.len()].copy_from_slice(negotiated.peer_cid);
+        assert!(negotiated.own_cid_len <= CID_BYTES_MAX, "own Connection ID of at most 32 bytes");
+        Self {
+            read_key: read.key,
+            write_key: write.key,
+            read_iv: read.iv,
+            write_iv: write.iv,
+            write_sequence: 0,
+            replay: Replay::default(),
+            last_verify_data: [0; VERIFY_DATA_BYTES],
+            last_message_seq: 0,
+            last_sequence_low: 0,
+            suite: negotiated.suite.code(),
+            failed_opens: 0,
+            own_cid_len: negotiated.own_cid_len as u8,
+            peer_cid_len: negotiated.peer_cid.len() as u8,
+            flags: (u8::from(negotiated.extended_master_secret) * EXTENDED_MASTER_SECRET)
+                | (negotiated.max_fragment_length.unwrap_or(0) << MAX_FRAGMENT_SHIFT),
+            last_sequence_high: 0,
+            peer_cid,
+        }
+    }
+
+    /// Judges a record by everything but its tag, and says how to open it. `datagram` is the one
+    /// `record` was parsed from.
+    pub fn plan_open(&self, record: &Record, datagram: &[u8]) -> Result<OpenPlan, Drop> {
+        let suite = Suite::from_code(self.suite).ok_or(Drop::Corrupt)?;
+        if self.own_cid_len as usize > CID_BYTES_MAX {
+            return Err(Drop::Corrupt);
+        }
+        if self.is_closed() {
+            return Err(Drop::Closed);
+        }
+        self.judge(record)?;
+        self.replay.check(record.sequence)?;
+        let aead = suite.aead();
+        let fragment = record.fragment();
+        let hidden_type = usize::from(self.own_cid_len > 0);
+        let text_len = fragment
+            .len()
+            .checked_sub(EXPLICIT_NONCE_BYTES)
+            .filter(|len| *len >= aead.tag_bytes() + hidden_type)
+            .ok_or(Drop::Truncated)?;
+        if text_len > aead::TEXT_BYTES_MAX {
+            return Err(Drop::Oversized);
+        }
+        let aad = aad(
+            record.content_type,
+            record.epoch,
+            record.sequence,
+            &datagram[record.cid()],
+            text_len - aead.tag_bytes(),
+        );
+        let text_start = (fragment.start + EXPLICIT_NONCE_BYTES) as u16;
+        let text_end = fragment.end as u16;
+        let (sequence, content_type) = (record.sequence, record.content_type);
+        Ok(OpenPlan { aead, aad, sequence, content_type, text_start, text_end })
+    }
+
+    /// The work for `aead::open`; `datagram` is the one that was planned with.
+    pub fn open_job<'a>(&'a self, plan: &OpenPlan, datagram: &'a mut [u8]) -> Job<'a> {
+        let text = plan.text();
+        let nonce_start = text.start - EXPLICIT_NONCE_BYTES;
+        let nonce = nonce(self.read_iv, &datagram[nonce_start..text.start]);
+        let key = &self.read_key[..plan.aead.key_bytes()];
+        Job::new(plan.aead, key, nonce, plan.aad, &mut datagram[text])
+    }
+
+    /// Takes the outcome of the job: `verified` is its `done`. Looks at the replay window once
+    /// more, because a copy of the record may have been in the same batch.
+    pub fn finish_open(
+        &mut self,
+        plan: &OpenPlan,
+        verified: bool,
+        datagram: &[u8],
+    ) -> Result<Opened, Drop> {
+        if !verified {
+            self.failed_opens = self.failed_opens.saturating_add(1);
+            return Err(Drop::BadTag);
+        }
+        self.replay.check(plan.sequence)?;
+        let is_newest = self.replay.commit(plan.sequence);
+        let text = plan.text();
+        let mut content = text.start..text.end - plan.aead.tag_bytes();
+        let mut content_type = plan.content_type;
+        if content_type == ContentType::TLS12_CID {
+            let inner = &datagram[content.clone()];
+            let place = inner.iter().rposition(|byte| *byte != 0).ok_or(Drop::InnerType)?;
+            content_type = ContentType(inner[place]);
+            content.end = content.start + place;
+        }
+        if content.len() > CONTENT_BYTES_MAX {
+            return Err(Drop::Oversized);
+        }
+        if content_type == ContentType::APPLICATION_DATA {
+            self.flags &= !LAST_FLIGHT;
+        }
+        Ok(Opened { content_type, content, is_newest })
+    }
+
+    /// Opens one record at once: [`plan_open`](Self::plan_open) to
+    /// [`finish_open`](Self::finish_open), for callers with no batch.
+    pub fn open(&mut self, record: &Record, datagram: &mut [u8]) -> Result<Opened, Drop> {
+        let plan = self.plan_open(record, datagram)?;
+        let mut jobs = [self.open_job(&plan, datagram)];
+        aead::open(&mut jobs);
+        let [Job { done, .. }] = jobs;
+        self.finish_open(&plan, done, datagram)
+    }
+
+    /// Where the content has to stand in the record's buffer, bytes from its start.
+    pub fn header_len(&self) -> usize {
+        HEADER_BYTES + usize::from(self.peer_cid_len) + EXPLICIT_NONCE_BYTES
+    }
+
+    /// How much longer the datagram is than its content, bytes.
+    pub fn overhead(&self) -> usize {
+        let tag =
+            Suite::from_code(self.suite).map_or(aead::TAG_BYTES_MAX, |s| s.aead().tag_bytes());
+        self.header_len() + usize::from(self.peer_cid_len > 0) + tag
+    }
+
+    /// Longest content of one record: 2^14 bytes unless max_fragment_length was negotiated.
+    pub fn content_bytes_max(&self) -> usize {
+        fragment_bytes_max(self.flags >> MAX_FRAGMENT_SHIFT & 7).unwrap_or(CONTENT_BYTES_MAX)
+    }
+
+    /// Takes a sequence number and writes everything of the record but the content, which stands
+    /// (or will stand, before the job is made) at [`header_len`](Self::header_len) and has
+    /// `content_len` bytes.
+    pub fn plan_seal(
+        &mut self,
+        content_type: ContentType,
+        content_len: usize,
+        out: &mut [u8],
+    ) -> Result<SealPlan, SealError> {
+        let suite = Suite::from_code(self.suite).ok_or(SealError::Corrupt)?;
+        let aead = suite.aead();
+        let peer_cid = self.peer_cid.get(..self.peer_cid_len.into()).ok_or(SealError::Corrupt)?;
+        let datagram_len = content_len.saturating_add(self.overhead());
+        if self.is_closed() {
+            return Err(SealError::Closed);
+        }
+        if content_len > self.content_bytes_max() {
+            return Err(SealError::TooLong);
+        }
+        if datagram_len > out.len() {
+            return Err(SealError::NoRoom);
+        }
+        let reserved = if content_type == ContentType::ALERT { 0 } else { NUMBERS_FOR_ALERTS };
+        let sequence = self.write_sequence;
+        if sequence > SEQUENCE_MAX - reserved {
+            return Err(SealError::SequenceExhausted);
+        }
+        self.write_sequence = sequence + 1;
+
+        let text_start = self.header_len();
+        let has_cid = !peer_cid.is_empty();
+        let outer_type = if has_cid { ContentType::TLS12_CID } else { content_type };
+        let fragment_len = datagram_len - text_start + EXPLICIT_NONCE_BYTES;
+        record::write_header(out, outer_type, DTLS_1_2, EPOCH, sequence, peer_cid, fragment_len);
+        let explicit_nonce = u64::from(EPOCH) << 48 | sequence;
+        out[text_start - EXPLICIT_NONCE_BYTES..text_start]
+            .copy_from_slice(&explicit_nonce.to_be_bytes());
+        if has_cid {
+            out[text_start + content_len] = content_type.0;
+        }
+        let plaintext_len = content_len + usize::from(has_cid);
+        let aad = aad(outer_type, EPOCH, sequence, peer_cid, plaintext_len);
+        let (text_start, text_end) = (text_start as u16, datagram_len as u16);
+        Ok(SealPlan { aead, aad, text_start, text_end })
+    }
+
+    /// The work for `aead::seal`; `out` is the one that was planned with, content included.
+    pub fn seal_job<'a>(&'a self, plan: &SealPlan, out: &'a mut [u8]) -> Job<'a> {
+        let text = plan.text_start.into()..plan.text_end.into();
+        let nonce = nonce(self.write_iv, &out[text.start - EXPLICIT_NONCE_BYTES..text.start]);
+        let key = &self.write_key[..plan.aead.key_bytes()];
+        Job::new(plan.aead, key, nonce, plan.aad, &mut out[text])
+    }
+
+    /// Seals one record at once and returns its length, for callers with no batch.
+    pub fn seal(
+        &mut self,
+        content_type: ContentType,
+        content: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, SealError> {
+        let plan = self.plan_seal(content_type, content.len(), out)?;
+        out[self.header_len()..][..content.len()].copy_from_slice(content);
+        aead::seal(&mut [self.seal_job(&plan, out)]);
+        Ok(plan.datagram_len())
+    }
+
+    /// The suite; `None` if the bytes are none of this crate's.
+    pub fn suite(&self) -> Option<Suite> {
+        Suite::from_code(self.suite)
+    }
+    /// What records toward the peer carry; empty for none.
+    pub fn peer_cid(&self) -> &[u8] {
+        self.peer_cid.get(..self.peer_cid_len.into()).unwrap_or_default()
+    }
+    /// Length of what records toward us carry, bytes; 0 for none.
+    pub fn own_cid_len(&self) -> usize {
+        self.own_cid_len.into()
+    }
+    /// Whether the master secret is bound to the handshake (RFC 7627).
+    pub fn has_extended_master_secret(&self) -> bool {
+        self.flags & EXTENDED_MASTER_SECRET != 0
+    }
+    /// The number the next sealed record takes.
+    pub fn write_sequence(&self) -> u64 {
+        self.write_sequence
+    }
+    /// How many records did not authenticate.
+    pub fn failed_opens(&self) -> u16 {
+        self.failed_opens
+    }
+    /// Nothing can be sent or received any more: closed, or too many records did not authenticate.
+    pub fn is_closed(&self) -> bool {
+        self.flags & CLOSED != 0 || self.failed_opens == FAILED_OPENS_MAX
+    }
+    /// Overwrites everything, keys first, with zeros; a wiped association is `Corrupt`.
+    pub fn wipe(&mut self) {
+        self.as_mut_bytes().zeroize();
+    }
+
+    pub(crate) fn has_flag(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+    pub(crate) fn set_last_flight(&mut self) {
+        self.flags |= LAST_FLIGHT;
+    }
+    pub(crate) fn set_closed(&mut self) {
+        self.flags |= CLOSED;
+    }
+
+    /// What RFC 9146 section 3 and RFC 6347 section 4.1 say before any key is touched.
+    fn judge(&self, record: &Record) -> Result<(), Drop> {
+        if record.epoch != EPOCH {
+            return Err(Drop::Epoch);
+        }
+        if record.version != DTLS_1_2 {
+            return Err(Drop::Version);
+        }
+        let has_cid = record.content_type == ContentType::TLS12_CID;
+        if self.own_cid_len > 0 {
+            let is_ours = has_cid && record.cid().len() == usize::from(self.own_cid_len);
+            return if is_ours { Ok(()) } else { Err(Drop::CidMissing) };
+        }
+        match record.content_type {
+            ContentType::ALERT | ContentType::HANDSHAKE | ContentType::APPLICATION_DATA => Ok(()),
+            _ => Err(Drop::ContentType),
+        }
+    }
+}
+
+impl std::fmt::Debug for Established {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Established")
+            .field("suite", &self.suite())
+            .field("own_cid_len", &self.own_cid_len)
+            .field("peer_cid", &self.peer_cid())
+            .field("write_sequence", &self.write_sequence)
+            .field("replay", &self.replay)
+            .field("failed_opens", &self.failed_opens)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How to open one record.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenPlan {
+    aead: Aead,
+    aad: Aad,
+    sequence: u64,
+    content_type: ContentType,
+    text_start: u16,
+    text_end: u16,
+}
+
+impl OpenPlan {
+    fn text(&self) -> Range<usize> {
+        self.text_start.into()..self.text_end.into()
+    }
+}
+
+/// What was in a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The real type, also when a Connection ID hid it.
+    pub content_type: ContentType,
+    /// Where the plaintext stands in the datagram; may be empty.
+    pub content: Range<usize>,
+    /// Newer than every record before it: the peer's address may follow (RFC 9146 section 6).
+    pub is_newest: bool,
+}
+
+/// How to seal one record.
+#[derive(Clone, Copy, Debug)]
+pub struct SealPlan {
+    aead: Aead,
+    aad: Aad,
+    text_start: u16,
+    text_end: u16,
+}
+
+impl SealPlan {
+    /// Length of the record, header and tag included, bytes.
+    pub fn datagram_len(&self) -> usize {
+        self.text_end.into()
+    }
+}
+
+/// Why nothing can be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealError {
+    /// The epoch has no number left: close the association (RFC 6347 section 4.1).
+    SequenceExhausted,
+    /// The buffer is too short.
+    NoRoom,
+    /// More content than one record may carry.
+    TooLong,
+    /// The association is closed.
+    Closed,
+    /// The stored association is not one that this crate wrote.
+    Corrupt,
+}
+
+fn nonce(iv: [u8; FIXED_IV_BYTES], explicit: &[u8]) -> [u8; NONCE_BYTES] {
+    let mut nonce = [0; NONCE_BYTES];
+    nonce[..FIXED_IV_BYTES].copy_from_slice(&iv);
+    nonce[FIXED_IV_BYTES..].copy_from_slice(explicit);
+    nonce
+}
+
+/// What is authenticated beside the plaintext of `plaintext_len` bytes: RFC 5246 section 6.2.3.3,
+/// and with a Connection ID RFC 9146 section 5.3.
+fn aad(
+    content_type: ContentType,
+    epoch: u16,
+    sequence: u64,
+    cid: &[u8],
+    plaintext_len: usize,
+) -> Aad {
+    let number = (u64::from(epoch) << 48 | sequence).to_be_bytes();
+    let [v0, v1] = DTLS_1_2.to_be_bytes();
+    let len = (plaintext_len as u16).to_be_bytes();
+    if content_type == ContentType::TLS12_CID {
+        let kind = content_type.0;
+        let head = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, kind, cid.len() as u8, kind];
+        Aad::new(&head).with(&[v0, v1]).with(&number).with(cid).with(&len)
+    } else {
+        Aad::new(&number).with(&[content_type.0, v0, v1]).with(&len)
+    }
+}

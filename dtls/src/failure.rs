@@ -1,0 +1,64 @@
+//! Why did a handshake fail, and is the peer told?
+
+use crate::alert::Description;
+use crate::extension::HelloError;
+
+/// The end of a handshake that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The peer fell silent.
+    Timeout,
+    /// The peer fell silent after records of its that did not authenticate: its key is not ours.
+    /// It was told nothing.
+    WrongKey,
+    /// The peer fell silent after naming an identity that nobody knows. It was told nothing, and
+    /// could not tell this from [`Failure::WrongKey`].
+    UnknownIdentity,
+    /// The peer ended it.
+    PeerAlert(Description),
+    /// The peer's highest version is below DTLS 1.2.
+    Version,
+    /// No suite in common.
+    NoCommonSuite,
+    /// The peer lacks extended_master_secret and the configuration demands it.
+    NoExtendedMasterSecret,
+    /// A first handshake that claims to renew an older one (RFC 5746 section 3.6).
+    Renegotiation,
+    /// A message whose lengths do not fit together.
+    Decode,
+    /// A message with a value that is not allowed.
+    Illegal,
+    /// A ServerHello with an extension that was not offered.
+    UnsupportedExtension,
+    /// A message that may not come now.
+    UnexpectedMessage,
+    /// A Finished that authenticated and does not fit the handshake: someone changed a message.
+    Finished,
+}
+
+impl Failure {
+    /// The fatal alert that tells the peer; `None` when it is told nothing.
+    pub const fn alert(self) -> Option<Description> {
+        match self {
+            Self::Timeout | Self::WrongKey | Self::UnknownIdentity | Self::PeerAlert(_) => None,
+            Self::Version => Some(Description::PROTOCOL_VERSION),
+            Self::NoCommonSuite | Self::NoExtendedMasterSecret | Self::Renegotiation => {
+                Some(Description::HANDSHAKE_FAILURE)
+            }
+            Self::Decode => Some(Description::DECODE_ERROR),
+            Self::Illegal => Some(Description::ILLEGAL_PARAMETER),
+            Self::UnsupportedExtension => Some(Description::UNSUPPORTED_EXTENSION),
+            Self::UnexpectedMessage => Some(Description::UNEXPECTED_MESSAGE),
+            Self::Finished => Some(Description::DECRYPT_ERROR),
+        }
+    }
+}
+
+impl From<HelloError> for Failure {
+    fn from(error: HelloError) -> Self {
+        match error {
+            HelloError::Decode => Self::Decode,
+            HelloError::Illegal => Self::Illegal,
+        }
+    }
+}
