@@ -2,5 +2,8 @@
 //! simulator can hold the parts without a process around them.
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod config;
 pub mod control;
 pub mod model;
+pub mod tail;

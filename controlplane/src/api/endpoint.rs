@@ -1,0 +1,40 @@
+//! GetServiceEndpoint: where do devices connect?
+
+use serde_json::json;
+use warp::http::StatusCode;
+
+use super::error::ApiError;
+use super::validate::{Rule, Violations};
+use super::{Api, Call, Reply};
+
+/// What the operator says about the endpoints. Nothing is guessed: a daemon behind NAT does not
+/// know its own public name.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints {
+    /// `coaps://host:5684`.
+    pub coap: Option<String>,
+    /// A LoRaWAN configuration server run beside this one.
+    pub cups: Option<String>,
+    /// A LoRaWAN network server run beside this one.
+    pub lns: Option<String>,
+}
+
+/// `GET /service-endpoint?serviceType=`; CoAP when the type is left out.
+pub fn get(api: &Api, call: &Call) -> Result<Reply, ApiError> {
+    let kind = call.query.first("serviceType").unwrap_or("COAP");
+    let mut violations = Violations::default();
+    SERVICE_TYPE.check("serviceType", kind, &mut violations);
+    violations.check()?;
+    let endpoint = match kind {
+        "CUPS" => &api.endpoints.cups,
+        "LNS" => &api.endpoints.lns,
+        _ => &api.endpoints.coap,
+    };
+    let Some(endpoint) = endpoint else {
+        return Err(ApiError::not_found("ServiceEndpoint", kind));
+    };
+    let body = json!({ "ServiceType": kind, "ServiceEndpoint": endpoint });
+    Ok(Reply::json(StatusCode::OK, body))
+}
+
+const SERVICE_TYPE: Rule = Rule::one_of(&["CUPS", "LNS", "COAP"]);

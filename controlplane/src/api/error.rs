@@ -1,0 +1,208 @@
+//! What does a refused caller see? AWS's error shapes: status, `x-amzn-ErrorType`, JSON body.
+//!
+//! *Invariant:* no error text holds a secret or a payload: constraints name members and bounds,
+//! never values.
+
+use serde_json::{Map, Value, json};
+use warp::http::{HeaderValue, StatusCode, header};
+use warp::reply::Response;
+
+use super::sigv4::Refusal;
+use super::validate::Violation;
+use crate::model::Refused;
+
+/// Which service's error bodies a resource speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// AWS IoT Wireless: `Message`, `ResourceId`, `ResourceType`.
+    Wireless,
+    /// AWS IoT (rules): `message`, other shape names.
+    Iot,
+}
+
+/// One refusal on its way to the caller.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    shape: &'static str,
+    message: String,
+    resource: Option<(&'static str, String)>,
+    violations: Vec<Violation>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, shape: &'static str, message: impl Into<String>) -> Self {
+        Self { status, shape, message: message.into(), resource: None, violations: Vec::new() }
+    }
+
+    /// Constraints were violated; at least one.
+    pub fn validation(violations: Vec<Violation>) -> Self {
+        let count = violations.len();
+        let plural = if count == 1 { "error" } else { "errors" };
+        let each: Vec<String> = violations
+            .iter()
+            .map(|violation| {
+                format!(
+                    "Value at '{}' failed to satisfy constraint: {}",
+                    violation.path, violation.constraint
+                )
+            })
+            .collect();
+        let message = format!("{count} validation {plural} detected: {}", each.join("; "));
+        Self { violations, ..Self::new(StatusCode::BAD_REQUEST, "ValidationException", message) }
+    }
+
+    /// The body is not JSON, or a member has another JSON type than its shape.
+    pub fn serialization(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "SerializationException", message)
+    }
+
+    /// No operation has this method and path.
+    pub fn unknown_operation() -> Self {
+        let message = "No operation of this service has this method and path.";
+        Self::new(StatusCode::NOT_FOUND, "UnknownOperationException", message)
+    }
+
+    /// The body is longer than `bytes_max`.
+    pub fn too_large(bytes_max: usize) -> Self {
+        let message = format!("The request body may have at most {bytes_max} bytes.");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", message)
+    }
+
+    /// The body did not come in time, or broke off.
+    pub fn body_timeout() -> Self {
+        let message = "The request body did not arrive in time.";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException", message)
+    }
+
+    /// The body is said to be something else than JSON.
+    pub fn unsupported_media() -> Self {
+        let message = "The body must be application/json.";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaTypeException", message)
+    }
+
+    /// There is no such resource.
+    pub fn not_found(kind: &'static str, id: &str) -> Self {
+        let message = format!("{kind} {id} does not exist");
+        Self {
+            resource: Some((kind, id.to_owned())),
+            ..Self::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
+        }
+    }
+
+    /// Too many requests at once, or a queue is full.
+    pub fn throttled(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", message)
+    }
+
+    /// The shape's name, for logs and tests.
+    pub fn shape(&self) -> &'static str {
+        self.shape
+    }
+
+    /// The answer in the words of `dialect`.
+    pub fn into_response(self, dialect: Dialect) -> Response {
+        let shape = match dialect {
+            Dialect::Wireless => self.shape,
+            Dialect::Iot => iot_shape(self.shape),
+        };
+        let mut response = json_response(self.status, &self.body(dialect));
+        response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(shape));
+        response
+    }
+
+    /// The body of [`ApiError::into_response`].
+    pub fn body(&self, dialect: Dialect) -> Value {
+        let mut body = Map::new();
+        let message = if dialect == Dialect::Wireless { "Message" } else { "message" };
+        body.insert(message.into(), json!(self.message));
+        if let Some((kind, id)) = &self.resource {
+            match dialect {
+                Dialect::Wireless => {
+                    body.insert("ResourceId".into(), json!(id));
+                    body.insert("ResourceType".into(), json!(kind));
+                }
+                Dialect::Iot => {
+                    body.insert("resourceId".into(), json!(id));
+                }
+            }
+        }
+        if dialect == Dialect::Wireless && !self.violations.is_empty() {
+            let fields = self.violations.iter().map(
+                |violation| json!({ "path": violation.path, "message": violation.constraint }),
+            );
+            body.insert("fieldList".into(), fields.collect());
+        }
+        Value::Object(body)
+    }
+}
+
+/// A JSON answer.
+pub fn json_response(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(body.to_string().into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// AWS IoT's names for the same refusals.
+fn iot_shape(shape: &'static str) -> &'static str {
+    match shape {
+        "ValidationException" | "SerializationException" => "InvalidRequestException",
+        "ConflictException" => "ResourceAlreadyExistsException",
+        "InternalServerException" => "InternalException",
+        other => other,
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        let text = refused.to_string();
+        match refused {
+            Refused::Validation { path, constraint } => {
+                Self::validation(vec![Violation { path, constraint }])
+            }
+            Refused::NotFound { resource_type, resource_id } => Self {
+                resource: Some((resource_type.as_str(), resource_id)),
+                ..Self::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", text)
+            },
+            Refused::Conflict { resource_type, resource_id, message } => Self {
+                resource: Some((resource_type.as_str(), resource_id)),
+                ..Self::new(StatusCode::CONFLICT, "ConflictException", message)
+            },
+            Refused::Throttled { message } => Self::throttled(message),
+            Refused::Internal { message } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException", message)
+            }
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        const MISMATCH: &str = "The request signature we calculated does not match the signature \
+            you provided. Check your AWS Secret Access Key and signing method. Consult the service \
+            documentation for details.";
+        let forbidden = |shape, text: String| Self::new(StatusCode::FORBIDDEN, shape, text);
+        match refusal {
+            Refusal::Missing => {
+                forbidden("MissingAuthenticationToken", "Missing Authentication Token".into())
+            }
+            Refusal::Incomplete(text) => {
+                Self::new(StatusCode::BAD_REQUEST, "IncompleteSignature", text)
+            }
+            Refusal::UnknownKey => forbidden(
+                "InvalidClientTokenId",
+                "The security token included in the request is invalid.".into(),
+            ),
+            Refusal::WrongScope(text) => forbidden("SignatureDoesNotMatch", text),
+            Refusal::Expired(text) => forbidden("RequestExpired", text),
+            Refusal::BodyChanged => forbidden(
+                "SignatureDoesNotMatch",
+                "The x-amz-content-sha256 header is not the hash of the body that arrived.".into(),
+            ),
+            Refusal::Mismatch => forbidden("SignatureDoesNotMatch", MISMATCH.into()),
+        }
+    }
+}

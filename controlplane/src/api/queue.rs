@@ -1,0 +1,127 @@
+//! ListQueuedMessages, DeleteQueuedMessages, and ours: GetMessageStatus.
+
+use serde_json::{Map, Value, json};
+use tidegate_coap::content_format;
+use warp::http::StatusCode;
+
+use super::error::ApiError;
+use super::validate::{NOT_NULL, Violations};
+use super::{Api, Call, Reply, page, shape};
+use crate::model::{Failure, MessageState, MessageStatus, MessageType, QueueMode, QueuedMessage};
+
+/// `GET /wireless-devices/{Id}/data`
+pub async fn list(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
+    check_type(call)?;
+    let page = page::request(&call.query)?;
+    let found = api.control.queued_messages(id, page).await?;
+    let body = page::answer(found, "DownlinkQueueMessagesList", listed);
+    Ok(Reply::json(StatusCode::OK, body))
+}
+
+/// `DELETE /wireless-devices/{Id}/data?messageId=`, `*` for all that were not sent yet.
+pub async fn delete(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
+    check_type(call)?;
+    let Some(message) = call.query.first("messageId") else {
+        let mut violations = Violations::default();
+        violations.add("messageId", NOT_NULL);
+        violations.check()?;
+        return Err(ApiError::unknown_operation());
+    };
+    if message == "*" {
+        api.control.delete_queued_messages(id).await?;
+    } else {
+        api.control.delete_queued_message(id, message).await?;
+    }
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `GET /wireless-devices/{Id}/data/{MessageId}`
+pub async fn status(api: &Api, id: &str, message: &str) -> Result<Reply, ApiError> {
+    let status = api.control.message_status(id, message).await?;
+    Ok(Reply::json(StatusCode::OK, described(&status)))
+}
+
+/// The query's `WirelessDeviceType`, with a capital letter here and in no list.
+fn check_type(call: &Call) -> Result<(), ApiError> {
+    let mut violations = Violations::default();
+    if let Some(kind) = call.query.first("WirelessDeviceType") {
+        shape::DEVICE_TYPE_FILTER.check("wirelessDeviceType", kind, &mut violations);
+    }
+    violations.check()
+}
+
+fn listed(message: QueuedMessage) -> Value {
+    let request = message.request;
+    let confirmable = request.message_type == MessageType::Confirmable;
+    let query: Vec<Value> = request
+        .uri_query
+        .iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((key, value)) => json!({ "Key": key, "Value": value }),
+            None => json!({ "Key": pair }),
+        })
+        .collect();
+    let mut coap = Map::new();
+    coap.insert(
+        "MessageType".into(),
+        json!(if confirmable { "CONFIRMABLE" } else { "NON_CONFIRMABLE" }),
+    );
+    coap.insert("RequestMethod".into(), json!(request.method.as_str()));
+    coap.insert("UriPaths".into(), json!(request.uri_paths));
+    coap.insert("UriQuery".into(), json!(query));
+    if let Some(number) = request.content_format {
+        coap.insert("ContentFormat".into(), json!(format_name(number)));
+    }
+    if let Some(number) = request.accept {
+        coap.insert("Accept".into(), json!(format_name(number)));
+    }
+    let queue_mode = u8::from(request.queue_mode == QueueMode::Queued);
+    coap.insert("QueueMode".into(), json!(queue_mode));
+    coap.insert("Status".into(), json!(message.state.as_str()));
+    json!({
+        "MessageId": message.id.to_string(),
+        "TransmitMode": u8::from(confirmable),
+        "ReceivedAt": shape::iso8601(message.accepted_unix_ms),
+        "CoAP": coap,
+    })
+}
+
+fn described(status: &MessageStatus) -> Value {
+    let mut body = json!({
+        "MessageId": status.id.to_string(),
+        "WirelessDeviceId": status.device.to_string(),
+        "Status": status.state.as_str(),
+        "AcceptedAt": shape::iso8601(status.accepted_unix_ms),
+    });
+    if let MessageState::Failed(failure) = status.state {
+        body["Reason"] = json!(reason(failure));
+    }
+    let times = [
+        ("SentAt", status.sent_unix_ms),
+        ("DeliveredAt", status.delivered_unix_ms),
+        ("EndedAt", status.ended_unix_ms),
+    ];
+    for (name, unix_ms) in times {
+        if let Some(unix_ms) = unix_ms {
+            body[name] = json!(shape::iso8601(unix_ms));
+        }
+    }
+    body
+}
+
+/// The registered name of a content format, or its number.
+fn format_name(number: u16) -> String {
+    content_format::name(number).map_or_else(|| number.to_string(), ToOwned::to_owned)
+}
+
+fn reason(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Timeout => "TIMEOUT",
+        Failure::Reset => "RESET",
+        Failure::NoSession => "NO_SESSION",
+        Failure::Busy => "BUSY",
+        Failure::TokenGone => "TOKEN_GONE",
+        Failure::Malformed => "MALFORMED",
+        Failure::Restarted => "RESTARTED",
+    }
+}

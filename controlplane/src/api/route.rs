@@ -1,0 +1,82 @@
+//! Which operation do a method and a path name?
+//!
+//! Operations of AWS IoT Wireless that are not served (LoRaWAN gateways, FUOTA, multicast,
+//! positions, partners) have no line here: UnknownOperationException.
+
+use super::error::{ApiError, Dialect};
+use super::query::decode;
+use super::{Api, Call, Reply, destinations, devices, downlink, endpoint, queue, rules, uplinks};
+
+/// Runs the operation.
+pub async fn operate(api: &Api, call: &Call) -> Result<Reply, ApiError> {
+    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+    match (call.method.as_str(), path.as_slice()) {
+        ("POST", ["wireless-devices"]) => devices::create(api, call).await,
+        ("GET", ["wireless-devices"]) => devices::list(api, call).await,
+        ("GET", ["wireless-devices", id]) => devices::get(api, call, id).await,
+        ("PATCH", ["wireless-devices", id]) => devices::update(api, call, id).await,
+        ("DELETE", ["wireless-devices", id]) => devices::delete(api, id).await,
+
+        ("POST", ["wireless-devices", id, "data"]) => downlink::send(api, call, id).await,
+        ("GET", ["wireless-devices", id, "data"]) => queue::list(api, call, id).await,
+        ("DELETE", ["wireless-devices", id, "data"]) => queue::delete(api, call, id).await,
+        ("GET", ["wireless-devices", id, "data", message]) => queue::status(api, id, message).await,
+
+        ("POST", ["destinations"]) => destinations::create(api, call).await,
+        ("GET", ["destinations"]) => destinations::list(api, call).await,
+        ("GET", ["destinations", name]) => destinations::get(api, name).await,
+        ("PATCH", ["destinations", name]) => destinations::update(api, call, name).await,
+        ("DELETE", ["destinations", name]) => destinations::delete(api, name).await,
+
+        ("GET", ["service-endpoint"]) => endpoint::get(api, call),
+        ("GET", ["uplinks"]) => uplinks::follow(api, call).await,
+
+        ("GET", ["rules"]) => rules::list(api, call).await,
+        ("POST", ["rules", name]) => rules::create(api, call, name).await,
+        ("GET", ["rules", name]) => rules::get(api, name).await,
+        ("PATCH", ["rules", name]) => rules::replace(api, call, name).await,
+        ("DELETE", ["rules", name]) => rules::delete(api, name).await,
+        ("POST", ["rules", name, "enable"]) => rules::enable(api, name, true).await,
+        ("POST", ["rules", name, "disable"]) => rules::enable(api, name, false).await,
+
+        _ => Err(ApiError::unknown_operation()),
+    }
+}
+
+/// The segments of a raw path, each decoded once.
+pub fn segments(path: &str) -> Vec<String> {
+    path.strip_prefix('/').unwrap_or(path).split('/').map(decode).collect()
+}
+
+/// Whose words a path is answered in.
+pub fn dialect(path: &str) -> Dialect {
+    if path == "/rules" || path.starts_with("/rules/") { Dialect::Iot } else { Dialect::Wireless }
+}
+
+/// The signing names that are good for a dialect's paths.
+pub fn signing_names(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::Wireless => &["iotwireless"],
+        Dialect::Iot => &["iotwireless", "iot", "iotdata"],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_decoded_once_after_splitting() {
+        assert_eq!(segments("/wireless-devices/a%3Ab%2Fc"), ["wireless-devices", "a:b/c"]);
+        assert_eq!(segments("/a/b%252F"), ["a", "b%2F"]);
+        assert_eq!(segments("/"), [""]);
+    }
+
+    #[test]
+    fn rules_speak_the_dialect_of_aws_iot() {
+        assert_eq!(dialect("/rules"), Dialect::Iot);
+        assert_eq!(dialect("/rules/x"), Dialect::Iot);
+        assert_eq!(dialect("/rulesx"), Dialect::Wireless);
+        assert_eq!(dialect("/destinations"), Dialect::Wireless);
+    }
+}

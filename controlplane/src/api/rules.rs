@@ -1,0 +1,192 @@
+//! Topic rules in the words of AWS IoT: create, get, list, replace, delete, enable, disable.
+
+use serde_json::{Value, json};
+use warp::http::StatusCode;
+
+use super::error::ApiError;
+use super::validate::{Form, Members, NOT_NULL, Rule as Shape, Violations, parse_body};
+use super::{Api, Call, Reply, page};
+use crate::model::{Action, Rule};
+
+/// `POST /rules/{ruleName}`
+pub async fn create(api: &Api, call: &Call, name: &str) -> Result<Reply, ApiError> {
+    api.control.create_rule(read(call, name)?).await?;
+    Ok(Reply::json(StatusCode::OK, json!({})))
+}
+
+/// `PATCH /rules/{ruleName}`: the whole rule is replaced.
+pub async fn replace(api: &Api, call: &Call, name: &str) -> Result<Reply, ApiError> {
+    api.control.replace_rule(read(call, name)?).await?;
+    Ok(Reply::json(StatusCode::OK, json!({})))
+}
+
+/// `GET /rules/{ruleName}`
+pub async fn get(api: &Api, name: &str) -> Result<Reply, ApiError> {
+    let rule = api.control.rule(checked_name(name)?).await?;
+    let arn = arn(api, &rule.name);
+    Ok(Reply::json(StatusCode::OK, json!({ "ruleArn": arn, "rule": described(&rule) })))
+}
+
+/// `GET /rules`
+pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
+    let found = api.control.rules(page::request(&call.query)?).await?;
+    let rules: Vec<Value> = found
+        .items
+        .iter()
+        .map(|rule| {
+            json!({
+                "ruleArn": arn(api, &rule.name),
+                "ruleName": rule.name,
+                "topicPattern": topic_pattern(&rule.sql),
+                "createdAt": seconds(rule.created_unix_ms),
+                "ruleDisabled": rule.disabled,
+            })
+        })
+        .collect();
+    let mut body = json!({ "rules": rules });
+    if let Some(next) = found.next {
+        body["nextToken"] = json!(next);
+    }
+    Ok(Reply::json(StatusCode::OK, body))
+}
+
+/// `DELETE /rules/{ruleName}`
+pub async fn delete(api: &Api, name: &str) -> Result<Reply, ApiError> {
+    api.control.delete_rule(checked_name(name)?).await?;
+    Ok(Reply::json(StatusCode::OK, json!({})))
+}
+
+/// `POST /rules/{ruleName}/enable` and `…/disable`
+pub async fn enable(api: &Api, name: &str, enabled: bool) -> Result<Reply, ApiError> {
+    api.control.enable_rule(checked_name(name)?, enabled).await?;
+    Ok(Reply::json(StatusCode::OK, json!({})))
+}
+
+fn read(call: &Call, name: &str) -> Result<Rule, ApiError> {
+    let body = parse_body(&call.body)?;
+    let body = Members::of_body(&body);
+    let mut violations = Violations::default();
+    let v = &mut violations;
+    RULE_NAME.check("ruleName", name, v);
+    let sql = body.required("sql", &SQL, v)?.to_owned();
+    let description = body.checked("description", &DESCRIPTION, v)?.map(ToOwned::to_owned);
+    let sql_version = body.checked("awsIotSqlVersion", &SQL_VERSION, v)?.map(ToOwned::to_owned);
+    let disabled = body.boolean("ruleDisabled")?.unwrap_or(false);
+    if body.has("errorAction") {
+        v.add("errorAction", "Member must not be set: error actions are not served yet");
+    }
+    let actions = body.nested_list("actions", |item| action(&item, v))?;
+    match &actions {
+        None => v.add("actions", NOT_NULL),
+        Some(actions) if !(1..=ACTIONS_MAX).contains(&actions.len()) => {
+            v.add("actions", format!("Member must have length between 1 and {ACTIONS_MAX}"));
+        }
+        Some(_) => {}
+    }
+    violations.check()?;
+    let actions = actions.unwrap_or_default().into_iter().flatten().collect();
+    let name = name.to_owned();
+    Ok(Rule { name, sql, description, disabled, sql_version, actions, created_unix_ms: 0 })
+}
+
+fn action(item: &Members<'_>, v: &mut Violations) -> Result<Option<Action>, ApiError> {
+    let republish = item.nested("republish", |republish| {
+        let topic = republish.required("topic", &TOPIC, v)?.to_owned();
+        let qos = republish.integer("qos", 0..=1, v)?.unwrap_or(0) as u8;
+        let role_arn = republish.text("roleArn")?.map(ToOwned::to_owned);
+        Ok(Action::Republish { topic, qos, role_arn })
+    })?;
+    if republish.is_none() {
+        v.add(&item.path("republish"), format!("{NOT_NULL}: the only action served yet"));
+    }
+    Ok(republish)
+}
+
+fn checked_name(name: &str) -> Result<&str, ApiError> {
+    let mut violations = Violations::default();
+    RULE_NAME.check("ruleName", name, &mut violations);
+    violations.check()?;
+    Ok(name)
+}
+
+fn described(rule: &Rule) -> Value {
+    let actions: Vec<Value> = rule
+        .actions
+        .iter()
+        .map(|action| match action {
+            Action::Republish { topic, qos, role_arn } => {
+                let mut republish = json!({ "topic": topic, "qos": qos });
+                if let Some(role_arn) = role_arn {
+                    republish["roleArn"] = json!(role_arn);
+                }
+                json!({ "republish": republish })
+            }
+        })
+        .collect();
+    let mut body = json!({
+        "ruleName": rule.name,
+        "sql": rule.sql,
+        "createdAt": seconds(rule.created_unix_ms),
+        "actions": actions,
+        "ruleDisabled": rule.disabled,
+    });
+    if let Some(description) = &rule.description {
+        body["description"] = json!(description);
+    }
+    if let Some(version) = &rule.sql_version {
+        body["awsIotSqlVersion"] = json!(version);
+    }
+    body
+}
+
+fn arn(api: &Api, name: &str) -> String {
+    let aws = &api.aws;
+    format!("arn:{}:iot:{}:{}:rule/{name}", aws.partition, aws.region, aws.account_id)
+}
+
+/// AWS IoT's times are Unix seconds.
+fn seconds(unix_ms: u64) -> u64 {
+    unix_ms / 1_000
+}
+
+/// What stands in the FROM of a statement, without quotes.
+fn topic_pattern(sql: &str) -> &str {
+    let upper = sql.to_ascii_uppercase();
+    let after = upper.find(" FROM ").map_or("", |at| sql[at + 6..].trim_start());
+    after.strip_prefix('\'').and_then(|rest| rest.split('\'').next()).unwrap_or_default()
+}
+
+/// Most actions of a rule.
+const ACTIONS_MAX: usize = 10;
+
+const RULE_NAME: Shape =
+    Shape { min: 1, max: 128, form: Form::Pattern("^[a-zA-Z0-9_]+$", is_rule_name) };
+const SQL: Shape = Shape::length(1, 262_144);
+const DESCRIPTION: Shape = Shape::length(0, 1_000);
+const SQL_VERSION: Shape = Shape::one_of(&["2015-10-08", "2016-03-23", "beta"]);
+const TOPIC: Shape = Shape::length(1, 256);
+
+fn is_rule_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_name_has_1_to_128_letters_digits_and_underscores() {
+        assert!(checked_name("a").is_ok());
+        assert!(checked_name(&"_9".repeat(64)).is_ok());
+        assert!(checked_name(&"a".repeat(129)).is_err());
+        assert!(checked_name("a-b").is_err());
+        assert!(checked_name("").is_err());
+    }
+
+    #[test]
+    fn the_topic_pattern_is_what_from_names() {
+        assert_eq!(topic_pattern("SELECT * FROM 'a/+/b'"), "a/+/b");
+        assert_eq!(topic_pattern("select * from  'x' where y"), "x");
+        assert_eq!(topic_pattern("SELECT *"), "");
+    }
+}

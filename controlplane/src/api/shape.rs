@@ -1,0 +1,179 @@
+//! Which constraints do the shapes of AWS IoT Wireless put on text? One name per shape.
+
+use super::error::ApiError;
+use super::validate::{Form, Members, Rule, Violations};
+use crate::model::Tag;
+
+/// Device and profile names.
+pub const NAME: Rule = Rule::length(0, 256);
+/// Descriptions.
+pub const DESCRIPTION: Rule = Rule::length(0, 2048);
+/// Destination names.
+pub const DESTINATION_NAME: Rule =
+    Rule { min: 0, max: 128, form: Form::Pattern("[a-zA-Z0-9-_]+", is_name) };
+/// A topic or a rule name.
+pub const EXPRESSION: Rule = Rule::length(0, 2048);
+/// How an expression is read.
+pub const EXPRESSION_TYPE: Rule = Rule::one_of(&["RuleName", "MqttTopic"]);
+/// A role; kept, without meaning here.
+pub const ROLE_ARN: Rule = Rule::length(20, 2048);
+/// ClientRequestToken.
+pub const CLIENT_REQUEST_TOKEN: Rule =
+    Rule { min: 1, max: 64, form: Form::Pattern("^[a-zA-Z0-9-_]+$", is_name) };
+/// The technologies that are served.
+pub const DEVICE_TYPE: Rule = Rule::one_of(&["CoAP"]);
+/// The technologies that may be asked for in filters.
+pub const DEVICE_TYPE_FILTER: Rule = Rule::one_of(&["Sidewalk", "LoRaWAN", "CoAP"]);
+/// Positioning.
+pub const ON_OFF: Rule = Rule::one_of(&["Enabled", "Disabled"]);
+/// PreSharedKeyIdentity.
+pub const PSK_IDENTITY: Rule =
+    Rule { min: 32, max: 256, form: Form::Pattern("[\\x21-\\x7e]+", is_printable) };
+/// PreSharedKeySecret.
+pub const PSK_SECRET: Rule = Rule {
+    min: 32,
+    max: 512,
+    form: Form::Pattern("0x([0-9a-fA-F]{2})+ or, not beginning with 0x, [\\x20-\\x7e]+", is_secret),
+};
+/// Cellular.Imei.
+pub const IMEI: Rule = Rule { min: 0, max: 15, form: Form::Pattern("[0-9]{15}", is_imei) };
+/// WiFi.MacAddress.
+pub const MAC_ADDRESS: Rule =
+    Rule { min: 0, max: 17, form: Form::Pattern("([0-9a-fA-F]{2}[:-]?){5}[0-9a-fA-F]{2}", is_mac) };
+/// Identifiers in paths.
+pub const IDENTIFIER: Rule = Rule::length(0, 256);
+
+const TAG_KEY: Rule = Rule::length(1, 128);
+const TAG_VALUE: Rule = Rule::length(0, 256);
+
+/// Most tags in a request.
+const TAGS_MAX: usize = 200;
+
+/// Reads `Tags`.
+pub fn tags(body: &Members<'_>, violations: &mut Violations) -> Result<Vec<Tag>, ApiError> {
+    let tags = body.nested_list("Tags", |tag| {
+        let key = tag.required("Key", &TAG_KEY, violations)?.to_owned();
+        let value = tag.required("Value", &TAG_VALUE, violations)?.to_owned();
+        Ok(Tag { key, value })
+    })?;
+    let tags = tags.unwrap_or_default();
+    if tags.len() > TAGS_MAX {
+        let constraint = format!("Member must have length less than or equal to {TAGS_MAX}");
+        violations.add("Tags", constraint);
+    }
+    Ok(tags)
+}
+
+/// RFC 3339 text of Unix milliseconds, as AWS prints times in strings.
+pub fn iso8601(unix_ms: u64) -> String {
+    use time::format_description::well_known::Rfc3339;
+    let nanos = i128::from(unix_ms) * 1_000_000;
+    time::OffsetDateTime::from_unix_timestamp_nanos(nanos)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn is_printable(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+fn is_secret(text: &str) -> bool {
+    match text.strip_prefix("0x") {
+        Some(digits) => {
+            !digits.is_empty()
+                && digits.len().is_multiple_of(2)
+                && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        }
+        None => !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() || b == b' '),
+    }
+}
+
+fn is_imei(text: &str) -> bool {
+    text.len() == 15 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_mac(text: &str) -> bool {
+    let mut digits = 0;
+    let mut separated_at = 0;
+    for b in text.bytes() {
+        if b.is_ascii_hexdigit() {
+            digits += 1;
+        } else if (b == b':' || b == b'-') && digits % 2 == 0 && digits > separated_at {
+            separated_at = digits;
+        } else {
+            return false;
+        }
+    }
+    digits == 12 && separated_at < 12
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(rule: &Rule, text: &str) -> bool {
+        let mut violations = Violations::default();
+        rule.check("X", text, &mut violations);
+        violations.check().is_ok()
+    }
+
+    #[test]
+    fn an_identity_has_32_to_256_printable_characters() {
+        assert!(!allows(&PSK_IDENTITY, &"a".repeat(31)));
+        assert!(allows(&PSK_IDENTITY, &"a".repeat(32)));
+        assert!(allows(&PSK_IDENTITY, &"~!".repeat(128)));
+        assert!(!allows(&PSK_IDENTITY, &"a".repeat(257)));
+        assert!(!allows(&PSK_IDENTITY, &format!("{} ", "a".repeat(40))));
+        assert!(!allows(&PSK_IDENTITY, &"é".repeat(40)));
+    }
+
+    #[test]
+    fn a_secret_has_32_to_512_characters_and_0x_means_hex() {
+        assert!(!allows(&PSK_SECRET, &"s".repeat(31)));
+        assert!(allows(&PSK_SECRET, &"s".repeat(32)));
+        assert!(allows(&PSK_SECRET, &"s".repeat(512)));
+        assert!(!allows(&PSK_SECRET, &"s".repeat(513)));
+        assert!(allows(&PSK_SECRET, &format!("0x{}", "aF".repeat(15))));
+        assert!(!allows(&PSK_SECRET, &format!("0x{}", "a".repeat(31))));
+        assert!(!allows(&PSK_SECRET, &format!("0x{}", "g".repeat(32))));
+        assert!(!allows(&PSK_SECRET, &format!("0x{}", "a".repeat(512))));
+    }
+
+    #[test]
+    fn an_imei_has_15_digits_and_a_mac_address_12_hex_digits() {
+        assert!(allows(&IMEI, "352753090123456"));
+        assert!(!allows(&IMEI, "35275309012345"));
+        assert!(!allows(&IMEI, "3527530901234567"));
+        assert!(!allows(&IMEI, "35275309012345x"));
+        for good in ["00:1A:2b:3c:4d:5e", "00-1a-2b-3c-4d-5e", "001a2b3c4d5e"] {
+            assert!(allows(&MAC_ADDRESS, good), "{good}");
+        }
+        let bad =
+            ["", "00:1a:2b:3c:4d", "00:1a:2b:3c:4d:5e:", "0:01a:2b:3c:4d:5e", "::001a2b3c4d5e"];
+        for bad in bad {
+            assert!(!allows(&MAC_ADDRESS, bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_and_tokens_keep_aws_patterns() {
+        assert!(allows(&DESTINATION_NAME, &"a-_9".repeat(32)));
+        assert!(!allows(&DESTINATION_NAME, &"a".repeat(129)));
+        assert!(!allows(&DESTINATION_NAME, ""));
+        assert!(!allows(&DESTINATION_NAME, "a b"));
+        assert!(allows(&CLIENT_REQUEST_TOKEN, &"t".repeat(64)));
+        assert!(!allows(&CLIENT_REQUEST_TOKEN, &"t".repeat(65)));
+        assert!(!allows(&CLIENT_REQUEST_TOKEN, ""));
+    }
+
+    #[test]
+    fn times_are_iso_8601() {
+        assert_eq!(iso8601(1_440_938_160_000), "2015-08-30T12:36:00Z");
+        assert_eq!(iso8601(1_440_938_160_500), "2015-08-30T12:36:00.5Z");
+    }
+}

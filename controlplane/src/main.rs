@@ -1,0 +1,201 @@
+//! The control plane's process: configuration, signals, and the three commands.
+
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tidegate_controlplane::api::access_key::RootKey;
+use tidegate_controlplane::api::{self, Api};
+use tidegate_controlplane::config::Config;
+use tidegate_controlplane::control::Control;
+use tidegate_controlplane::tail::Tail;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Tidegate control plane: HTTP API, store, rules and publishing.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Command {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Say whether the configuration is good, and leave.
+    #[arg(long)]
+    check: bool,
+    /// Print the configuration with the defaults filled in, and leave.
+    #[arg(long)]
+    print: bool,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Run the control plane until SIGTERM or SIGINT.
+    Serve {
+        /// Say whether the configuration is good, and leave.
+        #[arg(long)]
+        check: bool,
+        /// Print the configuration with the defaults filled in, and leave.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Follow the uplinks of a running control plane, one line each.
+    Tail {
+        /// Start after this cursor; 0 is the oldest uplink kept. Left out: only new ones.
+        #[arg(long, value_name = "CURSOR")]
+        from: Option<u64>,
+        /// Print the JSON as it is.
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Say whether the configuration is good.
+    Check,
+    /// Print the configuration with the defaults filled in.
+    Print,
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// The TOML file; left out: the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    match run(&command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("tidegate-controlplane: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), String> {
+    let config = match &command.file.config {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    let action = if command.check {
+        &Action::Check
+    } else if command.print {
+        &Action::Print
+    } else {
+        command.action.as_ref().ok_or("say what to do: serve, tail, check or print")?
+    };
+    match action {
+        Action::Check | Action::Serve { check: true, .. } => {
+            let name = command.file.config.as_deref().unwrap_or(Path::new("the default"));
+            println!("{}: good", name.display());
+            Ok(())
+        }
+        Action::Print | Action::Serve { print: true, .. } => {
+            print!("{}", config.to_toml());
+            Ok(())
+        }
+        Action::Serve { .. } => {
+            log_to_stderr(&config.log.filter)?;
+            runtime()?.block_on(serve(&config))
+        }
+        Action::Tail { from, raw } => {
+            log_to_stderr("info")?;
+            runtime()?.block_on(tail(&config, *from, *raw))
+        }
+    }
+}
+
+async fn serve(config: &Config) -> Result<(), String> {
+    // Before anything is opened: a port that is taken must not touch the store of a running one.
+    let listen = config.http.listen;
+    let listener =
+        TcpListener::bind(listen).await.map_err(|e| format!("http.listen {listen}: {e}"))?;
+    let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
+    let (key, made) = RootKey::load_or_make(&config.data_dir)?;
+    let key_path = RootKey::path(&config.data_dir);
+    if made {
+        tracing::info!(file = %key_path.display(), "made a root key pair");
+    }
+    let control = Control::start(config.settings()).await.map_err(|e| e.to_string())?;
+
+    let (stop, stopping) = watch::channel(false);
+    let api = Api::new(
+        control.clone(),
+        Box::new(key),
+        config.aws(),
+        config.endpoints(),
+        config.bounds(),
+        stopping.clone(),
+    );
+    let mut stopped = stopping;
+    let server = warp::serve(api::filter(Arc::new(api))).incoming(listener).graceful(async move {
+        let _ = stopped.wait_for(|stopping| *stopping).await;
+    });
+    let server = tokio::spawn(server.run());
+    tracing::info!(%address, region = config.aws.region, "the API listens");
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    let _ = stop.send(true);
+    if tokio::time::timeout(DRAIN, server).await.is_err() {
+        tracing::warn!("some API requests did not end in time");
+    }
+    control.stop().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn tail(config: &Config, from: Option<u64>, raw: bool) -> Result<(), String> {
+    let tail = Tail {
+        address: config.http.listen,
+        key: RootKey::load(&config.data_dir)?,
+        region: config.aws.region.clone(),
+        raw,
+    };
+    tokio::select! {
+        why = tail.follow(from, print_line) => Err(why),
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+/// A reader that went away (`tail | head`) ends the process quietly.
+fn print_line(line: &str) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}
+
+/// How long requests under way may take once the process was told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string())
+}
+
+fn log_to_stderr(filter: &str) -> Result<(), String> {
+    // What warp calls errors are clients that went away.
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| format!("warp=off,{filter}"));
+    let filter = EnvFilter::try_new(&filter).map_err(|e| format!("log.filter: {e}"))?;
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colour)
+        .with_writer(std::io::stderr)
+        .init();
+    Ok(())
+}
