@@ -60,8 +60,21 @@ impl Mosquitto {
     /// Subscribes, and returns when the broker has said so.
     pub fn subscribe(&self, topic: &str) -> Subscriber {
         let port = self.port.to_string();
-        let mut command = Command::new("mosquitto_sub");
-        command.args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-d", "-t", topic]);
+        // mosquitto_sub holds its lines back from a pipe; stdbuf becomes it and makes it tell.
+        let mut command = Command::new("stdbuf");
+        command.args([
+            "-oL",
+            "mosquitto_sub",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-q",
+            "1",
+            "-d",
+            "-t",
+            topic,
+        ]);
         command.args(["-F", "message %t %p"]);
         let mut subscriber = Subscriber { process: Process::start("mosquitto_sub", &mut command) };
         subscriber.subscribed();

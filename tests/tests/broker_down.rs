@@ -14,7 +14,7 @@ use tidegate_tests::wait::eventually;
 fn an_uplink_is_promised_only_by_the_broker() {
     let mut broker = Mosquitto::start();
     let mut subscriber = broker.subscribe("#");
-    let controlplane = "publish_timeout_ms = 1500\n".to_owned();
+    let controlplane = "[publish]\ntimeout_ms = 1500\n".to_owned();
     let mqtt_url = Some(broker.url());
     let mut edge = Edge::with(&Options { mqtt_url, controlplane, ..Options::default() });
     let provisioned = edge.provision("meter");
@@ -51,7 +51,7 @@ fn an_uplink_is_promised_only_by_the_broker() {
 fn nothing_promised_is_lost_while_the_broker_comes_and_goes() {
     let mut broker = Mosquitto::start();
     let mut subscriber = broker.subscribe("#");
-    let controlplane = "publish_timeout_ms = 1500\n".to_owned();
+    let controlplane = "[publish]\ntimeout_ms = 1500\n".to_owned();
     let mqtt_url = Some(broker.url());
     let edge = Edge::with(&Options { mqtt_url, controlplane, ..Options::default() });
     let provisioned = edge.provision("counter");
