@@ -15,7 +15,7 @@ PACKAGES := build-essential clang libclang-dev pkg-config libcoap3-bin mosquitto
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help run demo test check build smoke bench fuzz install-deps aws foreign
+.PHONY: help run demo test check build model smoke bench fuzz install-deps aws foreign
 help:
 	@echo 'make run    start an edge with a demo device on loopback (Ctrl-C stops it)'
 	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
@@ -35,18 +35,33 @@ check:
 	$(call say,lints)
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 
-# Doc examples run before the rest so that the stories' results are the closing lines.
-test: install-deps foreign aws check build
+# Doc examples and the model run before the rest so that the stories' results are the closing lines.
+test: install-deps foreign aws check build model
 	$(call say,doc examples)
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	$(call say,tests)
 	TIDEGATE_CACHE=$(CACHE) cargo test $(CARGO_FLAGS) --workspace --lib --bins --tests
 
-smoke:
-	@exec $(BIN_DIR)/tidegate-smoke
+# Every interleaving of the rings' two sides. A directory of its own: these flags are for it alone.
+model: export RUSTFLAGS = --cfg loom
+model:
+	$(call say,model of the rings)
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom \
+		cargo test $(CARGO_FLAGS) -p tidegate-ring --test loom_ring --quiet
+
+smoke: install-deps foreign
+	@TIDEGATE_CACHE=$(CACHE) exec $(BIN_DIR)/tidegate-smoke
 
 bench: install-deps
 	cargo bench --locked --workspace
+
+# A minute for each fuzz target, on the stable compiler.
+fuzz: install-deps
+	@command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
+	@set -e; export RUSTC_BOOTSTRAP=1; for crate in $(dir $(wildcard */fuzz/Cargo.toml)); do \
+		cd $(CURDIR)/$$crate/..; \
+		for parser in $$(cargo fuzz list); do cargo fuzz run $$parser -- -max_total_time=60; done; \
+	done
 
 # The apt step is skipped when everything is there, so a second run needs no root.
 install-deps:
