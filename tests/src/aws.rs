@@ -20,7 +20,7 @@ impl Aws {
         let key = edge.root_key();
         let environment = vec![
             ("AWS_ENDPOINT_URL_IOT_WIRELESS", format!("http://127.0.0.1:{}", edge.http_port)),
-            ("AWS_DATA_PATH", root().join("deploy/aws").display().to_string()),
+            ("AWS_DATA_PATH", root().join("deploy/aws/models").display().to_string()),
             ("AWS_ACCESS_KEY_ID", key.access_key_id),
             ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
             ("AWS_DEFAULT_REGION", REGION.to_owned()),
