@@ -63,9 +63,11 @@ write_configs() {
     mkdir -p "$run/rings" "$run/data"
     chmod 700 "$run/rings" "$run/data"
     sed "s/^listener 1883 /listener $mqtt_port /" "$root/deploy/mosquitto.conf" >"$run/mosquitto.conf"
+    local listen="\"127.0.0.1:$coap_port\""
+    if grep -q '^0*1 ' /proc/net/if_inet6 2>/dev/null; then listen+=", \"[::1]:$coap_port\""; fi
     cat >"$run/dataplane.toml" <<END
 # Every knob: deploy/dataplane.toml
-listen = ["127.0.0.1:$coap_port", "[::1]:$coap_port"]
+listen = [$listen]
 run_dir = "$run/rings"
 END
     cat >"$run/controlplane.toml" <<END

@@ -26,10 +26,20 @@ pub struct Response {
 }
 
 impl Device {
-    /// Shakes hands. `options` are `suite=…`, `cid=…`.
+    /// Shakes hands over IPv4. `options` are `suite=…`, `cid=…`, `patience=…`.
     pub fn connect(coap_port: u16, as_device: &Provisioned, options: &[&str]) -> Self {
+        Self::connect_to("127.0.0.1", coap_port, as_device, options)
+    }
+
+    /// Shakes hands with a host.
+    pub fn connect_to(
+        host: &str,
+        coap_port: u16,
+        as_device: &Provisioned,
+        options: &[&str],
+    ) -> Self {
         let mut command = Command::new(cached("foreign/coap_device", "foreign"));
-        command.args(["127.0.0.1", &coap_port.to_string(), &as_device.identity]);
+        command.args([host, &coap_port.to_string(), &as_device.identity]);
         command.arg(hex::encode(&as_device.secret)).args(options);
         let mut process = Process::start("coap_device", &mut command);
         let ready = process.next_line("ready", |line| line.starts_with("ready "));
