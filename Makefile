@@ -15,7 +15,7 @@ PACKAGES := build-essential clang libclang-dev pkg-config libcoap3-bin mosquitto
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help run demo test check build model smoke bench fuzz install-deps aws foreign
+.PHONY: help run demo test format lints build model smoke bench fuzz install-deps aws foreign
 help:
 	@echo 'make run    start an edge with a demo device on loopback (Ctrl-C stops it)'
 	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
@@ -29,14 +29,16 @@ build:
 	$(call say,building (the first time takes some minutes: RocksDB))
 	cargo build $(CARGO_FLAGS) --workspace --bins
 
-check:
+format:
 	$(call say,format)
 	cargo fmt --all --check
+
+lints:
 	$(call say,lints)
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 
 # Doc examples and the model run before the rest so that the stories' results are the closing lines.
-test: install-deps foreign aws check build model
+test: install-deps format build lints foreign aws model
 	$(call say,doc examples)
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	$(call say,tests)
