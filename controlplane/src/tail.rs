@@ -108,11 +108,11 @@ impl Tail {
             region: &self.region,
             service: "iotwireless",
         };
-        let headers = signing.headers("GET", &host, PATH, query, b"", now.as_secs() as i64);
+        let headers = signing.headers("GET", &host, PATH, query, b"", now.as_secs().cast_signed());
         let mut request = format!("GET {PATH}?{query} HTTP/1.0\r\n");
         for (name, value) in &headers {
             let value = value.to_str().unwrap_or_default();
-            request.push_str(&format!("{name}: {value}\r\n"));
+            request.extend([name.as_str(), ": ", value, "\r\n"]);
         }
         request + "\r\n"
     }

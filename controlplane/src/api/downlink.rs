@@ -205,5 +205,4 @@ const PAYLOAD_DATA: Rule = Rule {
 };
 
 #[cfg(test)]
-#[path = "downlink_tests.rs"]
 mod tests;

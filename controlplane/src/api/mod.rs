@@ -200,7 +200,8 @@ impl Api {
         let expected =
             Expected { region: &self.aws.region, services: route::signing_names(dialect) };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        sigv4::verify(signed, now.as_secs() as i64, &expected, self.keys.as_ref()).map(|_| ())
+        sigv4::verify(signed, now.as_secs().cast_signed(), &expected, self.keys.as_ref())
+            .map(|_| ())
     }
 
     async fn read_body<B: Buf, E>(
@@ -263,5 +264,4 @@ fn check_media_type(headers: &HeaderMap, body: &Bytes) -> Result<(), ApiError> {
 }
 
 #[cfg(test)]
-#[path = "api_tests.rs"]
 mod tests;

@@ -12,6 +12,7 @@ mod timestamp;
 mod vectors;
 
 use hmac::Mac;
+use warp::http::HeaderValue;
 use zeroize::Zeroizing;
 
 use self::canonical::{ALGORITHM, Scope, Signed, sha256_hex};
@@ -238,7 +239,7 @@ fn check_time(claim: &Claim, now_unix_s: i64) -> Result<(), Refusal> {
 /// word that a client may sign instead of it when the body is empty.
 fn payload_hash(request: &Signed<'_>) -> Result<String, Refusal> {
     let hash = sha256_hex(request.body);
-    let said = request.headers.get("x-amz-content-sha256").map(|value| value.as_bytes());
+    let said = request.headers.get("x-amz-content-sha256").map(HeaderValue::as_bytes);
     match said {
         None => Ok(hash),
         Some(said) if said == UNSIGNED_PAYLOAD.as_bytes() && request.body.is_empty() => {
@@ -263,5 +264,4 @@ fn incomplete(text: &str) -> Refusal {
 }
 
 #[cfg(test)]
-#[path = "sigv4_tests.rs"]
 mod tests;

@@ -279,5 +279,4 @@ pub fn check_range(
 pub const NOT_NULL: &str = "Member must not be null";
 
 #[cfg(test)]
-#[path = "validate_tests.rs"]
 mod tests;

@@ -1,0 +1,248 @@
+//! A control plane without a dataplane, its API on a free port, and a client that signs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use crate::api::access_key::RootKey;
+use crate::api::endpoint::Endpoints;
+use crate::api::sigv4::signer::Signing;
+use crate::api::{Api, Aws, Bounds, filter};
+use crate::control::{Control, Limits, Settings};
+
+pub(super) const SECRET: &str = "a-secret-of-the-tests-that-nobody-may-see";
+pub(super) const BODY_BYTES_MAX: usize = 4_096;
+pub(super) const FOLLOWERS_MAX: usize = 2;
+pub(super) const COAP: &str = "coaps://edge.example.com:5684";
+const ACCESS_KEY_ID: &str = "TGRKTESTTESTTESTTEST";
+const REGION: &str = "us-east-1";
+
+/// A running API.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    control: Control,
+    dir: PathBuf,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// One answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    headers: Vec<(String, String)>,
+    pub(super) text: String,
+    /// Null when the body is no JSON.
+    pub(super) json: Value,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The error shape, or nothing.
+    pub(super) fn shape(&self) -> &str {
+        self.header("x-amzn-errortype").unwrap_or_default()
+    }
+
+    fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let headers = lines.filter_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            Some((name.to_ascii_lowercase(), value.to_owned()))
+        });
+        Self {
+            status,
+            headers: headers.collect(),
+            text: body.to_owned(),
+            json: serde_json::from_str(body).unwrap_or_default(),
+        }
+    }
+}
+
+impl Server {
+    /// Starts one with an empty store.
+    pub(super) async fn start() -> Self {
+        let dir = std::env::temp_dir().join(format!("tidegate-api-{}", uuid::Uuid::new_v4()));
+        let limits = Limits { queue_messages_per_device_max: 3, ..Limits::default() };
+        let settings =
+            Settings { run_dir: dir.join("run"), data_dir: dir.join("data"), mqtt: None, limits };
+        std::fs::create_dir_all(dir.join("run")).unwrap();
+        let control = Control::start(settings).await.unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let key = RootKey {
+            access_key_id: ACCESS_KEY_ID.to_owned(),
+            secret: Zeroizing::new(SECRET.to_owned()),
+        };
+        let aws = Aws {
+            partition: "aws".to_owned(),
+            region: REGION.to_owned(),
+            account_id: "123456789012".to_owned(),
+        };
+        let bounds = Bounds {
+            body_bytes_max: BODY_BYTES_MAX,
+            body_timeout: Duration::from_millis(500),
+            requests_max: 64,
+            streams_max: FOLLOWERS_MAX,
+        };
+        let endpoints = Endpoints { coap: Some(COAP.to_owned()), ..Endpoints::default() };
+        let mut stopped = stopping.clone();
+        let api = Api::new(control.clone(), Box::new(key), aws, endpoints, bounds, stopping);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = warp::serve(filter(Arc::new(api))).incoming(listener).graceful(async move {
+            let _ = stopped.wait_for(|stopping| *stopping).await;
+        });
+        Self { address, control, dir, stop, task: tokio::spawn(server.run()) }
+    }
+
+    /// Stops it; what still streams ends.
+    pub(super) async fn stop(self) {
+        self.stop.send(true).unwrap();
+        self.task.await.unwrap();
+        self.control.stop().await;
+        std::fs::remove_dir_all(&self.dir).unwrap();
+    }
+
+    /// A signed GET of a path with query.
+    pub(super) async fn get(&self, target: &str) -> Answer {
+        self.call("GET", target, "").await
+    }
+
+    /// A signed request with JSON.
+    pub(super) async fn send(&self, method: &str, target: &str, body: Value) -> Answer {
+        self.call(method, target, &body.to_string()).await
+    }
+
+    /// A signed request.
+    pub(super) async fn call(&self, method: &str, target: &str, body: &str) -> Answer {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let headers = self.signed_headers(method, path, query, body.as_bytes());
+        self.unsigned(method, target, &headers, body.as_bytes()).await
+    }
+
+    /// The headers of a signed request.
+    pub(super) fn signed_headers(
+        &self,
+        method: &str,
+        path: &str,
+        query: &str,
+        body: &[u8],
+    ) -> Vec<(String, String)> {
+        let signing = Signing {
+            access_key_id: ACCESS_KEY_ID,
+            secret: SECRET,
+            region: REGION,
+            service: "iotwireless",
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
+        let host = self.address.to_string();
+        let headers = signing.headers(method, &host, path, query, body, now);
+        let text = |value: &warp::http::HeaderValue| value.to_str().unwrap().to_owned();
+        headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+    }
+
+    /// A request with just these headers.
+    pub(super) async fn unsigned(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Answer {
+        self.unsigned_of_length(method, target, headers, body, body.len()).await
+    }
+
+    /// A request that promises `length` bytes of body and sends `body`.
+    pub(super) async fn unsigned_of_length(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+        length: usize,
+    ) -> Answer {
+        let mut stream = self.open(method, target, headers, length).await;
+        stream.write_all(body).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        Answer::parse(&answer)
+    }
+
+    /// Sends the head of a request. *Why HTTP/1.0:* the answer ends with the connection.
+    pub(super) async fn open(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(String, String)],
+        length: usize,
+    ) -> TcpStream {
+        let mut head = format!("{method} {target} HTTP/1.0\r\n");
+        if !headers.iter().any(|(name, _)| name == "host") {
+            head.push_str("host: edge\r\n");
+        }
+        for (name, value) in headers {
+            head.extend([name, ": ", value, "\r\n"]);
+        }
+        head.push_str(&format!("content-length: {length}\r\n\r\n"));
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Makes a destination.
+    pub(super) async fn make_destination(&self, name: &str) {
+        let answer = self.send("POST", "/destinations", destination(name)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+    }
+
+    /// Makes a device with number `n` and a destination `d`, and returns its id.
+    pub(super) async fn make_device(&self, n: u32) -> String {
+        let answer = self.send("POST", "/wireless-devices", device(n)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json["Id"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A good CreateDestination body.
+pub(super) fn destination(name: &str) -> Value {
+    json!({
+        "Name": name, "ExpressionType": "MqttTopic", "Expression": "devices/up",
+        "Description": "where uplinks go",
+        "RoleArn": "arn:aws:iam::123456789012:role/any",
+        "Tags": [{ "Key": "k", "Value": "" }],
+    })
+}
+
+/// A good CreateWirelessDevice body.
+pub(super) fn device(n: u32) -> Value {
+    json!({
+        "Type": "CoAP", "Name": format!("device {n}"), "DestinationName": "d",
+        "Cellular": {
+            "Imei": format!("{n:015}"),
+            "DtlsV1_2": { "PreSharedKeyIdentity": identity(n), "PreSharedKeySecret": psk(n) },
+        },
+    })
+}
+
+/// The identity of device `n`, 32 characters.
+pub(super) fn identity(n: u32) -> String {
+    format!("urn:dev:{n:024}")
+}
+
+/// The secret of device `n`, which no answer may show.
+pub(super) fn psk(n: u32) -> String {
+    format!("never-shown-{n:020}")
+}

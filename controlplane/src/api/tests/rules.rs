@@ -1,0 +1,78 @@
+//! Topic rules in the dialect of AWS IoT.
+
+use serde_json::{Value, json};
+
+use super::harness::Server;
+
+fn rule() -> Value {
+    json!({
+        "sql": "SELECT * FROM 'devices/+'", "description": "on", "awsIotSqlVersion": "2016-03-23",
+        "actions": [{ "republish": { "topic": "out/up", "roleArn": "arn:aws:iam::1:role/r" } }],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_lives() {
+    let server = Server::start().await;
+    let made = server.send("POST", "/rules/one", rule()).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let again = server.send("POST", "/rules/one", rule()).await;
+    assert_eq!((again.status, again.shape()), (409, "ResourceAlreadyExistsException"));
+    assert!(again.json["message"].is_string(), "{}", again.text);
+
+    let got = server.get("/rules/one").await;
+    assert_eq!(got.json["ruleArn"], "arn:aws:iot:us-east-1:123456789012:rule/one");
+    let kept = &got.json["rule"];
+    assert_eq!((&kept["ruleName"], &kept["ruleDisabled"]), (&json!("one"), &json!(false)));
+    assert_eq!(kept["sql"], rule()["sql"]);
+    assert_eq!(kept["actions"][0]["republish"]["topic"], "out/up");
+    assert!(kept["createdAt"].as_u64().unwrap() > 1_600_000_000);
+
+    assert_eq!(server.call("POST", "/rules/one/disable", "").await.status, 200);
+    let list = server.get("/rules").await.json;
+    assert_eq!(list["rules"][0]["ruleName"], "one");
+    assert_eq!(list["rules"][0]["ruleDisabled"], true);
+    assert_eq!(list["rules"][0]["topicPattern"], "devices/+");
+    assert_eq!(server.call("POST", "/rules/one/enable", "").await.status, 200);
+    assert_eq!(server.get("/rules/one").await.json["rule"]["ruleDisabled"], false);
+
+    let mut other = rule();
+    other["actions"][0]["republish"]["topic"] = json!("out/other");
+    assert_eq!(server.send("PATCH", "/rules/one", other).await.status, 200);
+    let kept = server.get("/rules/one").await.json;
+    assert_eq!(kept["rule"]["actions"][0]["republish"]["topic"], "out/other");
+
+    assert_eq!(server.call("DELETE", "/rules/one", "").await.status, 200);
+    let gone = server.get("/rules/one").await;
+    assert_eq!((gone.status, gone.shape()), (404, "ResourceNotFoundException"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_rule_cannot_be_is_an_invalid_request() {
+    let server = Server::start().await;
+    for (member, value) in [
+        ("sql", json!(null)),
+        ("sql", json!("")),
+        ("actions", json!(null)),
+        ("actions", json!([])),
+        ("actions", json!([{ "lambda": { "functionArn": "x" } }])),
+        ("actions", json!([{ "republish": { "topic": "t", "qos": 2 } }])),
+        ("awsIotSqlVersion", json!("2020-01-01")),
+        ("errorAction", json!({ "republish": { "topic": "t" } })),
+        ("ruleDisabled", json!("no")),
+    ] {
+        let mut body = rule();
+        body[member] = value.clone();
+        let answer = server.send("POST", "/rules/one", body).await;
+        assert_eq!(
+            (answer.status, answer.shape()),
+            (400, "InvalidRequestException"),
+            "{member} {value}"
+        );
+        assert!(answer.json["message"].is_string());
+    }
+    let answer = server.send("POST", "/rules/a-b", rule()).await;
+    assert_eq!((answer.status, answer.shape()), (400, "InvalidRequestException"));
+    server.stop().await;
+}
