@@ -96,6 +96,14 @@ impl Inbound {
         }
     }
 
+    /// Moves the end of the window in which the ACK is held back: the owner has learnt how long
+    /// the response will take. Without effect once the ACK has left.
+    pub fn hold_until(&mut self, until_ms: u64) {
+        if let State::Held { ack_due_ms } = &mut self.state {
+            *ack_due_ms = until_ms;
+        }
+    }
+
     /// Whether a response given now leaves on the ACK and needs no Message ID of ours.
     pub fn is_held(&self) -> bool {
         matches!(self.state, State::Held { .. })
@@ -175,6 +183,11 @@ impl Inbound {
     /// Message ID of the CON response that waits for its ACK.
     pub fn confirming_mid(&self) -> Option<u16> {
         self.own_mid.filter(|_| matches!(self.state, State::Confirming(_)))
+    }
+
+    /// Message ID of our separate response, once there is one.
+    pub fn own_mid(&self) -> Option<u16> {
+        self.own_mid
     }
 
     /// How it ended; `None` while it goes on. An ended exchange may be dropped, its buffer lent to

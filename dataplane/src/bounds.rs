@@ -32,6 +32,8 @@ pub const HANDSHAKES_DEFAULT: u32 = 1_024;
 pub const HANDSHAKE_LIFETIME_MS: u64 = 65_000;
 /// Requests of devices waiting for an outcome in one worker, default of `[coap] exchanges`.
 pub const INBOUND_DEFAULT: u32 = 16_384;
+/// Answers of applications kept for copies of their request, in one worker; the oldest gives way.
+pub const KEPT_REPLIES: u32 = 2_048;
 /// Downlink requests in progress or waiting in one worker, default of `[coap] downlinks`.
 pub const OUTBOUND_DEFAULT: u32 = 4_096;
 /// Downlink requests one device may have waiting behind the one in progress. *Why:* the store is

@@ -70,7 +70,7 @@ pub struct HandshakeConfig {
     pub require_extended_master_secret: bool,
     /// Handshakes in progress per worker, 1..=65536.
     pub half_open: u32,
-    /// Largest datagram of a handshake flight, bytes, 256..=1452.
+    /// Largest datagram of a handshake flight, bytes, 256..=1280.
     pub mtu: usize,
 }
 
@@ -122,7 +122,7 @@ impl Config {
         within("net.spin_us", self.net.spin_us, 0, 1_000)?;
         within("sessions.per_worker", self.sessions.per_worker, 1, bounds::SESSIONS_MAX)?;
         within("handshake.half_open", self.handshake.half_open, 1, 65_536)?;
-        within("handshake.mtu", self.handshake.mtu, 256, bounds::DATAGRAM_BYTES_MAX)?;
+        within("handshake.mtu", self.handshake.mtu, 256, 1_280)?;
         within("handshake.suites: number", self.handshake.suites.len(), 1, 16)?;
         within("coap.publish_window_ms", self.coap.publish_window_ms, 0, 1_900)?;
         within("coap.answer_window_ms", self.coap.answer_window_ms, 0, 1_900)?;
@@ -188,7 +188,7 @@ impl Default for HandshakeConfig {
             connection_id: true,
             require_extended_master_secret: false,
             half_open: bounds::HANDSHAKES_DEFAULT,
-            mtu: 1_280,
+            mtu: 1_200,
         }
     }
 }

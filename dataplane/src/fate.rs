@@ -55,6 +55,8 @@ counters! {
         Replayed => "drop_replayed",
         /// The tag does not fit.
         NotAuthentic => "drop_not_authentic",
+        /// For a session that has just ended, or whose slot holds nothing usable.
+        SessionDead => "drop_session_dead",
         /// Authentic, but its content can't be used: wrong type, malformed.
         Unusable => "drop_unusable",
         /// A handshake message that can't be parsed.
@@ -121,6 +123,27 @@ counters! {
         EntryRefused => "entry_refused",
         /// Outcomes and notices lost because the uplink ring was full to the brim.
         NoticeLost => "notice_lost",
+    }
+}
+
+/// How a datagram ends whose record `dtls` ignored.
+impl From<tidegate_dtls::Drop> for Fate {
+    fn from(reason: tidegate_dtls::Drop) -> Self {
+        use tidegate_dtls::Drop as D;
+        match reason {
+            D::Truncated | D::NotHello => Self::NotDtls,
+            D::Version => Self::Version,
+            D::Epoch => Self::Epoch,
+            D::CidMissing => Self::CidExpected,
+            D::Replayed | D::TooOld => Self::Replayed,
+            D::BadTag => Self::NotAuthentic,
+            D::ContentType | D::InnerType | D::Oversized | D::AlertIgnored => Self::Unusable,
+            D::HelloFragment | D::Malformed | D::FragmentMismatch | D::MessageTooLong => {
+                Self::HandshakeMalformed
+            }
+            D::Repeated | D::TooEarly | D::Unexpected | D::OtherHello => Self::HandshakeUnexpected,
+            D::Closed | D::Corrupt => Self::SessionDead,
+        }
     }
 }
 

@@ -195,7 +195,7 @@ impl Slab {
         entry.network = network;
         entry.dtls = dtls;
         entry.next_mid = mid;
-        entry.dedup = Window::new_zeroed();
+        entry.dedup = Window::default();
         entry.state = State::Established as u8;
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
         entry.generation = entry.generation.wrapping_add(1);
@@ -253,6 +253,11 @@ impl Slab {
             && self.get(slot).state() == State::Established
             && self.get(slot).generation == session.generation())
         .then_some(slot)
+    }
+
+    /// Whether every slot is in use.
+    pub fn is_full(&self) -> bool {
+        self.live == self.capacity
     }
 
     /// Sessions and reservations.

@@ -32,7 +32,7 @@ impl Wheel {
     pub fn arm(&mut self, timer: u32, due_ms: u64) {
         self.disarm(timer);
         self.nodes[timer as usize].due_ms = due_ms;
-        let list = self.list_for(due_ms);
+        let list = if due_ms < self.now_ms { FIRING } else { self.list_for(due_ms) };
         self.link(timer, list);
     }
 
@@ -121,7 +121,6 @@ impl Wheel {
 
     /// The finest bucket that can hold `due_ms`; the coarsest holds everything beyond it too.
     fn list_for(&self, due_ms: u64) -> u16 {
-        let due_ms = due_ms.max(self.now_ms);
         for level in 0..LEVELS {
             let shift = level as u32 * BUCKET_BITS;
             if (due_ms >> shift) - (self.now_ms >> shift) < BUCKETS as u64 {
@@ -248,12 +247,14 @@ mod tests {
                         model.remove(&timer);
                     }
                     1 | 2 => {
-                        let due_ms = now_ms + random.random_range(0..1u64 << random.random_range(1..28));
+                        let reach_bits = random.random_range(1..28);
+                        let due_ms = now_ms + random.random_range(0..1u64 << reach_bits);
                         wheel.arm(timer, due_ms);
                         model.insert(timer, due_ms);
                     }
                     _ => {
-                        now_ms += random.random_range(0..1u64 << random.random_range(1..27));
+                        let leap_bits = random.random_range(1..27);
+                        now_ms += random.random_range(0..1u64 << leap_bits);
                         let due: Vec<u32> =
                             model.iter().filter(|(_, due)| **due <= now_ms).map(|(t, _)| *t).collect();
                         model.retain(|_, due| *due > now_ms);

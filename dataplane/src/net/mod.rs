@@ -1,0 +1,4 @@
+//! How do datagrams come and go?
+
+pub mod batch;
+pub mod peer;

@@ -1,0 +1,386 @@
+//! What becomes of a request for a device? Its turn, its retransmissions, its response.
+//!
+//! ```text
+//! Downlink ─▶ line of its session ─ its turn (NSTART) ─▶ Sent ─ ACK ─▶ Delivered ─ response ─▶ Responded
+//!                                                         └─ RST, no ACK, session gone ─▶ Failed
+//! ```
+//!
+//! Every step is told by an `Outcome` entry, exactly one of them final. The store of the control
+//! plane is the queue; a line here holds only what was sent straight on.
+
+use super::Worker;
+use super::messages::{Sent, sent_key};
+use super::uplink::OutcomeOf;
+use crate::bounds::OUTBOUND_PER_DEVICE_MAX;
+use crate::clock::Now;
+use crate::fate::Tally;
+use crate::net::batch::Outbox;
+use crate::pool::Pool;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use rand::Rng;
+use std::collections::VecDeque;
+use tidegate_coap::dedup::{Seen, Told};
+use tidegate_coap::message::{MESSAGE_BYTES_MAX, Message, Token, Type};
+use tidegate_coap::option::Understood;
+use tidegate_coap::outbound::{Act, Outbound, Reply, Turn, rejection};
+use tidegate_ring::contract::{self as wire, FailReason, SessionRef, Step};
+use zerocopy::IntoBytes;
+
+/// All requests of ours, and their lines.
+#[derive(Debug)]
+pub(super) struct Downlinks {
+    pool: Pool<Downlink>,
+    /// By slot and token.
+    by_token: HashMap<u64, u32, RandomState>,
+    /// By slot; only sessions with a downlink have one.
+    lines: HashMap<u32, Line, RandomState>,
+}
+
+/// One request of ours.
+#[derive(Debug)]
+struct Downlink {
+    coap: Outbound,
+    session: SessionRef,
+    slot: u32,
+    told: OutcomeOf,
+}
+
+/// The downlinks of one session that are not acknowledged yet. NSTART is 1.
+#[derive(Debug, Default)]
+struct Line {
+    /// Left, and neither ACK nor response has come.
+    outstanding: Option<u32>,
+    waiting: VecDeque<u32>,
+}
+
+impl Downlinks {
+    pub(super) fn new(capacity: u32) -> Self {
+        let size = capacity as usize;
+        Self {
+            pool: Pool::new(capacity),
+            by_token: HashMap::with_capacity_and_hasher(size, RandomState::default()),
+            lines: HashMap::with_hasher(RandomState::default()),
+        }
+    }
+
+    pub(super) fn capacity(&self) -> u32 {
+        self.pool.capacity()
+    }
+}
+
+impl Worker {
+    /// A request for a device of ours.
+    pub(super) fn on_downlink(
+        &mut self,
+        now: Now,
+        downlink: &wire::Downlink,
+        bytes: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        let (message_id, device) = (downlink.message_id, downlink.device);
+        let Some(slot) = self.session_of(downlink.session.get(), &device) else {
+            let told = OutcomeOf { message_id, device, network: 0 };
+            return self.refuse_downlink(now, &told, FailReason::NoSession);
+        };
+        let told = OutcomeOf { message_id, device, network: self.slab.get(slot).network };
+        let token: u32 = self.random.random();
+        let Some(coap) = outbound(bytes, token) else {
+            return self.refuse_downlink(now, &told, FailReason::Malformed);
+        };
+        let line = self.downlinks.lines.entry(slot).or_default();
+        let is_line_full = line.waiting.len() >= OUTBOUND_PER_DEVICE_MAX as usize;
+        let session = self.slab.session(slot);
+        let key = (!is_line_full)
+            .then(|| Downlink { coap, session, slot, told })
+            .and_then(|downlink| self.downlinks.pool.insert(token, downlink));
+        let Some(key) = key else {
+            return self.refuse_downlink(now, &told, FailReason::Busy);
+        };
+        self.downlinks.by_token.insert(token_key(slot, token), key.number);
+        line.waiting.push_back(key.number);
+        self.counters.tally(Tally::Downlink);
+        self.start_next(now, slot, outbox);
+    }
+
+    fn refuse_downlink(&mut self, now: Now, told: &OutcomeOf, reason: FailReason) {
+        self.counters.tally(Tally::DownlinkRefused);
+        self.tell(now, told, Step::Failed, reason, true, &[]);
+    }
+
+    /// Starts the next downlink of a line when none is outstanding.
+    fn start_next(&mut self, now: Now, slot: u32, outbox: &mut Outbox) {
+        let Some(line) = self.downlinks.lines.get_mut(&slot) else { return };
+        if line.outstanding.is_some() {
+            return;
+        }
+        let Some(number) = line.waiting.pop_front() else {
+            self.downlinks.lines.remove(&slot);
+            return;
+        };
+        line.outstanding = Some(number);
+        let mid = self.slab.get_mut(slot).take_mid();
+        let jitter = self.random.random();
+        let downlink = self.downlinks.pool.get_mut(number).expect("a line names live downlinks");
+        let told = downlink.told;
+        downlink.coap.start(now.ms, &self.timing, mid, jitter, self.config.coap.response_timeout_ms);
+        self.sent.insert(sent_key(slot, mid), Sent::Downlink(number));
+        self.send_downlink(number, outbox);
+        self.tell(now, &told, Step::Sent, FailReason::None, false, &[]);
+        self.arm_downlink(number);
+    }
+
+    /// The device has the request; the next of its line may start.
+    pub(super) fn on_downlink_acked(
+        &mut self,
+        now: Now,
+        slot: u32,
+        number: u32,
+        mid: u16,
+        outbox: &mut Outbox,
+    ) {
+        let Some(downlink) = self.live_downlink(slot, number) else {
+            return self.counters.tally(Tally::MessageStray);
+        };
+        let told = downlink.told;
+        if downlink.coap.on_ack(now.ms, mid) == Turn::Acknowledged {
+            self.tell(now, &told, Step::Delivered, FailReason::None, false, &[]);
+            self.arm_downlink(number);
+            self.on_turn_over(now, slot, number, outbox);
+        }
+    }
+
+    /// The device has no context for the request.
+    pub(super) fn on_downlink_reset(
+        &mut self,
+        now: Now,
+        slot: u32,
+        number: u32,
+        mid: u16,
+        outbox: &mut Outbox,
+    ) {
+        let Some(downlink) = self.live_downlink(slot, number) else {
+            return self.counters.tally(Tally::MessageStray);
+        };
+        if downlink.coap.on_reset(mid) == Turn::Reset {
+            self.finish_downlink(now, number, Step::Failed, FailReason::Reset, &[], outbox);
+        }
+    }
+
+    /// A response: to a downlink, or stray.
+    pub(super) fn on_response(
+        &mut self,
+        now: Now,
+        slot: u32,
+        response: &Message<'_>,
+        bytes: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        if response.ty != Type::Ack {
+            let window = &mut self.slab.get_mut(slot).dedup;
+            match window.on_arrival(now.ms, &self.timing, response.ty, response.mid) {
+                Seen::Fresh => {}
+                Seen::EmptyAcked => return self.send_empty(slot, Type::Ack, response.mid, outbox),
+                Seen::Reset => return self.send_empty(slot, Type::Rst, response.mid, outbox),
+                _ => return,
+            }
+        }
+        let number = self.downlink_of_token(slot, response.token);
+        let Some(downlink) = number.and_then(|number| self.live_downlink(slot, number)) else {
+            self.counters.tally(Tally::MessageStray);
+            return self.reply(slot, response, rejection(response), Told::Reset, outbox);
+        };
+        let told = downlink.told;
+        match downlink.coap.on_response(response, Understood::NONE) {
+            Turn::Responded { reply, acknowledges } => {
+                self.reply(slot, response, reply, Told::EmptyAck, outbox);
+                if acknowledges {
+                    self.tell(now, &told, Step::Delivered, FailReason::None, false, &[]);
+                }
+                let number = number.expect("it was just found");
+                self.finish_downlink(now, number, Step::Responded, FailReason::None, bytes, outbox);
+            }
+            Turn::Rejected(reply) => {
+                self.counters.tally(Tally::MessageStray);
+                self.reply(slot, response, reply, Told::Reset, outbox);
+            }
+            Turn::Nothing | Turn::Acknowledged | Turn::Reset => {}
+        }
+    }
+
+    fn reply(
+        &mut self,
+        slot: u32,
+        to: &Message<'_>,
+        reply: Reply,
+        told: Told,
+        outbox: &mut Outbox,
+    ) {
+        if let Reply::Send(message) = reply {
+            self.slab.get_mut(slot).dedup.settle(to.mid, told);
+            self.send_message(slot, outbox, |out| {
+                out.get_mut(..message.len())?.copy_from_slice(&message);
+                Some(message.len())
+            });
+        }
+    }
+
+    /// A downlink's timer.
+    pub(super) fn on_downlink_due(&mut self, now: Now, number: u32, outbox: &mut Outbox) {
+        let Some(downlink) = self.downlinks.pool.get_mut(number) else { return };
+        if self.slab.resolve(downlink.session).is_none() {
+            self.finish_downlink(now, number, Step::Failed, FailReason::NoSession, &[], outbox);
+            return;
+        }
+        let is_confirmable = downlink.coap.message()[0] >> 4 & 3 == Type::Con as u8;
+        match downlink.coap.on_due(now.ms) {
+            Act::Nothing => self.arm_downlink(number),
+            Act::Retransmit => {
+                self.counters.tally(Tally::Retransmission);
+                self.send_downlink(number, outbox);
+                self.arm_downlink(number);
+            }
+            Act::GiveUp => {
+                self.finish_downlink(now, number, Step::Failed, FailReason::Timeout, &[], outbox);
+            }
+            Act::ResponseTimeout => {
+                let step = if is_confirmable { Step::Delivered } else { Step::Sent };
+                self.finish_downlink(now, number, step, FailReason::None, &[], outbox);
+            }
+        }
+    }
+
+    /// Takes back a downlink that waits for its turn; one that has left takes its course.
+    pub(super) fn on_cancel(&mut self, now: Now, cancel: &wire::Cancel, outbox: &mut Outbox) {
+        let Some(slot) = self.session_of(cancel.session.get(), &cancel.device) else { return };
+        let Some(line) = self.downlinks.lines.get(&slot) else { return };
+        let is_it = |number: &&u32| {
+            let downlink = self.downlinks.pool.get(**number);
+            downlink.is_some_and(|d| d.told.message_id == cancel.message_id)
+        };
+        if let Some(number) = line.waiting.iter().find(is_it).copied() {
+            self.finish_downlink(now, number, Step::Failed, FailReason::Cancelled, &[], outbox);
+        }
+    }
+
+    /// The session ended: nothing in its line will be sent. Those that wait for a response notice
+    /// by their timers.
+    pub(super) fn end_downlinks(&mut self, now: Now, slot: u32) {
+        let Some(line) = self.downlinks.lines.remove(&slot) else { return };
+        for number in line.outstanding.into_iter().chain(line.waiting) {
+            if let Some(downlink) = self.forget_downlink(number) {
+                let reason = FailReason::NoSession;
+                self.tell(now, &downlink.told, Step::Failed, reason, true, &[]);
+            }
+        }
+    }
+
+    /// Tells the final outcome, forgets the downlink and starts the next.
+    fn finish_downlink(
+        &mut self,
+        now: Now,
+        number: u32,
+        step: Step,
+        reason: FailReason,
+        response: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        if let Some(downlink) = self.forget_downlink(number) {
+            self.tell(now, &downlink.told, step, reason, true, response);
+            if self.slab.resolve(downlink.session).is_some() {
+                self.on_turn_over(now, downlink.slot, number, outbox);
+            }
+        }
+    }
+
+    fn on_turn_over(&mut self, now: Now, slot: u32, number: u32, outbox: &mut Outbox) {
+        if let Some(line) = self.downlinks.lines.get_mut(&slot) {
+            line.waiting.retain(|waiting| *waiting != number);
+            if line.outstanding == Some(number) {
+                line.outstanding = None;
+            }
+        }
+        self.start_next(now, slot, outbox);
+    }
+
+    fn forget_downlink(&mut self, number: u32) -> Option<Downlink> {
+        let downlink = self.downlinks.pool.remove(number)?;
+        self.wheel.disarm(self.downlink_timer(number));
+        if let Some(token) = token_of(downlink.coap.token()) {
+            self.downlinks.by_token.remove(&token_key(downlink.slot, token));
+        }
+        if downlink.coap.is_started() {
+            self.sent.remove(&sent_key(downlink.slot, downlink.coap.mid()));
+        }
+        Some(downlink)
+    }
+
+    fn send_downlink(&mut self, number: u32, outbox: &mut Outbox) {
+        let downlink = self.downlinks.pool.get(number).expect("the caller found it");
+        let (slot, message) = (downlink.slot, downlink.coap.message());
+        let mut copy = [0; MESSAGE_BYTES_MAX];
+        let length = message.len();
+        copy[..length].copy_from_slice(message);
+        self.send_message(slot, outbox, |out| {
+            out.get_mut(..length)?.copy_from_slice(&copy[..length]);
+            Some(length)
+        });
+    }
+
+    fn arm_downlink(&mut self, number: u32) {
+        let due_ms = self.downlinks.pool.get(number).and_then(|d| d.coap.due_ms());
+        self.wheel.set(self.downlink_timer(number), due_ms);
+    }
+
+    fn downlink_of_token(&self, slot: u32, token: Token) -> Option<u32> {
+        self.downlinks.by_token.get(&token_key(slot, token_of(token)?)).copied()
+    }
+
+    fn live_downlink(&mut self, slot: u32, number: u32) -> Option<&mut Downlink> {
+        let session = self.slab.session(slot);
+        self.downlinks.pool.get_mut(number).filter(|downlink| downlink.session == session)
+    }
+
+    /// Tells the control plane a step in a downlink's life.
+    pub(super) fn tell(
+        &mut self,
+        now: Now,
+        of: &OutcomeOf,
+        step: Step,
+        reason: FailReason,
+        is_final: bool,
+        response: &[u8],
+    ) {
+        let outcome = wire::Outcome {
+            message_id: of.message_id,
+            device: of.device,
+            at_unix_ms: now.unix_ms.into(),
+            step: step as u8,
+            reason: reason as u8,
+            is_final: is_final.into(),
+            network: of.network,
+        };
+        self.notify(wire::Kind::Outcome, outcome.as_bytes(), response);
+    }
+}
+
+/// The request as it goes out; `None` when the bytes are no request.
+fn outbound(bytes: &[u8], token: u32) -> Option<Outbound> {
+    let request = Message::parse(bytes).ok()?;
+    if !request.code.is_request() || !matches!(request.ty, Type::Con | Type::Non) {
+        return None;
+    }
+    let token = Token::new(&token.to_be_bytes());
+    Outbound::new(request.ty, request.code, token, |writer| {
+        writer.options(&request.options).payload(request.payload);
+    })
+    .ok()
+}
+
+fn token_of(token: Token) -> Option<u32> {
+    token.as_bytes().try_into().ok().map(u32::from_be_bytes)
+}
+
+fn token_key(slot: u32, token: u32) -> u64 {
+    u64::from(slot) << 32 | u64::from(token)
+}

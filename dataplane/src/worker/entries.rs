@@ -1,0 +1,69 @@
+//! What does the control plane want? Its ring entries, parsed as if hostile.
+
+use super::Worker;
+use crate::clock::Now;
+use crate::fate::Tally;
+use crate::net::batch::Outbox;
+use tidegate_ring::contract::{self as wire, EndReason, Kind, SessionRef};
+
+impl Worker {
+    /// Deals with one entry of the downlink ring.
+    pub fn on_entry(&mut self, now: Now, kind: u8, bytes: &[u8], outbox: &mut Outbox) {
+        if self.dispatch(now, kind, bytes, outbox).is_none() {
+            self.counters.tally(Tally::EntryRefused);
+        }
+        self.seal_all(outbox);
+    }
+
+    /// `None` when the entry is of no known kind or too short for it.
+    fn dispatch(&mut self, now: Now, kind: u8, bytes: &[u8], outbox: &mut Outbox) -> Option<()> {
+        match Kind::from_wire(kind)? {
+            Kind::Credential => {
+                let (answer, key) = wire::Credential::split(bytes)?;
+                self.on_credential(now, answer, key, outbox);
+            }
+            Kind::CredentialDropped => {
+                let (dropped, _) = wire::CredentialDropped::split(bytes)?;
+                self.credentials.forget(&dropped.device);
+            }
+            Kind::SessionEnd => {
+                let (end, _) = wire::SessionEnd::split(bytes)?;
+                let reason = EndReason::from_wire(end.reason)?;
+                if let Some(slot) = self.session_of(end.session.get(), &end.device) {
+                    self.end_session(now, slot, reason, outbox);
+                }
+            }
+            Kind::Published => {
+                let (published, _) = wire::Published::split(bytes)?;
+                let publication = wire::Publication::from_wire(published.publication)?;
+                self.on_published(now, published, publication, outbox);
+            }
+            Kind::Answer => {
+                let (answer, message) = wire::Answer::split(bytes)?;
+                self.on_answer(now, answer, message, outbox);
+            }
+            Kind::Downlink => {
+                let (downlink, message) = wire::Downlink::split(bytes)?;
+                self.on_downlink(now, downlink, message, outbox);
+            }
+            Kind::Cancel => {
+                let (cancel, _) = wire::Cancel::split(bytes)?;
+                self.on_cancel(now, cancel, outbox);
+            }
+            Kind::Hello
+            | Kind::Uplink
+            | Kind::CredentialWanted
+            | Kind::Outcome
+            | Kind::SessionUp
+            | Kind::SessionDown
+            | Kind::Counters => return None,
+        }
+        Some(())
+    }
+
+    /// The slot of a session reference, when it still is that device's.
+    pub(super) fn session_of(&self, session: u64, device: &wire::DeviceId) -> Option<u32> {
+        let slot = self.slab.resolve(SessionRef(session))?;
+        (self.slab.get(slot).device == *device).then_some(slot)
+    }
+}

@@ -1,0 +1,299 @@
+//! How does a stranger become a session? Half-open handshakes, and the doors they pass.
+//!
+//! ```text
+//! ClientHello ── greet ──▶ HelloVerifyRequest                      (no state)
+//! ClientHello + cookie ──▶ slot reserved, handshake begins         (bounded by `half_open`)
+//! ClientKeyExchange ─────▶ credential: remembered, or asked of the control plane meanwhile
+//! Finished ──────────────▶ slot established, SessionUp on the ring
+//! ```
+
+use super::Worker;
+use super::credentials::Credential;
+use crate::bounds::{HANDSHAKE_LIFETIME_MS, IDENTITY_BYTES_MAX};
+use crate::clock::Now;
+use crate::fate::{Fate, Tally};
+use crate::net::batch::Outbox;
+use crate::net::peer::Peer;
+use crate::pool::Key;
+use crate::slab::State;
+use rand::Rng;
+use tidegate_dtls::Suite;
+use tidegate_dtls::server::{self, Event, Greeting, Handshake};
+use tidegate_ring::contract as wire;
+use zerocopy::IntoBytes;
+
+/// One handshake in progress.
+#[derive(Debug)]
+pub(super) struct HalfOpen {
+    dtls: Handshake,
+    /// Reserved for it; its Connection ID names this slot.
+    slot: u32,
+    peer: Peer,
+    began_ms: u64,
+    /// Whose key was used, once the credential came.
+    owner: Option<Owner>,
+}
+
+/// The device a credential belongs to.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    device: wire::DeviceId,
+    network: u8,
+}
+
+impl Worker {
+    /// A datagram of unprotected records: the beginning or the middle of a handshake. Returns how
+    /// it ended and how many bytes the handshake consumed; what follows belongs to the session.
+    pub(super) fn on_handshake(
+        &mut self,
+        now: Now,
+        peer: Peer,
+        datagram: &mut [u8],
+        outbox: &mut Outbox,
+    ) -> (Fate, usize) {
+        if is_client_hello(datagram) {
+            let Some(index) = outbox.begin(peer) else {
+                self.counters.tally(Tally::OutboxFull);
+                return (Fate::HelloVerified, datagram.len());
+            };
+            let out = outbox.buffer_mut(index);
+            match server::greet(&self.cookies, now.ms, peer.as_bytes(), datagram, out) {
+                Greeting::Verify(bytes) => {
+                    outbox.commit(index, bytes);
+                    return (Fate::HelloVerified, datagram.len());
+                }
+                Greeting::Proven => return self.on_proven_hello(now, peer, datagram, outbox),
+                Greeting::Drop(reason) if !self.by_peer_handshake.contains_key(&peer) => {
+                    return (reason.into(), datagram.len());
+                }
+                Greeting::Drop(_) => {}
+            }
+        }
+        match self.by_peer_handshake.get(&peer) {
+            Some(&number) => self.feed(now, number, datagram, outbox),
+            None => (Fate::Unprotected, datagram.len()),
+        }
+    }
+
+    /// A ClientHello with a valid cookie: a repetition of one under way, or a new handshake, which
+    /// replaces one this peer began and did not finish (RFC 6347 section 4.2.8).
+    fn on_proven_hello(
+        &mut self,
+        now: Now,
+        peer: Peer,
+        datagram: &mut [u8],
+        outbox: &mut Outbox,
+    ) -> (Fate, usize) {
+        if let Some(&number) = self.by_peer_handshake.get(&peer) {
+            let known = self.handshakes.get(number).expect("the table names live handshakes");
+            if !known.dtls.is_stranger(datagram) {
+                return self.feed(now, number, datagram, outbox);
+            }
+            self.abandon(number);
+        }
+        let (tag, nonce) = (self.random.random(), self.random.random());
+        if self.handshakes.is_full() || (self.slab.is_full() && !self.make_room(now, outbox)) {
+            return (Fate::NoRoom, datagram.len());
+        }
+        let slot = self.slab.reserve(peer, tag, now.s()).expect("there is room for one more");
+        let cid = self.slab.cid(slot);
+        let own_cid: &[u8] = if self.config.handshake.connection_id { &cid } else { &[] };
+        let (hello_random, fake_key) = (self.random.random(), self.random.random());
+        let dtls = Handshake::new(&self.dtls_config, now.ms, own_cid, hello_random, fake_key);
+        let half_open = HalfOpen { dtls, slot, peer, began_ms: now.ms, owner: None };
+        let key = self.handshakes.insert(nonce, half_open).expect("checked for room above");
+        self.by_peer_handshake.insert(peer, key.number);
+        self.feed(now, key.number, datagram, outbox)
+    }
+
+    /// A protected record for a slot whose handshake is not complete: its Finished.
+    pub(super) fn on_reserved(
+        &mut self,
+        now: Now,
+        slot: u32,
+        datagram: &mut [u8],
+        outbox: &mut Outbox,
+    ) -> (Fate, usize) {
+        let peer = self.slab.get(slot).peer;
+        match self.by_peer_handshake.get(&peer) {
+            Some(&number) if self.handshakes.get(number).is_some_and(|h| h.slot == slot) => {
+                self.feed(now, number, datagram, outbox)
+            }
+            _ => (Fate::UnknownCid, datagram.len()),
+        }
+    }
+
+    fn feed(
+        &mut self,
+        now: Now,
+        number: u32,
+        datagram: &mut [u8],
+        outbox: &mut Outbox,
+    ) -> (Fate, usize) {
+        let half_open = self.handshakes.get_mut(number).expect("the caller found it");
+        let consumed = half_open.dtls.on_datagram(now.ms, datagram);
+        let fate = half_open.dtls.take_drop().map_or(Fate::Handshake, Fate::from);
+        self.pump(now, number, outbox);
+        (fate, consumed)
+    }
+
+    /// Does what the handshake wants done: events, then datagrams, then its timer.
+    pub(super) fn pump(&mut self, now: Now, number: u32, outbox: &mut Outbox) {
+        let mut established = None;
+        while let Some(event) = self.handshakes.get_mut(number).and_then(|h| h.dtls.poll_event()) {
+            match event {
+                Event::CredentialWanted => self.on_credential_wanted(now, number),
+                Event::Established(session) => established = Some(session),
+                Event::Failed(_) => {
+                    self.transmit(number, outbox);
+                    self.counters.tally(Tally::HandshakeFailed);
+                    self.abandon(number);
+                    return;
+                }
+            }
+        }
+        self.transmit(number, outbox);
+        if let Some(session) = established {
+            self.on_established(now, number, session, outbox);
+        } else if let Some(half_open) = self.handshakes.get(number) {
+            let over_ms = half_open.began_ms + HANDSHAKE_LIFETIME_MS;
+            let due_ms = half_open.dtls.due_ms().map_or(over_ms, |due| due.min(over_ms));
+            self.wheel.arm(number, due_ms);
+        }
+    }
+
+    /// A handshake's timer: repeat a flight, or give up.
+    pub(super) fn on_handshake_due(&mut self, now: Now, number: u32, outbox: &mut Outbox) {
+        let Some(half_open) = self.handshakes.get_mut(number) else { return };
+        if now.ms >= half_open.began_ms + HANDSHAKE_LIFETIME_MS {
+            self.counters.tally(Tally::HandshakeFailed);
+            self.abandon(number);
+            return;
+        }
+        half_open.dtls.on_due(now.ms);
+        self.pump(now, number, outbox);
+    }
+
+    fn transmit(&mut self, number: u32, outbox: &mut Outbox) {
+        let Some(half_open) = self.handshakes.get_mut(number) else { return };
+        while let Some(index) = outbox.begin(half_open.peer) {
+            match half_open.dtls.poll_transmit(outbox.buffer_mut(index)) {
+                Some(bytes) => outbox.commit(index, bytes),
+                None => return,
+            }
+        }
+        // What did not fit is sent again by the flight's timer.
+        self.counters.tally(Tally::OutboxFull);
+    }
+
+    fn on_credential_wanted(&mut self, now: Now, number: u32) {
+        let key = self.handshakes.key(number);
+        let half_open = self.handshakes.get_mut(number).expect("it just asked");
+        let identity = half_open.dtls.identity();
+        if let Some(credential) = self.credentials.recall(identity, now.s()) {
+            half_open.owner = Some(Owner { device: credential.device, network: credential.network });
+            half_open.dtls.on_credential(now.ms, Some(credential.key.as_bytes()));
+            self.counters.tally(Tally::CredentialRemembered);
+            return;
+        }
+        if identity.len() > IDENTITY_BYTES_MAX {
+            half_open.dtls.on_credential(now.ms, None);
+            return;
+        }
+        let request = wire::CredentialWanted { request: key.to_wire().into() };
+        match self.up.push(wire::Kind::CredentialWanted as u8, &[request.as_bytes(), identity], 0) {
+            Ok(_) => self.counters.tally(Tally::CredentialWanted),
+            Err(_) => {
+                // The control plane has stood still for a whole ring: the device tries again.
+                self.counters.tally(Tally::NoticeLost);
+                self.abandon(number);
+            }
+        }
+    }
+
+    /// The control plane's answer to [`Self::on_credential_wanted`].
+    pub(super) fn on_credential(
+        &mut self,
+        now: Now,
+        answer: &wire::Credential,
+        psk: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        let Some(number) = self.handshakes.resolve(Key::from_wire(answer.request.get())) else {
+            return;
+        };
+        let half_open = self.handshakes.get_mut(number).expect("the key resolved");
+        match wire::Verdict::from_wire(answer.verdict) {
+            Some(wire::Verdict::Known) if !psk.is_empty() => {
+                let (device, network) = (answer.device, answer.network);
+                half_open.owner = Some(Owner { device, network });
+                let key = tidegate_crypto::secret::Secret::new(psk);
+                let credential = Credential { device, network, key, at_s: now.s() };
+                self.credentials.remember(half_open.dtls.identity(), credential);
+                half_open.dtls.on_credential(now.ms, Some(psk));
+            }
+            Some(wire::Verdict::Unknown) => half_open.dtls.on_credential(now.ms, None),
+            Some(wire::Verdict::Unavailable) => return self.abandon(number),
+            _ => {
+                self.counters.tally(Tally::EntryRefused);
+                return self.abandon(number);
+            }
+        }
+        self.pump(now, number, outbox);
+    }
+
+    /// Finished verified: the slot becomes a session.
+    fn on_established(
+        &mut self,
+        now: Now,
+        number: u32,
+        session: tidegate_dtls::established::Established,
+        outbox: &mut Outbox,
+    ) {
+        let mut half_open = self.handshakes.remove(number).expect("it is established now");
+        self.by_peer_handshake.remove(&half_open.peer);
+        self.wheel.disarm(number);
+        let owner = half_open.owner.expect("without a credential no Finished verifies");
+        let mid = self.random.random();
+        let slot = half_open.slot;
+        self.slab.establish(slot, owner.device, owner.network, session, mid);
+        let has_cid = self.slab.get(slot).dtls.own_cid_len() > 0;
+        if !has_cid && let Some(old) = self.by_peer.insert(half_open.peer, slot) {
+            // RFC 6347 section 4.2.8: only now is the old association of this address dropped.
+            self.end_session(now, old, wire::EndReason::Replaced, outbox);
+        }
+        self.counters.tally(Tally::SessionUp);
+        let up = wire::SessionUp {
+            device: owner.device,
+            session: self.slab.session(slot).0.into(),
+            at_unix_ms: now.unix_ms.into(),
+            suite: self.slab.get(slot).dtls.suite().map_or(0, Suite::code).into(),
+            peer_port: half_open.peer.port().into(),
+            peer_ip: half_open.peer.ip_bytes(),
+            has_cid: has_cid.into(),
+            network: owner.network,
+        };
+        self.notify(wire::Kind::SessionUp, up.as_bytes(), half_open.dtls.identity());
+        let mut held = half_open.dtls.take_held();
+        self.on_held(now, slot, half_open.peer, &mut held, outbox);
+    }
+
+    /// Forgets a handshake and frees its slot.
+    fn abandon(&mut self, number: u32) {
+        if let Some(half_open) = self.handshakes.remove(number) {
+            self.by_peer_handshake.remove(&half_open.peer);
+            self.wheel.disarm(number);
+            if self.slab.get(half_open.slot).state() == State::Reserved {
+                self.slab.release(half_open.slot);
+            }
+        }
+    }
+}
+
+/// Whether the first record is an unprotected handshake record that begins with a ClientHello.
+fn is_client_hello(datagram: &[u8]) -> bool {
+    const HANDSHAKE: u8 = 22;
+    const CLIENT_HELLO: u8 = 1;
+    let plaintext = datagram.get(3..5) == Some(&[0, 0]);
+    datagram.first() == Some(&HANDSHAKE) && plaintext && datagram.get(13) == Some(&CLIENT_HELLO)
+}

@@ -1,0 +1,323 @@
+//! What does one worker do? Datagrams, ring entries and timers in; datagrams and ring entries out.
+//!
+//! Pure: no socket, clock or thread. The binary, the benches and the simulator are shells around
+//! the same type. Each door takes the time; randomness comes from a seed given at the start.
+//!
+//! ```text
+//! on_datagrams ─▶ records (classify, open) ─▶ messages ─▶ uplink (ring)   ─┐
+//! on_entry ─────▶ Published, Answer, Downlink, Credential … ───────────────┼─▶ seals ─▶ outbox
+//! on_due ───────▶ handshake flights, CoAP retransmissions, timeouts ───────┘
+//! ```
+
+mod credentials;
+mod downlink;
+mod entries;
+mod handshakes;
+mod messages;
+mod records;
+mod sessions;
+mod uplink;
+
+use crate::bounds::{BATCH_MAX, OUTBOX_SLOTS, TIMERS_PER_TURN_MAX};
+use crate::clock::Now;
+use crate::config::Config;
+use crate::fate::{Counters, Tally};
+use crate::handover::Handover;
+use crate::net::batch::Outbox;
+use crate::net::peer::Peer;
+use crate::pool::Pool;
+use crate::slab::{CID_BYTES, Slab};
+use crate::wheel::Wheel;
+use arrayvec::ArrayVec;
+use credentials::Credentials;
+use downlink::Downlinks;
+use foldhash::quality::RandomState;
+use handshakes::HalfOpen;
+use messages::Sent;
+use hashbrown::HashMap;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::sync::Arc;
+use tidegate_coap::timing::Timing;
+use tidegate_crypto::aead;
+use tidegate_dtls::cookie::{CookieJar, PERIOD_MS as COOKIE_PERIOD_MS};
+use tidegate_dtls::established::{Established, SealPlan};
+use tidegate_dtls::record::ContentType;
+use tidegate_dtls::server;
+use tidegate_dtls::Link;
+use tidegate_dtls::suite::Suite;
+use tidegate_ring::Producer;
+use tidegate_ring::contract as wire;
+use uplink::Exchanges;
+use zerocopy::IntoBytes;
+
+/// One worker: its sessions, its exchanges, its end of the uplink ring.
+pub struct Worker {
+    index: u8,
+    config: Arc<Config>,
+    dtls_config: Arc<server::Config>,
+    timing: Timing,
+    cookies: CookieJar,
+    slab: Slab,
+    /// Sessions whose records carry no Connection ID, by address.
+    by_peer: HashMap<Peer, u32, RandomState>,
+    handshakes: Pool<HalfOpen>,
+    by_peer_handshake: HashMap<Peer, u32, RandomState>,
+    credentials: Credentials,
+    exchanges: Exchanges,
+    downlinks: Downlinks,
+    /// Our Confirmable messages that wait for their ACK, by slot and Message ID.
+    sent: HashMap<u64, Sent, RandomState>,
+    /// Timers: handshakes, then exchanges, then downlinks, then housekeeping.
+    wheel: Wheel,
+    /// Records written into the outbox and not sealed yet.
+    seals: ArrayVec<Seal, BATCH_MAX>,
+    up: Producer,
+    handover: Handover,
+    /// Workers that letters were posted to in this turn, one bit each.
+    posted: u64,
+    /// A handed-over datagram is being dealt with: it is not handed on.
+    handed_over: bool,
+    random: StdRng,
+    counters: Counters,
+    /// The counters as the control plane knows them.
+    counters_told: Counters,
+    sweep_at: u32,
+}
+
+/// A record whose sequence number is taken and whose plaintext stands in the outbox.
+#[derive(Debug)]
+struct Seal {
+    slot: u32,
+    index: usize,
+    plan: SealPlan,
+}
+
+/// What a worker is made of.
+pub struct Parts {
+    /// Which worker, from 0.
+    pub index: u8,
+    /// How many there are.
+    pub workers: u8,
+    /// Checked.
+    pub config: Arc<Config>,
+    /// With the sessions of an earlier life.
+    pub slab: Slab,
+    /// The worker's end of its uplink ring.
+    pub up: Producer,
+    /// The mailboxes of all workers.
+    pub handover: Handover,
+    /// From the operating system, or from the simulator.
+    pub seed: [u8; 32],
+}
+
+impl Worker {
+    /// A worker that goes on with the sessions in the slab. Says Hello on the ring.
+    pub fn new(now: Now, parts: Parts) -> Result<Self, String> {
+        let Parts { index, workers, config, slab, up, handover, seed } = parts;
+        let mut random = StdRng::from_seed(seed);
+        let dtls_config = Arc::new(dtls_config(&config)?);
+        let (half_open, exchanges, downlinks) =
+            (config.handshake.half_open, config.coap.exchanges, config.coap.downlinks);
+        let mut worker = Self {
+            index,
+            dtls_config,
+            timing: Timing {
+                ack_timeout_ms: config.coap.ack_timeout_ms,
+                max_retransmit: config.coap.max_retransmit,
+                ..Timing::default()
+            },
+            cookies: CookieJar::new(now.ms, &random.random(), COOKIE_PERIOD_MS),
+            by_peer: HashMap::with_hasher(RandomState::default()),
+            handshakes: Pool::new(half_open),
+            by_peer_handshake: HashMap::with_capacity_and_hasher(
+                half_open as usize,
+                RandomState::default(),
+            ),
+            credentials: Credentials::new(),
+            exchanges: Exchanges::new(exchanges),
+            downlinks: Downlinks::new(downlinks),
+            sent: HashMap::with_capacity_and_hasher(
+                (exchanges + downlinks) as usize,
+                RandomState::default(),
+            ),
+            wheel: Wheel::new(now.ms, half_open + exchanges + downlinks + 1),
+            seals: ArrayVec::new(),
+            posted: 0,
+            handed_over: false,
+            random,
+            counters: Counters::default(),
+            counters_told: Counters::default(),
+            sweep_at: 0,
+            config,
+            slab,
+            up,
+            handover,
+        };
+        worker.take_over_sessions();
+        worker.wheel.arm(worker.housekeeping_timer(), now.ms + HOUSEKEEPING_MS);
+        let incarnation: u64 = worker.random.random();
+        let hello = wire::Hello { incarnation: incarnation.into(), worker: index, workers };
+        worker.notify(wire::Kind::Hello, hello.as_bytes(), &[]);
+        Ok(worker)
+    }
+
+    /// Fires what is due; call again while [`Self::due_ms`] is not in the future.
+    pub fn on_due(&mut self, now: Now, outbox: &mut Outbox) {
+        let exchanges_from = self.handshakes.capacity();
+        let downlinks_from = exchanges_from + self.exchanges.capacity();
+        let housekeeping = self.housekeeping_timer();
+        for _ in 0..TIMERS_PER_TURN_MAX {
+            if outbox.room() < SENDS_PER_TIMER_MAX {
+                break;
+            }
+            match self.wheel.fire(now.ms) {
+                None => break,
+                Some(timer) if timer == housekeeping => self.on_housekeeping(now, outbox),
+                Some(timer) if timer >= downlinks_from => {
+                    self.on_downlink_due(now, timer - downlinks_from, outbox);
+                }
+                Some(timer) if timer >= exchanges_from => {
+                    self.on_exchange_due(now, timer - exchanges_from, outbox);
+                }
+                Some(timer) => self.on_handshake_due(now, timer, outbox),
+            }
+        }
+        self.seal_all(outbox);
+    }
+
+    /// When to call [`Self::on_due`] next, ms of `CLOCK_BOOTTIME`.
+    pub fn due_ms(&self) -> Option<u64> {
+        self.wheel.due_ms()
+    }
+
+    /// Workers that have mail from this one since the last call, one bit each.
+    pub fn take_posted(&mut self) -> u64 {
+        std::mem::take(&mut self.posted)
+    }
+
+    /// The worker's end of its uplink ring, for the shell to wake the other side.
+    pub fn up(&mut self) -> &mut Producer {
+        &mut self.up
+    }
+
+    /// What has been counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The sessions.
+    pub fn slab(&self) -> &Slab {
+        &self.slab
+    }
+
+    /// Ends this worker's life and gives back what outlives it.
+    pub fn into_slab(self) -> (Slab, Producer) {
+        (self.slab, self.up)
+    }
+
+    /// Writes content into the outbox as the session's next record; it is sealed with the others.
+    /// `write` gets the room for the content and says how much it used, or `None` to send nothing.
+    fn send(
+        &mut self,
+        slot: u32,
+        content_type: ContentType,
+        outbox: &mut Outbox,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> bool {
+        let entry = self.slab.get_mut(slot);
+        let Some(index) = outbox.begin(entry.peer) else {
+            self.counters.tally(Tally::OutboxFull);
+            return false;
+        };
+        let out = outbox.buffer_mut(index);
+        let head_bytes = entry.dtls.header_len();
+        let end = out.len().saturating_sub(entry.dtls.overhead() - head_bytes);
+        let Some(written) = out.get_mut(head_bytes..end).and_then(write) else { return false };
+        let Ok(plan) = entry.dtls.plan_seal(content_type, written, out) else {
+            // The sequence is used up: the session can't speak any more and will idle out.
+            return false;
+        };
+        outbox.commit(index, plan.datagram_len());
+        self.counters.tally(Tally::Sent);
+        self.seals.push(Seal { slot, index, plan });
+        if self.seals.is_full() {
+            self.seal_all(outbox);
+        }
+        true
+    }
+
+    /// Puts a ready record (alert, repeated flight) of a session into the outbox.
+    fn send_record(
+        &mut self,
+        slot: u32,
+        outbox: &mut Outbox,
+        write: impl FnOnce(&mut Established, &mut [u8]) -> Option<usize>,
+    ) {
+        let entry = self.slab.get_mut(slot);
+        match outbox.begin(entry.peer) {
+            Some(index) => {
+                if let Some(bytes) = write(&mut entry.dtls, outbox.buffer_mut(index)) {
+                    outbox.commit(index, bytes);
+                    self.counters.tally(Tally::Sent);
+                }
+            }
+            None => self.counters.tally(Tally::OutboxFull),
+        }
+    }
+
+    /// Seals everything written since the last call, in one batch.
+    fn seal_all(&mut self, outbox: &mut Outbox) {
+        if self.seals.is_empty() {
+            return;
+        }
+        let mut jobs: ArrayVec<aead::Job<'_>, BATCH_MAX> = ArrayVec::new();
+        let mut next = self.seals.iter().peekable();
+        for (index, out) in outbox.buffers_mut().enumerate() {
+            // Outbox slots are begun in order, so the seals are in order too.
+            if let Some(seal) = next.next_if(|seal| seal.index == index) {
+                jobs.push(self.slab.get(seal.slot).dtls.seal_job(&seal.plan, out));
+            }
+        }
+        assert_eq!(jobs.len(), self.seals.len(), "every written record is sealed before it leaves");
+        aead::seal(&mut jobs);
+        drop(jobs);
+        self.seals.clear();
+    }
+
+    /// Tells the control plane something it can live without when the ring is full to the brim.
+    fn notify(&mut self, kind: wire::Kind, entry: &[u8], tail: &[u8]) {
+        if self.up.push(kind as u8, &[entry, tail], 0).is_err() {
+            self.counters.tally(Tally::NoticeLost);
+        }
+    }
+
+    fn exchange_timer(&self, number: u32) -> u32 {
+        self.handshakes.capacity() + number
+    }
+
+    fn downlink_timer(&self, number: u32) -> u32 {
+        self.handshakes.capacity() + self.exchanges.capacity() + number
+    }
+
+    fn housekeeping_timer(&self) -> u32 {
+        self.handshakes.capacity() + self.exchanges.capacity() + self.downlinks.capacity()
+    }
+}
+
+fn dtls_config(config: &Config) -> Result<server::Config, String> {
+    let suite = |name: &String| {
+        Suite::from_name(name).ok_or_else(|| format!("handshake.suites: {name} is not a suite we speak"))
+    };
+    Ok(server::Config {
+        suites: config.handshake.suites.iter().map(suite).collect::<Result<_, _>>()?,
+        own_cid_len: if config.handshake.connection_id { CID_BYTES } else { 0 },
+        require_extended_master_secret: config.handshake.require_extended_master_secret,
+        link: Link { mtu: config.handshake.mtu, ..Link::default() },
+    })
+}
+
+/// Cookies turn, idle sessions are looked for and counters are told so often, milliseconds.
+const HOUSEKEEPING_MS: u64 = 1_000;
+/// Datagrams one timer can cause: a handshake flight of small fragments.
+const SENDS_PER_TIMER_MAX: usize = OUTBOX_SLOTS / 4;

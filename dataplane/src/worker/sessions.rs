@@ -1,0 +1,103 @@
+//! How do sessions end, and what is done for them once a second?
+
+use super::{HOUSEKEEPING_MS, Worker};
+use crate::bounds::{EVICTION_SAMPLES, IDLE_SWEEP_SLOTS};
+use crate::clock::Now;
+use crate::fate::{Counters, Tally};
+use crate::net::batch::Outbox;
+use crate::slab::State;
+use rand::Rng;
+use tidegate_ring::contract::{self as wire, EndReason};
+use zerocopy::IntoBytes;
+
+impl Worker {
+    /// Forgets a session and the downlinks of its line; exchanges notice by their timers. The device
+    /// is not told: an alert to an address that is stale would reach the next device there.
+    pub(super) fn end_session(&mut self, now: Now, slot: u32, reason: EndReason, outbox: &mut Outbox) {
+        self.seal_all(outbox);
+        self.end_downlinks(now, slot);
+        let entry = self.slab.get(slot);
+        if self.by_peer.get(&entry.peer) == Some(&slot) {
+            self.by_peer.remove(&entry.peer);
+        }
+        let down = wire::SessionDown {
+            device: entry.device,
+            session: self.slab.session(slot).0.into(),
+            at_unix_ms: now.unix_ms.into(),
+            reason: reason as u8,
+        };
+        self.notify(wire::Kind::SessionDown, down.as_bytes(), &[]);
+        self.slab.release(slot);
+        self.counters.tally(Tally::SessionDown);
+    }
+
+    /// After a restart: sessions without Connection ID are found by address again, and requests
+    /// the last process was working on count as never seen, so that their copies are served.
+    pub(super) fn take_over_sessions(&mut self) {
+        for slot in 0..self.slab.used() {
+            let entry = self.slab.get_mut(slot);
+            if entry.state() != State::Established {
+                continue;
+            }
+            entry.dedup.forget_waiting();
+            if entry.dtls.own_cid_len() == 0 {
+                self.by_peer.insert(entry.peer, slot);
+            }
+        }
+    }
+
+    /// The slab is full: ends the longest idle of a few sessions picked at random. *Why not the
+    /// longest idle of all:* that would need a scan or a list through every session.
+    pub(super) fn make_room(&mut self, now: Now, outbox: &mut Outbox) -> bool {
+        let used = self.slab.used();
+        let victim = (0..EVICTION_SAMPLES)
+            .map(|_| self.random.random_range(0..used))
+            .filter(|slot| self.slab.get(*slot).state() == State::Established)
+            .min_by_key(|slot| self.slab.get(*slot).last_seen_s);
+        if let Some(slot) = victim {
+            self.counters.tally(Tally::Evicted);
+            self.end_session(now, slot, EndReason::Evicted, outbox);
+        }
+        victim.is_some()
+    }
+
+    /// Once a second.
+    pub(super) fn on_housekeeping(&mut self, now: Now, outbox: &mut Outbox) {
+        self.wheel.arm(self.housekeeping_timer(), now.ms + HOUSEKEEPING_MS);
+        if now.ms >= self.cookies.due_ms() {
+            self.cookies.rotate(now.ms, &self.random.random());
+        }
+        self.sweep_idle(now, outbox);
+        if self.counters != self.counters_told {
+            self.tell_counters();
+        }
+    }
+
+    /// Looks at the next part of the slab for sessions nobody has used for too long.
+    fn sweep_idle(&mut self, now: Now, outbox: &mut Outbox) {
+        let timeout_s = self.config.sessions.idle_timeout_s;
+        let used = self.slab.used();
+        if timeout_s == 0 || used == 0 {
+            return;
+        }
+        for _ in 0..IDLE_SWEEP_SLOTS.min(used) {
+            let slot = self.sweep_at % used;
+            self.sweep_at = (slot + 1) % used;
+            let entry = self.slab.get(slot);
+            let idle_s = now.s().saturating_sub(entry.last_seen_s);
+            if entry.state() == State::Established && idle_s >= timeout_s {
+                self.end_session(now, slot, EndReason::Idle, outbox);
+            }
+        }
+    }
+
+    fn tell_counters(&mut self) {
+        let mut values = [0; Counters::COUNT * 8];
+        for (bytes, value) in values.chunks_exact_mut(8).zip(self.counters.values()) {
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        self.counters_told.clone_from(&self.counters);
+        let head = wire::Counters { count: (Counters::COUNT as u32).into() };
+        self.notify(wire::Kind::Counters, head.as_bytes(), &values);
+    }
+}
