@@ -85,6 +85,20 @@ impl Record {
     }
 }
 
+/// Where the first protected record (epoch 1 or later) of a datagram starts, if it has one. A client
+/// that repeats its last flight puts it behind plaintext that is nobody's any more, and the
+/// protected part belongs to its session.
+pub fn protected_part(datagram: &[u8], own_cid_len: usize) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let record = Record::parse(datagram, at, own_cid_len).ok()?;
+        if record.epoch > 0 {
+            return Some(at);
+        }
+        at = record.end();
+    }
+}
+
 /// A record's content type; any byte may arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContentType(pub u8);
@@ -166,6 +180,18 @@ mod tests {
             assert_eq!(Record::parse(&whole[..len], 0, 6), Err(Drop::Truncated), "{len} bytes");
         }
         assert!(Record::parse(&whole, 0, 6).is_ok());
+    }
+
+    #[test]
+    fn the_protected_part_follows_the_plaintext() {
+        let mut datagram = record(ContentType::HANDSHAKE, b"", b"abc");
+        datagram[4] = 0;
+        assert_eq!(protected_part(&datagram, 2), None);
+        let plaintext = datagram.len();
+        datagram.extend(record(ContentType::TLS12_CID, b"\x07\x08", b"def"));
+        assert_eq!(protected_part(&datagram, 2), Some(plaintext));
+        assert_eq!(protected_part(&datagram[plaintext..], 2), Some(0));
+        assert_eq!(protected_part(&datagram[..datagram.len() - 1], 2), None);
     }
 
     #[test]
