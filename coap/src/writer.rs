@@ -82,7 +82,7 @@ impl<'b> Writer<'b> {
         assert!(self.stage != Stage::Payload, "a message has one payload");
         self.put(&[PAYLOAD_MARKER]);
         let before = self.len;
-        let _full_is_remembered = fmt::Write::write_fmt(self, text);
+        let _full_is_remembered = fmt::Write::write_fmt(&mut Text(self), text);
         if self.len == before && self.stage != Stage::Full {
             self.len -= 1;
         }
@@ -115,18 +115,21 @@ impl<'b> Writer<'b> {
     }
 }
 
-impl fmt::Write for Writer<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.put(text.as_bytes());
-        if self.stage == Stage::Full { Err(fmt::Error) } else { Ok(()) }
-    }
-}
-
 /// Why there is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteError {
     /// It does not fit into the buffer.
     Full,
+}
+
+/// The payload, as text goes into it.
+struct Text<'w, 'b>(&'w mut Writer<'b>);
+
+impl fmt::Write for Text<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.put(text.as_bytes());
+        if self.0.stage == Stage::Full { Err(fmt::Error) } else { Ok(()) }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
