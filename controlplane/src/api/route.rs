@@ -43,9 +43,21 @@ pub async fn operate(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     }
 }
 
-/// The segments of a raw path, each decoded once.
+/// The segments of a raw path, each decoded once; none, so no operation, for a path that is not
+/// normalised. *Why:* the signature is over the normalised path, so two spellings would share it.
 pub fn segments(path: &str) -> Vec<String> {
-    path.strip_prefix('/').unwrap_or(path).split('/').map(decode).collect()
+    let raw: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
+    let last = raw.len() - 1;
+    let normal = |(at, segment): (usize, &&str)| match *segment {
+        "" => at == last,
+        "." | ".." => false,
+        _ => true,
+    };
+    if raw.iter().enumerate().all(normal) {
+        raw.into_iter().map(decode).collect()
+    } else {
+        Vec::new()
+    }
 }
 
 /// Whose words a path is answered in.
@@ -70,6 +82,14 @@ mod tests {
         assert_eq!(segments("/wireless-devices/a%3Ab%2Fc"), ["wireless-devices", "a:b/c"]);
         assert_eq!(segments("/a/b%252F"), ["a", "b%2F"]);
         assert_eq!(segments("/"), [""]);
+        assert_eq!(segments("/a/"), ["a", ""]);
+    }
+
+    #[test]
+    fn a_path_that_is_not_normalised_has_no_segments() {
+        for path in ["//a", "/a//b", "/a/./b", "/a/..", "/a/."] {
+            assert!(segments(path).is_empty(), "{path}");
+        }
     }
 
     #[test]

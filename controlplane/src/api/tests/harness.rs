@@ -196,7 +196,7 @@ impl Server {
         for (name, value) in headers {
             head.extend([name, ": ", value, "\r\n"]);
         }
-        head.push_str(&format!("content-length: {length}\r\n\r\n"));
+        head.extend(["content-length: ", &length.to_string(), "\r\n\r\n"]);
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream
