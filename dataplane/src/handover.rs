@@ -60,10 +60,9 @@ impl Handover {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use zerocopy::FromZeros;
 
     fn letter(length: usize) -> Option<Letter> {
-        Letter::new(Peer::new_zeroed(), &vec![7; length])
+        Letter::new(Peer::default(), &vec![7; length])
     }
 
     #[test]

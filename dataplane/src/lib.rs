@@ -10,6 +10,7 @@ pub mod fate;
 pub mod handover;
 pub mod net;
 pub mod pool;
+pub mod run;
 pub mod slab;
 pub mod wheel;
 pub mod worker;

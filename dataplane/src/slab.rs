@@ -346,11 +346,13 @@ const NIL: u32 = u32::MAX;
 mod tests {
     use super::*;
 
+    use zerocopy::FromZeros;
+
     const BOOT: [u8; 16] = [9; 16];
     const DEVICE: DeviceId = [7; 16];
 
     fn session(slab: &mut Slab, tag: u16) -> u32 {
-        let slot = slab.reserve(Peer::new_zeroed(), tag, 5).unwrap();
+        let slot = slab.reserve(Peer::default(), tag, 5).unwrap();
         slab.establish(slot, DEVICE, 1, Established::new_zeroed(), 1);
         slot
     }
@@ -388,16 +390,16 @@ mod tests {
     fn all_slots_can_be_used_and_not_one_more() {
         let mut slab = Slab::anonymous(0, 3).unwrap();
         let slots: Vec<u32> = (0..3).map(|tag| session(&mut slab, tag)).collect();
-        assert_eq!(slab.reserve(Peer::new_zeroed(), 9, 0), None);
+        assert_eq!(slab.reserve(Peer::default(), 9, 0), None);
         assert_eq!(slab.live(), 3);
         slab.release(slots[1]);
-        assert_eq!(slab.reserve(Peer::new_zeroed(), 9, 0), Some(slots[1]));
+        assert_eq!(slab.reserve(Peer::default(), 9, 0), Some(slots[1]));
     }
 
     #[test]
     fn a_released_slot_keeps_no_secret() {
         let mut slab = Slab::anonymous(0, 1).unwrap();
-        let slot = slab.reserve(Peer::new_zeroed(), 1, 5).unwrap();
+        let slot = slab.reserve(Peer::default(), 1, 5).unwrap();
         let dtls = Established::read_from_bytes(&[0xa5; size_of::<Established>()]).unwrap();
         slab.establish(slot, DEVICE, 1, dtls, 1);
         slab.release(slot);
@@ -414,7 +416,7 @@ mod tests {
         assert_eq!(found, Recovered::default());
         let kept = session(&mut slab, 0x11);
         let torn = session(&mut slab, 0x22);
-        let reserved = slab.reserve(Peer::new_zeroed(), 0x33, 0).unwrap();
+        let reserved = slab.reserve(Peer::default(), 0x33, 0).unwrap();
         slab.get_mut(torn).generation |= 1;
         let (cid, reference) = (slab.cid(kept), slab.session(kept));
         drop(slab);

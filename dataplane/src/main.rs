@@ -1,0 +1,87 @@
+//! The dataplane process: reads its configuration, starts the workers, stops them on a signal.
+
+use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_dataplane::config::Config;
+use tidegate_dataplane::run::Workers;
+use tracing::{error, info};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Tidegate's dataplane: CoAP over DTLS 1.2 for devices.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Configuration file; without one the defaults serve.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Check the configuration and exit.
+    #[arg(long)]
+    check: bool,
+    /// Print the configuration with its defaults filled in and exit.
+    #[arg(long)]
+    print: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let loaded = arguments.config.as_deref().map_or_else(|| Ok(Config::default()), Config::load);
+    let config = match loaded {
+        Ok(config) => config,
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::from(2);
+        }
+    };
+    if arguments.print {
+        print!("{}", config.to_toml());
+    }
+    if arguments.check || arguments.print {
+        return ExitCode::SUCCESS;
+    }
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| "info".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            error!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs until a signal or until a worker ends.
+fn serve(config: Config) -> Result<(), String> {
+    make_private(&config.run_dir)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("signals: {e}"))?;
+    let workers = Workers::start(&Arc::new(config), |started| {
+        let (kept, torn) = (started.sessions.kept, started.sessions.torn);
+        info!(worker = started.worker, backend = started.backend, kept, torn, "started");
+    })?;
+    while !workers.has_ended() && signals.pending().next().is_none() {
+        std::thread::sleep(SIGNAL_POLL);
+    }
+    info!("stopping");
+    workers.stop();
+    workers.join()
+}
+
+/// The run directory is ours alone: its rings carry keys.
+fn make_private(run_dir: &Path) -> Result<(), String> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(run_dir).map_err(|e| format!("{}: {e}", run_dir.display()))
+}
+
+/// How soon a signal is noticed.
+const SIGNAL_POLL: Duration = Duration::from_millis(50);

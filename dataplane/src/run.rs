@@ -1,0 +1,205 @@
+//! What turns a worker? One thread: wait, reap, work, flush, again.
+//!
+//! Also the start of all workers, in order: sockets of a reuseport group are numbered in the order
+//! they are bound, and the steering program counts on socket number = worker number.
+
+use crate::bounds::{ENTRIES_PER_TURN_MAX, OUTBOX_SLOTS, RING_BYTES};
+use crate::clock::Now;
+use crate::config::Config;
+use crate::handover::Handover;
+use crate::net::Net;
+use crate::net::batch::Outbox;
+use crate::slab::{self, Slab};
+use crate::worker::{Parts, Worker};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tidegate_ring::link::{self, WorkerEnds};
+use tidegate_ring::{Consumer, Corrupt, Doorbell};
+
+/// All workers of one process.
+pub struct Workers {
+    threads: Vec<JoinHandle<Result<(), String>>>,
+    bells: Arc<[Doorbell]>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What one worker has to say about its start.
+#[derive(Debug)]
+pub struct Started {
+    /// Which worker.
+    pub worker: u8,
+    /// The backend in use, and why it is not the first choice.
+    pub backend: String,
+    /// Sessions it goes on with, and slots a crash had torn.
+    pub sessions: slab::Recovered,
+}
+
+impl Workers {
+    /// Starts every worker; `tell` hears of each.
+    pub fn start(config: &Arc<Config>, mut tell: impl FnMut(Started)) -> Result<Self, String> {
+        let count = config.worker_count();
+        let run_dir = &config.run_dir;
+        let handover = Handover::new(count);
+        let boot_id = slab::boot_id();
+        let links = (0..count)
+            .map(|n| link::worker_side(run_dir, n, RING_BYTES).map_err(|e| e.to_string()))
+            .collect::<Result<Vec<WorkerEnds>, String>>()?;
+        let bells = (0..count)
+            .map(|n| open_bell(run_dir, n))
+            .collect::<Result<Arc<[Doorbell]>, String>>()?;
+        let mut workers =
+            Self { threads: Vec::new(), bells: Arc::clone(&bells), stop: Arc::default() };
+        for (index, link) in (0..count).zip(links) {
+            let path = run_dir.join(format!("worker-{index}.slab"));
+            let capacity = config.sessions.per_worker;
+            let (slab, sessions) = Slab::open(&path, index, capacity, boot_id)
+                .map_err(|e| format!("{}: {e}", path.display()))?;
+            let shell = Shell {
+                index,
+                count,
+                config: Arc::clone(config),
+                handover: handover.clone(),
+                bells: Arc::clone(&bells),
+                stop: Arc::clone(&workers.stop),
+            };
+            let (ready, is_ready) = mpsc::channel();
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || shell.run(link, slab, &ready))
+                .map_err(|e| format!("worker {index}: {e}"))?;
+            workers.threads.push(thread);
+            match is_ready.recv() {
+                Ok(backend) => tell(Started { worker: index, backend, sessions }),
+                Err(_) => {
+                    workers.stop();
+                    return Err(workers.join().err().unwrap_or_else(|| "a worker ended".into()));
+                }
+            }
+        }
+        Ok(workers)
+    }
+
+    /// Asks every worker to stop after its turn.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.bells.iter().for_each(Doorbell::ring);
+    }
+
+    /// Whether a worker has ended, asked or not.
+    pub fn has_ended(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Waits for all of them; the first error counts.
+    pub fn join(self) -> Result<(), String> {
+        let ends = self.threads.into_iter().map(|thread| {
+            thread.join().unwrap_or_else(|_| Err("a worker panicked; see the message above".into()))
+        });
+        ends.fold(Ok(()), Result::and)
+    }
+}
+
+/// What a worker's thread needs besides its worker.
+struct Shell {
+    index: u8,
+    count: u8,
+    config: Arc<Config>,
+    handover: Handover,
+    bells: Arc<[Doorbell]>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Shell {
+    fn run(self, mut link: WorkerEnds, slab: Slab, ready: &mpsc::Sender<String>) -> Result<(), String> {
+        let fail = |e: &dyn std::fmt::Display| format!("worker {}: {e}", self.index);
+        let mut net = Net::open(&self.config, link.bell.fd()).map_err(|e| fail(&e))?;
+        // What the last process had not read is void: its exchanges are gone, and the control
+        // plane takes up what was under way when it hears this worker's Hello.
+        link.down.discard().map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
+        let parts = Parts {
+            index: self.index,
+            workers: self.count,
+            config: Arc::clone(&self.config),
+            slab,
+            up: link.up,
+            handover: self.handover.clone(),
+            seed: rand::random(),
+        };
+        let mut worker = Worker::new(Now::read(), parts).map_err(|e| fail(&e))?;
+        worker.up().wake_if_sleeping();
+        let _ = ready.send(net.describe().into());
+
+        let mut outbox = Outbox::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            let is_idle = link.down.prepare_sleep();
+            let timeout = if is_idle { until_due(&worker) } else { Duration::ZERO };
+            net.wait(timeout);
+            link.down.awake();
+            link.bell.drain();
+
+            let now = Now::read();
+            let mut batch = net.reap();
+            worker.on_datagrams(now, &mut batch, &mut outbox);
+            drop(batch);
+            net.flush(&mut outbox);
+            while outbox.room() > OUTBOX_SLOTS / 2
+                && let Some(mut letter) = self.handover.take(self.index)
+            {
+                worker.on_letter(now, &mut letter, &mut outbox);
+            }
+            self.take_entries(now, &mut worker, &mut link.down, &mut outbox)
+                .map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
+            worker.on_due(now, &mut outbox);
+            net.flush(&mut outbox);
+            self.wake_others(&mut worker);
+        }
+        Ok(())
+    }
+
+    /// Deals with entries of the control plane, as many as the outbox has room for.
+    fn take_entries(
+        &self,
+        now: Now,
+        worker: &mut Worker,
+        down: &mut Consumer,
+        outbox: &mut Outbox,
+    ) -> Result<(), Corrupt> {
+        let mut done = None;
+        for _ in 0..ENTRIES_PER_TURN_MAX {
+            if outbox.room() < OUTBOX_SLOTS / 4 {
+                break;
+            }
+            let Some(entry) = down.next()? else { break };
+            worker.on_entry(now, entry.kind, entry.bytes, outbox);
+            done = Some(entry.seq);
+        }
+        done.map(|seq| down.release(seq));
+        Ok(())
+    }
+
+    fn wake_others(&self, worker: &mut Worker) {
+        worker.up().wake_if_sleeping();
+        let posted = worker.take_posted();
+        for (other, bell) in self.bells.iter().enumerate() {
+            if posted >> other & 1 == 1 {
+                bell.ring();
+            }
+        }
+    }
+}
+
+/// How long nothing is due, at most a second: a peer that was killed between writing to its ring
+/// and ringing the bell rings only once it is back.
+fn until_due(worker: &Worker) -> Duration {
+    let due_ms = worker.due_ms().unwrap_or(u64::MAX);
+    Duration::from_millis(due_ms.saturating_sub(Now::read().ms).min(1_000))
+}
+
+fn open_bell(run_dir: &Path, worker: u8) -> Result<Doorbell, String> {
+    let path = run_dir.join(format!("worker-{worker}.down.bell"));
+    Doorbell::create(&path).map_err(|e| format!("{}: {e}", path.display()))
+}
