@@ -53,3 +53,68 @@ pub enum Admission {
     /// answered (section 5.4.1).
     Reject,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::message::{Token, Writer};
+
+    fn judge(ty: Type, code: Code, options: &[(Number, &[u8])]) -> Admission {
+        let mut buffer = [0; 256];
+        let mut writer = Writer::new(&mut buffer, ty, code, 1, &Token::EMPTY);
+        for (number, value) in options {
+            writer.option(*number, value);
+        }
+        let len = writer.finish().unwrap();
+        admit(&Message::parse(&buffer[..len]).unwrap(), Understood::EDGE_REQUEST)
+    }
+
+    fn refused(code: Code, option: Number) -> Admission {
+        Admission::Refuse { code, option: Some(option) }
+    }
+
+    #[test]
+    fn known_methods_are_served_and_others_not_allowed() {
+        for detail in 1..=31 {
+            let expected = if detail <= 7 {
+                Admission::Serve
+            } else {
+                Admission::Refuse { code: Code::METHOD_NOT_ALLOWED, option: None }
+            };
+            assert_eq!(judge(Type::Con, Code::new(0, detail), &[]), expected, "0.{detail:02}");
+        }
+    }
+
+    #[test]
+    fn an_unrecognised_critical_option_is_named_or_met_with_silence() {
+        let oscore = [(Number::OSCORE, &b""[..])];
+        let refusal = refused(Code::BAD_OPTION, Number::OSCORE);
+        assert_eq!(judge(Type::Con, Code::PUT, &oscore), refusal);
+        assert_eq!(judge(Type::Non, Code::PUT, &oscore), Admission::Reject);
+        assert_eq!(judge(Type::Ack, Code::GET, &oscore), Admission::Reject);
+    }
+
+    #[test]
+    fn the_edge_is_no_forward_proxy() {
+        for number in [Number::PROXY_URI, Number::PROXY_SCHEME] {
+            let refusal = refused(Code::PROXYING_NOT_SUPPORTED, number);
+            assert_eq!(judge(Type::Con, Code::GET, &[(number, b"coap")]), refusal);
+            assert_eq!(judge(Type::Non, Code::GET, &[(number, b"coap")]), refusal);
+        }
+    }
+
+    #[test]
+    fn paths_are_utf_8_without_dot_segments() {
+        let path = |segment| judge(Type::Con, Code::PUT, &[(Number::URI_PATH, segment)]);
+        for good in [&b""[..], b"...", b".d", "\u{3053}".as_bytes()] {
+            assert_eq!(path(good), Admission::Serve, "{good:?}");
+        }
+        for bad in [&b"."[..], b"..", b"\xff", b"\xe3\x81"] {
+            assert_eq!(path(bad), refused(Code::BAD_REQUEST, Number::URI_PATH), "{bad:?}");
+        }
+        let bad_query = [(Number::URI_QUERY, &b"\xc0\x80"[..])];
+        let refusal = refused(Code::BAD_REQUEST, Number::URI_QUERY);
+        assert_eq!(judge(Type::Con, Code::GET, &bad_query), refusal);
+    }
+}

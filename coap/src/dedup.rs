@@ -193,3 +193,147 @@ const REPLIED: u8 = 3;
 const REPLY_KEPT: u8 = 4;
 const RESET: u8 = 5;
 const SILENT: u8 = 6;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const TIMING: Timing = Timing::DEFAULT;
+
+    fn arrive(window: &mut Window, now_ms: u64, mid: u16) -> Seen {
+        window.on_arrival(now_ms, &TIMING, Type::Con, mid)
+    }
+
+    #[test]
+    fn a_copy_is_told_what_the_original_was_told() {
+        for (told, seen) in [
+            (Told::EmptyAck, Seen::EmptyAcked),
+            (Told::Replied(Code::CHANGED), Seen::Replied(Code::CHANGED)),
+            (Told::ReplyKept, Seen::ReplyKept),
+            (Told::Reset, Seen::Reset),
+        ] {
+            let mut window = Window::default();
+            assert_eq!(arrive(&mut window, 0, 7), Seen::Fresh);
+            assert_eq!(arrive(&mut window, 1, 7), Seen::Waiting);
+            window.settle(7, told);
+            assert_eq!(arrive(&mut window, 2, 7), seen);
+            assert_eq!(arrive(&mut window, 2, 8), Seen::Fresh);
+        }
+    }
+
+    #[test]
+    fn what_was_told_stays_but_for_a_reply_no_longer_kept() {
+        let mut window = Window::default();
+        arrive(&mut window, 0, 7);
+        window.settle(7, Told::EmptyAck);
+        window.settle(7, Told::Replied(Code::CONTENT));
+        assert_eq!(arrive(&mut window, 0, 7), Seen::EmptyAcked);
+
+        arrive(&mut window, 0, 8);
+        window.settle(8, Told::ReplyKept);
+        window.settle(8, Told::EmptyAck);
+        assert_eq!(arrive(&mut window, 0, 8), Seen::ReplyKept);
+        window.settle(8, Told::Replied(Code::SERVICE_UNAVAILABLE));
+        assert_eq!(arrive(&mut window, 0, 8), Seen::Replied(Code::SERVICE_UNAVAILABLE));
+    }
+
+    #[test]
+    fn copies_of_a_non_are_met_with_silence() {
+        let mut window = Window::default();
+        let mut arrive_non = |now_ms, mid| window.on_arrival(now_ms, &TIMING, Type::Non, mid);
+        assert_eq!(arrive_non(0, 7), Seen::Fresh);
+        assert_eq!(arrive_non(1, 7), Seen::Silent);
+        window.settle(7, Told::Replied(Code::CHANGED));
+        assert_eq!(window.on_arrival(2, &TIMING, Type::Non, 7), Seen::Silent);
+    }
+
+    /// A peer that uses an ID too early for a message of the other kind is still served.
+    #[test]
+    fn a_con_and_a_non_are_no_copies_of_each_other() {
+        let mut window = Window::default();
+        assert_eq!(window.on_arrival(0, &TIMING, Type::Non, 7), Seen::Fresh);
+        assert_eq!(window.on_arrival(1, &TIMING, Type::Con, 7), Seen::Fresh);
+        assert_eq!(window.on_arrival(2, &TIMING, Type::Con, 7), Seen::Waiting);
+        assert_eq!(window.on_arrival(3, &TIMING, Type::Non, 7), Seen::Fresh);
+        assert_eq!(window.entries.iter().filter(|entry| entry.is_used()).count(), 1);
+    }
+
+    /// Whole seconds: never shorter than the lifetime, at most one second longer.
+    #[test]
+    fn lifetimes_end() {
+        let still = |ty, now_ms| {
+            let mut window = Window::default();
+            window.on_arrival(999, &TIMING, ty, 7);
+            window.on_arrival(now_ms, &TIMING, ty, 7) != Seen::Fresh
+        };
+        assert!(still(Type::Con, 999 + 247_000));
+        assert!(!still(Type::Con, 999 + 248_001));
+        assert!(still(Type::Non, 999 + 145_000));
+        assert!(!still(Type::Non, 999 + 146_001));
+    }
+
+    /// At the bound the oldest settled message gives way.
+    #[test]
+    fn the_seventh_message_takes_the_place_of_the_oldest_settled() {
+        let mut window = Window::default();
+        for mid in 0..6 {
+            assert_eq!(arrive(&mut window, u64::from(mid) * 1_000, mid), Seen::Fresh);
+        }
+        assert_eq!(arrive(&mut window, 6_000, 0), Seen::Waiting, "six fit");
+        window.settle(4, Told::EmptyAck);
+        window.settle(2, Told::Replied(Code::CHANGED));
+        assert_eq!(arrive(&mut window, 6_000, 6), Seen::Fresh);
+        assert_eq!(arrive(&mut window, 6_000, 4), Seen::EmptyAcked, "settled, but younger");
+        assert_eq!(arrive(&mut window, 6_000, 0), Seen::Waiting, "older, but waiting");
+        assert_eq!(arrive(&mut window, 6_000, 2), Seen::Fresh, "forgotten");
+    }
+
+    #[test]
+    fn six_waiting_messages_leave_no_room_until_one_settles_or_dies() {
+        let six = || {
+            let mut window = Window::default();
+            (0..6).for_each(|mid| assert_eq!(arrive(&mut window, 0, mid), Seen::Fresh));
+            assert_eq!(arrive(&mut window, 247_000, 6), Seen::Full);
+            assert_eq!(arrive(&mut window, 247_000, 6), Seen::Full, "a refusal is not remembered");
+            window
+        };
+        let mut window = six();
+        window.settle(3, Told::EmptyAck);
+        assert_eq!(arrive(&mut window, 247_000, 6), Seen::Fresh);
+        assert_eq!(arrive(&mut six(), 248_000, 6), Seen::Fresh);
+        let mut window = six();
+        window.forget(3);
+        assert_eq!(arrive(&mut window, 247_000, 3), Seen::Fresh);
+    }
+
+    #[test]
+    fn after_a_restart_waiting_messages_are_fresh_and_told_ones_are_not() {
+        let mut window = Window::default();
+        arrive(&mut window, 0, 1);
+        arrive(&mut window, 0, 2);
+        window.settle(2, Told::Replied(Code::CHANGED));
+        window.on_arrival(0, &TIMING, Type::Non, 3);
+        window.forget_waiting();
+        assert_eq!(arrive(&mut window, 1, 1), Seen::Fresh);
+        assert_eq!(arrive(&mut window, 1, 2), Seen::Replied(Code::CHANGED));
+        assert_eq!(window.on_arrival(1, &TIMING, Type::Non, 3), Seen::Silent);
+    }
+
+    /// The window lives in shared memory: any bytes are some window, and those of a clock that
+    /// started anew are forgotten.
+    #[test]
+    fn any_bytes_are_a_window() {
+        for byte in 0..=255 {
+            let mut window = Window::read_from_bytes(&[byte; 48]).unwrap();
+            for mid in 0..8 {
+                arrive(&mut window, 1_000, mid);
+                window.settle(mid, Told::EmptyAck);
+            }
+            assert_eq!(arrive(&mut window, 2_000, 7), Seen::EmptyAcked, "{byte}");
+        }
+        let mut window = Window::default();
+        arrive(&mut window, 5_000_000, 7);
+        assert_eq!(arrive(&mut window, 1_000, 7), Seen::Fresh, "from the future");
+    }
+}

@@ -354,3 +354,111 @@ enum Reply {
 /// Longest reply that stands inside the exchange, bytes: header, token, and room for Max-Age or a
 /// block option.
 pub const SHORT_REPLY_BYTES: usize = 40;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::option::Number;
+
+    const TIMING: Timing = Timing::DEFAULT;
+    const WINDOWS: Windows = Windows { piggyback_ms: 1_500, response_ms: 30_000 };
+
+    fn inbound(ty: u8) -> Inbound {
+        let request = [0x48 | ty << 4, 1, 0x12, 0x34, 1, 2, 3, 4, 5, 6, 7, 8];
+        Inbound::new(0, &Message::parse(&request).unwrap(), WINDOWS, &TIMING)
+    }
+
+    fn respond(
+        inbound: &mut Inbound,
+        kept: Option<&mut Kept>,
+        payload_bytes: usize,
+    ) -> Result<Manner, RespondError> {
+        let separate = Separate::Con { mid: 9, jitter: 0 };
+        inbound.respond(1_000, &TIMING, Code::CONTENT, separate, kept, |writer| {
+            writer.payload(&[7; 2_000][..payload_bytes]);
+        })
+    }
+
+    /// 4 header, 8 token, 1 marker.
+    const OVERHEAD_BYTES: usize = 13;
+
+    #[test]
+    fn a_short_reply_stands_inside_and_a_longer_one_needs_a_buffer() {
+        let fits = SHORT_REPLY_BYTES - OVERHEAD_BYTES;
+        assert_eq!(respond(&mut inbound(0), None, fits), Ok(Manner::Piggybacked));
+        let mut waiting = inbound(0);
+        assert_eq!(respond(&mut waiting, None, fits + 1), Err(RespondError::TooLong));
+        assert!(waiting.is_held() && !waiting.is_answered(), "nothing has changed");
+
+        let mut kept = Kept::new();
+        assert_eq!(respond(&mut waiting, Some(&mut kept), fits + 1), Ok(Manner::Piggybacked));
+        assert_eq!(waiting.message(Some(&kept)).len(), SHORT_REPLY_BYTES + 1);
+    }
+
+    #[test]
+    fn a_kept_reply_reaches_to_the_largest_message() {
+        let mut kept = Kept::new();
+        let fits = MESSAGE_BYTES_MAX - OVERHEAD_BYTES;
+        assert!(respond(&mut inbound(0), Some(&mut kept), fits).is_ok());
+        assert_eq!(kept.as_bytes().len(), MESSAGE_BYTES_MAX);
+        let too_long = respond(&mut inbound(0), Some(&mut kept), fits + 1);
+        assert_eq!(too_long, Err(RespondError::TooLong));
+    }
+
+    #[test]
+    fn a_mere_code_with_max_age_stands_inside_with_the_longest_token() {
+        let mut inbound = inbound(0);
+        let separate = Separate::Non { mid: 9 };
+        let code = Code::SERVICE_UNAVAILABLE;
+        let manner = inbound.respond(0, &TIMING, code, separate, None, |writer| {
+            writer.option_uint(Number::MAX_AGE, u32::MAX);
+        });
+        assert_eq!(manner, Ok(Manner::Piggybacked));
+        let reply = Message::parse(inbound.message(None)).unwrap();
+        assert_eq!((reply.ty, reply.code, reply.mid), (Type::Ack, code, 0x1234));
+        assert_eq!(reply.options.uint(Number::MAX_AGE), Some(u32::MAX));
+    }
+
+    #[test]
+    fn there_is_one_response() {
+        for ty in [0, 1] {
+            let mut inbound = inbound(ty);
+            assert!(respond(&mut inbound, None, 0).is_ok());
+            assert_eq!(respond(&mut inbound, None, 0), Err(RespondError::Answered));
+        }
+    }
+
+    #[test]
+    fn the_ack_is_held_back_to_the_end_of_the_window() {
+        let mut inbound = inbound(0);
+        assert_eq!(inbound.due_ms(), Some(1_500));
+        assert_eq!(inbound.on_due(1_499), Act::Nothing);
+        assert_eq!(inbound.on_due(1_500), Act::SendEmptyAck([0x60, 0, 0x12, 0x34]));
+        assert_eq!(inbound.on_due(1_500), Act::Nothing);
+        assert_eq!(inbound.due_ms(), Some(30_000));
+        assert_eq!(respond(&mut inbound, None, 0), Ok(Manner::Confirmable));
+        assert_eq!(inbound.confirming_mid(), Some(9));
+    }
+
+    /// The timeout is told once; the owner may still respond later.
+    #[test]
+    fn the_response_timeout_is_told_once() {
+        let mut inbound = inbound(1);
+        assert_eq!(inbound.on_due(29_999), Act::Nothing);
+        assert_eq!(inbound.on_due(30_000), Act::ResponseTimeout);
+        assert_eq!((inbound.on_due(30_000), inbound.due_ms()), (Act::Nothing, None));
+        assert_eq!(respond(&mut inbound, None, 0), Ok(Manner::Confirmable));
+    }
+
+    #[test]
+    fn only_the_response_s_own_message_id_ends_it() {
+        let mut inbound = inbound(1);
+        assert!(!inbound.on_ack(9), "there is no response yet");
+        respond(&mut inbound, None, 0).unwrap();
+        assert!(!inbound.on_ack(0x1234) && !inbound.on_reset(8));
+        assert!(inbound.on_ack(9));
+        assert!(!inbound.on_ack(9) && !inbound.on_reset(9), "once");
+        assert_eq!((inbound.end(), inbound.due_ms()), (Some(End::Acknowledged), None));
+    }
+}

@@ -98,3 +98,126 @@ pub fn first_unrecognised(options: &Options<'_>, understood: Understood) -> Opti
         (!is_recognised).then_some(number)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The C, U, N and R columns of RFC 7252 table 4 and of the RFCs that added options.
+    #[test]
+    fn numbers_say_how_to_treat_an_option() {
+        let columns = |number: Number| {
+            let known = DEFINITIONS.iter().find(|known| known.number == number);
+            let mark = |is, letter| if is { letter } else { '-' };
+            [
+                mark(number.is_critical(), 'C'),
+                mark(number.is_unsafe(), 'U'),
+                mark(number.is_no_cache_key() && !number.is_unsafe(), 'N'),
+                mark(known.is_some_and(|known| known.is_repeatable), 'R'),
+            ]
+            .iter()
+            .collect::<String>()
+        };
+        let table = [
+            (1, "C--R"),
+            (3, "CU--"),
+            (4, "---R"),
+            (5, "C---"),
+            (6, "-U--"),
+            (7, "CU--"),
+            (8, "---R"),
+            (9, "C---"),
+            (11, "CU-R"),
+            (12, "----"),
+            (14, "-U--"),
+            (15, "CU-R"),
+            (16, "----"),
+            (17, "C---"),
+            (19, "CU--"),
+            (20, "---R"),
+            (21, "C---"),
+            (23, "CU--"),
+            (27, "CU--"),
+            (28, "--N-"),
+            (31, "CU-R"),
+            (35, "CU--"),
+            (39, "CU--"),
+            (60, "--N-"),
+            (252, "--N-"),
+            (258, "-U--"),
+            (292, "---R"),
+        ];
+        for (number, expected) in table {
+            assert_eq!(columns(Number(number)), expected, "{number}");
+        }
+        assert_eq!(DEFINITIONS.len(), table.len());
+        assert!(DEFINITIONS.is_sorted_by_key(|known| known.number), "the search needs it");
+    }
+
+    #[test]
+    fn names_are_those_of_the_registry() {
+        assert_eq!(Number::URI_PATH.to_string(), "Uri-Path");
+        assert_eq!(Number(9_999).to_string(), "option 9999");
+    }
+
+    /// Encodes `(number, length)` pairs and judges them.
+    fn judge(options: &[(u16, usize)], understood: Understood) -> Option<Number> {
+        let mut buffer = [0; 4_096];
+        let (ty, code) = (crate::message::Type::Con, crate::code::Code::GET);
+        let token = crate::message::Token::EMPTY;
+        let mut writer = crate::writer::Writer::new(&mut buffer, ty, code, 1, &token);
+        for &(number, len) in options {
+            writer.option(Number(number), &[b'a'; 2_048][..len]);
+        }
+        let len = writer.finish().unwrap_or(0);
+        let (options, _) = Options::parse(&buffer[4..len]).unwrap_or_default();
+        first_unrecognised(&options, understood)
+    }
+
+    /// Every critical option the edge understands, at both ends of its length and one beyond.
+    #[test]
+    fn lengths_outside_the_range_count_as_unrecognised() {
+        let edge = Understood::EDGE_REQUEST;
+        for number in edge.numbers {
+            let Some(known) = number.definition() else { panic!("{number} has a definition") };
+            let (min, max) = (usize::from(known.len_min), usize::from(known.len_max));
+            assert_eq!(judge(&[(number.0, min)], edge), None, "{number}");
+            assert_eq!(judge(&[(number.0, max)], edge), None, "{number}");
+            assert_eq!(judge(&[(number.0, max + 1)], edge), Some(*number), "{number}");
+            if min > 0 {
+                assert_eq!(judge(&[(number.0, min - 1)], edge), Some(*number), "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn supernumerary_critical_options_count_as_unrecognised() {
+        let edge = Understood::EDGE_REQUEST;
+        assert_eq!(judge(&[(11, 3), (11, 3), (15, 3), (15, 3)], edge), None);
+        assert_eq!(judge(&[(17, 1), (17, 1)], edge), Some(Number::ACCEPT));
+        assert_eq!(judge(&[(12, 1), (12, 1)], edge), None, "elective");
+    }
+
+    #[test]
+    fn unknown_options_are_refused_when_critical_and_ignored_when_elective() {
+        let edge = Understood::EDGE_REQUEST;
+        assert_eq!(judge(&[(11, 3), (65_000, 9)], edge), None);
+        assert_eq!(judge(&[(9, 0), (11, 3), (65_001, 9)], edge), Some(Number::OSCORE));
+        assert_eq!(judge(&[(11, 3), (65_001, 9)], edge), Some(Number(65_001)));
+        assert_eq!(judge(&[(11, 3)], Understood::NONE), Some(Number::URI_PATH));
+    }
+
+    /// An elective option of a wrong length is ignored where it is read (section 5.4.3).
+    #[test]
+    fn values_of_a_wrong_length_are_not_read() {
+        let read = |bytes: &[u8]| {
+            let (options, _) = Options::parse(bytes).unwrap_or_default();
+            options.content_format()
+        };
+        assert_eq!(read(&[0xc0]), Some(0), "no bytes are zero");
+        assert_eq!(read(&[0xc2, 0x2d, 0x16]), Some(11_542));
+        assert_eq!(read(&[0xc3, 0, 0, 50]), None);
+        assert_eq!(read(&[0xc1, 50, 0x01, 60]), Some(50), "the second occurrence does not count");
+        assert_eq!(read(&[0xc3, 0, 0, 50, 0x01, 60]), None, "the first one is ignored");
+    }
+}

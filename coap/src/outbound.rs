@@ -269,3 +269,89 @@ enum State {
     },
     Ended(End),
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::option::Number;
+
+    fn outbound(ty: Type) -> Outbound {
+        let fill = |writer: &mut Writer<'_>| {
+            writer.option(Number::URI_PATH, b"led").payload(b"on");
+        };
+        Outbound::new(ty, Code::PUT, Token::new(&[1, 2]), fill).unwrap()
+    }
+
+    #[test]
+    fn a_request_waits_as_bytes_and_gets_its_message_id_when_it_starts() {
+        let mut outbound = outbound(Type::Con);
+        assert_eq!((outbound.due_ms(), outbound.is_started()), (None, false));
+        assert_eq!(outbound.on_due(u64::MAX), Act::Nothing);
+        assert_eq!(outbound.on_ack(0, 0), Turn::Nothing, "nothing was sent that it could be for");
+        assert_eq!(outbound.on_reset(0), Turn::Nothing);
+        let bytes = outbound.start(1_000, &Timing::DEFAULT, 0xad7b, 0, 30_000).to_vec();
+        let message = Message::parse(&bytes).unwrap();
+        assert_eq!((message.ty, message.code, message.mid), (Type::Con, Code::PUT, 0xad7b));
+        assert_eq!((message.token.as_bytes(), message.payload), (&[1, 2][..], &b"on"[..]));
+        assert_eq!(outbound.due_ms(), Some(3_000));
+    }
+
+    #[test]
+    fn a_request_reaches_to_the_largest_message() {
+        let request = |payload_bytes: usize| {
+            Outbound::new(Type::Con, Code::PUT, Token::new(&[1]), |writer| {
+                writer.payload(&[7; 2_000][..payload_bytes]);
+            })
+        };
+        let fits = MESSAGE_BYTES_MAX - HEADER_BYTES - 2;
+        assert_eq!(request(fits).unwrap().message().len(), MESSAGE_BYTES_MAX);
+        assert!(request(fits + 1).is_err());
+    }
+
+    /// RFC 7252 section 4.7: a CON counts until it is acknowledged, a NON until it is answered.
+    #[test]
+    fn a_request_is_outstanding_while_something_is_expected_of_the_network() {
+        for (ty, after_ack) in [(Type::Con, false), (Type::Non, true)] {
+            let mut outbound = outbound(ty);
+            assert!(!outbound.is_outstanding());
+            outbound.start(0, &Timing::DEFAULT, 5, 0, 30_000);
+            assert!(outbound.is_outstanding());
+            outbound.on_ack(0, 5);
+            assert_eq!(outbound.is_outstanding(), after_ack);
+            outbound.cancel();
+            assert!(!outbound.is_outstanding());
+        }
+    }
+
+    #[test]
+    fn a_cancelled_request_is_silent_and_its_response_unexpected() {
+        let mut outbound = outbound(Type::Con);
+        outbound.start(0, &Timing::DEFAULT, 5, 0, 30_000);
+        outbound.cancel();
+        assert_eq!((outbound.due_ms(), outbound.on_due(2_000)), (None, Act::Nothing));
+        let response = [0x42, 0x44, 0, 1, 1, 2];
+        let turn = outbound.on_response(&Message::parse(&response).unwrap(), Understood::NONE);
+        assert_eq!(turn, Turn::Rejected(Reply::Send([0x70, 0, 0, 1])));
+        assert_eq!(outbound.end(), Some(End::Cancelled));
+    }
+
+    /// An end stays the end.
+    #[test]
+    fn a_request_ends_once() {
+        let mut outbound = outbound(Type::Con);
+        outbound.start(0, &Timing::DEFAULT, 5, 0, 30_000);
+        let response = [0x62, 0x44, 0, 5, 1, 2];
+        let response = Message::parse(&response).unwrap();
+        let accepted = Turn::Responded { reply: Reply::Silence, acknowledges: true };
+        assert_eq!(outbound.on_response(&response, Understood::NONE), accepted);
+        outbound.cancel();
+        assert_eq!(outbound.on_reset(5), Turn::Nothing);
+        assert_eq!(outbound.on_ack(0, 5), Turn::Nothing);
+        assert_eq!(
+            outbound.on_response(&response, Understood::NONE),
+            Turn::Rejected(Reply::Silence)
+        );
+        assert_eq!(outbound.end(), Some(End::Responded));
+    }
+}
