@@ -149,7 +149,7 @@ impl Handshake {
         })
     }
 
-    /// Why something of the last datagram was ignored, for the counters; the last reason counts.
+    /// Why something was ignored since the last call, for the counters; the last reason counts.
     pub fn take_drop(&mut self) -> Option<Drop> {
         self.association.take_drop()
     }

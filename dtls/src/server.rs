@@ -190,7 +190,8 @@ impl Handshake {
         })
     }
 
-    /// Why something of the last datagram was ignored, for the counters; the last reason counts.
+    /// Why something was ignored since the last call, for the counters; the last reason counts.
+    /// Ask after a datagram and after a credential.
     pub fn take_drop(&mut self) -> Option<Drop> {
         self.association.take_drop()
     }

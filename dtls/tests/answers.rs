@@ -1,5 +1,7 @@
 //! What does a server answer to a ClientHello? One rule of the RFCs a test.
 
+#![allow(clippy::unwrap_used)]
+
 mod story;
 
 use story::{ServerEnd, first_message, hello_datagram};
@@ -77,8 +79,7 @@ fn what_is_offered_is_answered() {
         others: false,
     };
     let (_, datagram) = answer(with_cid(), &ClientHello { extensions: offered, ..HELLO });
-    let expected =
-        Extensions { supported_groups: None, connection_id: Some(&[1, 2, 3, 4, 5, 6]), ..offered };
+    let expected = Extensions { supported_groups: None, connection_id: Some(&[1; 6]), ..offered };
     assert_eq!(server_hello(&datagram).extensions, expected);
 }
 
@@ -102,13 +103,13 @@ fn a_first_handshake_that_renews_another_is_refused() {
 #[test]
 fn a_server_without_connection_ids_of_its_own_still_uses_the_clients() {
     let extensions = Extensions { connection_id: Some(b"wish"), ..HELLO.extensions };
-    let (_, datagram) = answer(Default::default(), &ClientHello { extensions, ..HELLO });
+    let (_, datagram) = answer(server::Config::default(), &ClientHello { extensions, ..HELLO });
     assert_eq!(server_hello(&datagram).extensions.connection_id, Some(&b""[..]));
 }
 
 #[test]
 fn a_connection_id_of_thirty_two_bytes_is_used_and_one_of_thirty_three_is_not() {
-    for (len, expected) in [(32, Some(&[1, 2, 3, 4, 5, 6][..])), (33, None)] {
+    for (len, expected) in [(32, Some(&[1; 6][..])), (33, None)] {
         let cid = vec![7; len];
         let extensions = Extensions { connection_id: Some(&cid), ..HELLO.extensions };
         let (_, datagram) = answer(with_cid(), &ClientHello { extensions, ..HELLO });

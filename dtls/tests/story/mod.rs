@@ -22,13 +22,14 @@ pub const OUT_BYTES: usize = 2048;
 pub struct ServerEnd {
     pub config: Arc<server::Config>,
     pub jar: CookieJar,
-    pub own_cid: Vec<u8>,
     pub handshake: Option<server::Handshake>,
     pub session: Option<Established>,
+    pub session_cid: Vec<u8>,
     /// Answers [`server::Event::CredentialWanted`] by itself.
     pub answers_credentials: bool,
     pub log: Log,
-    randoms: u8,
+    /// How many handshakes were begun.
+    made: u8,
 }
 
 /// A client as its owner drives it.
@@ -51,59 +52,79 @@ pub struct Log {
 
 impl ServerEnd {
     pub fn new(config: server::Config) -> Self {
-        let own_cid = (1..=config.own_cid_len as u8).collect();
         Self {
             config: Arc::new(config),
             jar: CookieJar::new(0, &[42; 32], PERIOD_MS),
-            own_cid,
             handshake: None,
             session: None,
+            session_cid: Vec::new(),
             answers_credentials: true,
             log: Log::default(),
-            randoms: 0,
+            made: 0,
         }
     }
 
+    /// The protected part of a datagram is the session's if it can be; the rest, and what the
+    /// session can't open, belongs to the handshake or to the door.
     pub fn on_datagram(&mut self, now_ms: u64, datagram: &[u8]) {
-        let mut datagram = datagram.to_vec();
-        let is_ours = self.handshake.as_ref().is_some_and(|h| !h.is_stranger(&datagram));
-        if is_ours {
-            return self.feed_handshake(now_ms, &mut datagram);
+        let mut rest = datagram.to_vec();
+        if let Some(at) = protected_part(&rest, self.config.own_cid_len)
+            && self.is_for_session(&rest, at)
+        {
+            let mut protected = rest.split_off(at);
+            self.log.feed(self.session.as_mut(), &mut protected, self.config.own_cid_len);
         }
-        if datagram.first().is_some_and(|first| *first != 25) {
-            let mut out = [0; OUT_BYTES];
-            match greet(&self.jar, now_ms, PEER, &datagram, &mut out) {
-                Greeting::Verify(len) => {
-                    assert!(len <= datagram.len(), "no amplification");
-                    self.log.outbox.push(out[..len].to_vec());
-                }
-                Greeting::Proven => {
-                    self.randoms += 1;
-                    let (random, fake) = ([self.randoms; 32], [self.randoms ^ 0x80; 32]);
-                    let cid = &self.own_cid;
-                    self.handshake =
-                        Some(server::Handshake::new(&self.config, now_ms, cid, random, fake));
-                    self.feed_handshake(now_ms, &mut datagram);
-                }
-                Greeting::Drop(drop) => {
-                    if protected_part(&datagram, self.own_cid.len()).is_none() {
-                        self.log.drops.push(drop);
-                    }
-                }
+        if rest.is_empty() {
+            return;
+        }
+        match &self.handshake {
+            Some(handshake) if !handshake.is_stranger(&rest) => {
+                self.feed_handshake(now_ms, &mut rest);
             }
+            _ => self.greet(now_ms, &mut rest),
         }
-        if let Some(at) = protected_part(&datagram, self.own_cid.len()) {
-            self.log.feed(self.session.as_mut(), &mut datagram[at..], self.own_cid.len());
+    }
+
+    /// By Connection ID; without one by trying, if there is a handshake it could be for.
+    fn is_for_session(&self, datagram: &[u8], at: usize) -> bool {
+        let Some(mut session) = self.session else { return false };
+        let record = Record::parse(datagram, at, self.config.own_cid_len).unwrap();
+        if session.own_cid_len() > 0 {
+            return datagram[record.cid()] == self.session_cid;
         }
+        self.handshake.is_none() || session.open(&record, &mut datagram.to_vec()).is_ok()
+    }
+
+    fn greet(&mut self, now_ms: u64, datagram: &mut [u8]) {
+        let mut out = [0; OUT_BYTES];
+        match greet(&self.jar, now_ms, PEER, datagram, &mut out) {
+            Greeting::Verify(len) => {
+                assert!(len <= datagram.len(), "no amplification");
+                self.log.outbox.push(out[..len].to_vec());
+            }
+            Greeting::Proven => {
+                self.made += 1;
+                let (random, fake) = ([self.made; 32], [self.made ^ 0x80; 32]);
+                let cid = self.own_cid();
+                self.handshake =
+                    Some(server::Handshake::new(&self.config, now_ms, &cid, random, fake));
+                self.feed_handshake(now_ms, datagram);
+            }
+            Greeting::Drop(drop) => self.log.drops.push(drop),
+        }
+    }
+
+    /// The Connection ID of the newest handshake.
+    pub fn own_cid(&self) -> Vec<u8> {
+        vec![self.made; self.config.own_cid_len]
     }
 
     fn feed_handshake(&mut self, now_ms: u64, datagram: &mut [u8]) {
         let handshake = self.handshake.as_mut().unwrap();
         let used = handshake.on_datagram(now_ms, datagram);
-        self.log.drops.extend(handshake.take_drop());
         self.settle(now_ms);
         if used < datagram.len() {
-            self.log.feed(self.session.as_mut(), &mut datagram[used..], self.own_cid.len());
+            self.log.feed(self.session.as_mut(), &mut datagram[used..], self.config.own_cid_len);
         }
     }
 
@@ -121,6 +142,7 @@ impl ServerEnd {
                 server::Event::CredentialWanted => {}
                 server::Event::Established(established) => {
                     self.session = Some(established);
+                    self.session_cid = vec![self.made; self.config.own_cid_len];
                     is_over = true;
                 }
                 server::Event::Failed(failure) => {
@@ -129,6 +151,7 @@ impl ServerEnd {
                 }
             }
         }
+        self.log.drops.extend(handshake.take_drop());
         let mut out = [0; OUT_BYTES];
         while let Some(len) = handshake.poll_transmit(&mut out) {
             self.log.outbox.push(out[..len].to_vec());
@@ -138,7 +161,7 @@ impl ServerEnd {
             assert_eq!(handshake.due_ms(), None, "nothing is due after the end");
             self.handshake = None;
         }
-        self.log.feed(self.session.as_mut(), &mut held, self.own_cid.len());
+        self.log.feed(self.session.as_mut(), &mut held, self.config.own_cid_len);
     }
 
     pub fn on_due(&mut self, now_ms: u64) {
@@ -292,8 +315,12 @@ pub fn exchange(client: &mut ClientEnd, server: &mut ServerEnd, now_ms: u64) {
         if up.is_empty() && down.is_empty() {
             return;
         }
-        up.iter().for_each(|datagram| server.on_datagram(now_ms, datagram));
-        down.iter().for_each(|datagram| client.on_datagram(now_ms, datagram));
+        for datagram in &up {
+            server.on_datagram(now_ms, datagram);
+        }
+        for datagram in &down {
+            client.on_datagram(now_ms, datagram);
+        }
     }
 }
 
