@@ -441,6 +441,18 @@ mod tests {
         assert_eq!(inbound.confirming_mid(), Some(9));
     }
 
+    #[test]
+    fn the_window_may_be_moved_until_the_ack_has_left() {
+        let mut inbound = inbound(0);
+        inbound.hold_until(200);
+        assert_eq!((inbound.due_ms(), inbound.on_due(199)), (Some(200), Act::Nothing));
+        inbound.hold_until(300);
+        assert_eq!(inbound.on_due(299), Act::Nothing);
+        assert!(matches!(inbound.on_due(300), Act::SendEmptyAck(_)));
+        inbound.hold_until(400);
+        assert_eq!((inbound.is_held(), inbound.due_ms()), (false, Some(30_000)));
+    }
+
     /// The timeout is told once; the owner may still respond later.
     #[test]
     fn the_response_timeout_is_told_once() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod figures;
+mod machines;
 mod refusals;
 mod soak;
 mod story;
