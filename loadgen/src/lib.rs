@@ -1,1 +1,4 @@
-//! Tidegate loadgen.
+//! Simulated devices that load any CoAP/DTLS server, and a decoder for captures of such devices.
+#![forbid(unsafe_code)]
+
+pub mod device;

@@ -16,4 +16,5 @@ pub mod place;
 pub mod process;
 pub mod repository;
 pub mod sigv4;
+pub mod story;
 pub mod wait;

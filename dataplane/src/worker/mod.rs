@@ -307,7 +307,7 @@ impl Worker {
 
 fn dtls_config(config: &Config) -> Result<server::Config, String> {
     let suite = |name: &String| {
-        Suite::from_name(name).ok_or_else(|| format!("handshake.suites: {name} is not a suite we speak"))
+        Suite::from_name(&format!("TLS_{name}")).ok_or_else(|| format!("handshake.suites: {name} is not a suite we speak"))
     };
     Ok(server::Config {
         suites: config.handshake.suites.iter().map(suite).collect::<Result<_, _>>()?,

@@ -1,0 +1,426 @@
+//! What is a story in memory? A real worker, sans-IO devices and a control plane that does what it
+//! is told, on one thread, with a clock that jumps.
+//!
+//! The lockstep stories of the worker read like the RFC's figures: a device says something, and
+//! what the worker sends, what it puts on its ring and when, is looked at.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tidegate_coap::code::Code;
+use tidegate_coap::message::{Message, Token, Type, Writer};
+use tidegate_coap::option::Number;
+use tidegate_crypto::secret::Secret;
+use tidegate_dataplane::clock::Now;
+use tidegate_dataplane::config::Config;
+use tidegate_dataplane::handover::Handover;
+use tidegate_dataplane::net::batch::{Batch, Datagram, Outbox};
+use tidegate_dataplane::net::peer::Peer;
+use tidegate_dataplane::slab::Slab;
+use tidegate_dataplane::worker::{Parts, Worker};
+use tidegate_dtls::client;
+use tidegate_loadgen::device::Device;
+use tidegate_ring::contract as wire;
+use tidegate_ring::{Consumer, heap_pair};
+use zerocopy::IntoBytes;
+
+/// One worker and everyone around it.
+pub struct Story {
+    /// The clock, milliseconds.
+    pub now: Now,
+    /// The worker; `None` only while it restarts.
+    worker: Option<Worker>,
+    up: Consumer,
+    outbox: Outbox,
+    config: Arc<Config>,
+    random: StdRng,
+    devices: Vec<Party>,
+    /// Datagrams of the worker to lose, counted down.
+    losing: usize,
+    /// What the control plane answers an uplink with; `None`: nothing yet.
+    pub publishes: Option<wire::Publication>,
+    /// Uplinks seen on the ring, with the request's bytes.
+    pub uplinks: Vec<(wire::Uplink, Vec<u8>)>,
+    /// Outcomes seen on the ring, with the response's bytes.
+    pub outcomes: Vec<(wire::Outcome, Vec<u8>)>,
+    /// Sessions that came and went, by the ring.
+    pub sessions: Vec<SessionNotice>,
+    /// Datagrams given to the worker.
+    pub received: u64,
+}
+
+/// What the ring says of a session.
+#[derive(Clone, Copy, Debug)]
+pub enum SessionNotice {
+    /// A handshake completed.
+    Up(wire::SessionUp),
+    /// A session ended.
+    Down(wire::SessionDown),
+}
+
+/// A device and the address it speaks from.
+struct Party {
+    device: Device,
+    peer: Peer,
+    /// Messages it received, oldest first.
+    heard: VecDeque<Vec<u8>>,
+    mid: u16,
+}
+
+/// Names a device of the story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Who(pub usize);
+
+/// The key of every device, and its identity's prefix.
+pub const KEY: &[u8] = b"0123456789abcdef";
+
+impl Story {
+    /// A fresh worker with default settings.
+    pub fn new(seed: u64) -> Self {
+        Self::with(seed, Config::default())
+    }
+
+    /// A fresh worker with these settings.
+    pub fn with(seed: u64, mut config: Config) -> Self {
+        config.sessions.per_worker = config.sessions.per_worker.min(4_096);
+        let mut random = StdRng::seed_from_u64(seed);
+        let now = Now { ms: random.random_range(1 << 20..1 << 40), unix_ms: 1_700_000_000_000 };
+        let config = Arc::new(config);
+        let slab = Slab::anonymous(0, config.sessions.per_worker).expect("memory");
+        let (up, consumer) = heap_pair(1 << 20);
+        let parts = Parts {
+            index: 0,
+            workers: 1,
+            config: Arc::clone(&config),
+            slab,
+            up,
+            handover: Handover::new(1),
+            seed: random.random(),
+        };
+        let worker = Worker::new(now, parts).expect("the configuration was checked");
+        Self {
+            now,
+            worker: Some(worker),
+            up: consumer,
+            outbox: Outbox::new(),
+            config,
+            random,
+            devices: Vec::new(),
+            losing: 0,
+            publishes: Some(wire::Publication::Confirmed),
+            uplinks: Vec::new(),
+            outcomes: Vec::new(),
+            sessions: Vec::new(),
+            received: 0,
+        }
+    }
+
+    /// The worker.
+    pub fn worker(&mut self) -> &mut Worker {
+        self.worker.as_mut().expect("it is not restarting")
+    }
+
+    /// A device with number `number` appears at an address of its own; no datagram has left it.
+    pub fn device(&mut self, number: usize, own_cid: Option<&[u8]>, key: &[u8]) -> Who {
+        self.device_with(number, own_cid, key, client::Config::default())
+    }
+
+    /// The same with DTLS settings of its own.
+    pub fn device_with(
+        &mut self,
+        number: usize,
+        own_cid: Option<&[u8]>,
+        key: &[u8],
+        config: client::Config,
+    ) -> Who {
+        let identity = identity(number);
+        let credential = client::Credential { identity, psk: Secret::new(key) };
+        let random = self.random.random();
+        let device = Device::new(&Arc::new(config), self.now.ms, random, credential, own_cid);
+        let mid = self.random.random();
+        let peer = Peer::new(address(number), 0);
+        self.devices.push(Party { device, peer, heard: VecDeque::new(), mid });
+        Who(self.devices.len() - 1)
+    }
+
+    /// A device with a session.
+    pub fn connected(&mut self, number: usize, own_cid: Option<&[u8]>) -> Who {
+        let who = self.device(number, own_cid, KEY);
+        self.exchange();
+        assert!(self.devices[who.0].device.is_up(), "the handshake completes");
+        who
+    }
+
+    /// The device itself.
+    pub fn at(&mut self, who: Who) -> &mut Device {
+        &mut self.devices[who.0].device
+    }
+
+    /// From now on the device speaks from another address, as after a NAT rebinding.
+    pub fn rebinds(&mut self, who: Who) {
+        let port = 20_000 + self.random.random_range(0..10_000);
+        self.devices[who.0].peer = Peer::new(SocketAddr::from(([127, 9, 9, 9], port)), 0);
+    }
+
+    /// Where the device speaks from.
+    pub fn peer(&self, who: Who) -> Peer {
+        self.devices[who.0].peer
+    }
+
+    /// The next datagrams of the worker are lost.
+    pub fn loses(&mut self, count: usize) {
+        self.losing = count;
+    }
+
+    /// Time passes, and everything that is due on the way happens when it is due.
+    pub fn waits_ms(&mut self, ms: u64) {
+        let until_ms = self.now.ms + ms;
+        loop {
+            let devices = self.devices.iter().filter_map(|party| party.device.due_ms()).min();
+            let due_ms = self.worker().due_ms().into_iter().chain(devices).min();
+            match due_ms.filter(|due_ms| *due_ms <= until_ms) {
+                None => break,
+                Some(due_ms) => self.set_clock(due_ms.max(self.now.ms)),
+            }
+            let now = self.now;
+            for party in &mut self.devices {
+                if party.device.due_ms().is_some_and(|due_ms| due_ms <= now.ms) {
+                    party.device.on_due(now.ms);
+                }
+            }
+            self.turn(|worker, outbox| worker.on_due(now, outbox));
+            self.exchange();
+        }
+        self.set_clock(until_ms);
+    }
+
+    fn set_clock(&mut self, ms: u64) {
+        self.now.unix_ms += ms - self.now.ms;
+        self.now.ms = ms;
+    }
+
+    /// The device sends a request; returns its Message ID.
+    pub fn requests(&mut self, who: Who, ty: Type, code: Code, path: &str, payload: &[u8]) -> u16 {
+        let mid = self.devices[who.0].mid.wrapping_add(1);
+        self.devices[who.0].mid = mid;
+        self.sends(who, &request(ty, code, mid, path, payload));
+        mid
+    }
+
+    /// The device sends CoAP bytes in a record, and everything that follows happens.
+    pub fn sends(&mut self, who: Who, message: &[u8]) {
+        let mut out = [0; 1_452];
+        let length = self.at(who).seal(message, &mut out).expect("a session");
+        let peer = self.peer(who);
+        self.arrives(peer, &mut out[..length]);
+        self.exchange();
+    }
+
+    /// A datagram arrives at the worker.
+    pub fn arrives(&mut self, peer: Peer, datagram: &mut [u8]) {
+        let now = self.now;
+        self.received += 1;
+        self.turn(|worker, outbox| {
+            let mut batch = Batch::of_one(peer, datagram);
+            worker.on_datagrams(now, &mut batch, outbox);
+        });
+    }
+
+    /// Several datagrams arrive in one batch.
+    pub fn arrive_together(&mut self, datagrams: &mut [(Peer, Vec<u8>)]) {
+        let now = self.now;
+        self.received += datagrams.len() as u64;
+        self.turn(|worker, outbox| {
+            let mut batch = Batch::new();
+            for (peer, bytes) in datagrams {
+                batch.push(Datagram { peer: *peer, bytes, truncated: false });
+            }
+            worker.on_datagrams(now, &mut batch, outbox);
+        });
+    }
+
+    /// The control plane puts an entry on the downlink ring.
+    pub fn tells(&mut self, kind: wire::Kind, entry: &[u8], tail: &[u8]) {
+        let now = self.now;
+        let bytes = [entry, tail].concat();
+        self.turn(|worker, outbox| worker.on_entry(now, kind as u8, &bytes, outbox));
+        self.exchange();
+    }
+
+    /// The control plane says what became of an uplink.
+    pub fn published(&mut self, uplink: &wire::Uplink, publication: wire::Publication) {
+        let entry = wire::Published {
+            exchange: uplink.exchange,
+            max_age_s: 7.into(),
+            publication: publication as u8,
+        };
+        self.tells(wire::Kind::Published, entry.as_bytes(), &[]);
+    }
+
+    /// The next message the device has heard.
+    pub fn hears(&mut self, who: Who) -> Option<Vec<u8>> {
+        self.devices[who.0].heard.pop_front()
+    }
+
+    /// The last session the worker told of.
+    pub fn last_session(&self) -> wire::SessionUp {
+        let up = self.sessions.iter().rev().find_map(|notice| match notice {
+            SessionNotice::Up(up) => Some(*up),
+            SessionNotice::Down(_) => None,
+        });
+        up.expect("a session came up")
+    }
+
+    /// The process ends here and now, and another one takes its sessions over.
+    pub fn restarts(&mut self) {
+        let (slab, up) = self.worker.take().expect("it is not restarting").into_slab();
+        let (slab, _) = slab.reopened([0; 16]);
+        let parts = Parts {
+            index: 0,
+            workers: 1,
+            config: Arc::clone(&self.config),
+            slab,
+            up,
+            handover: Handover::new(1),
+            seed: self.random.random(),
+        };
+        self.worker = Some(Worker::new(self.now, parts).expect("it was good before"));
+        self.received = 0;
+    }
+
+    /// Carries datagrams and ring entries until everyone has said what there was to say.
+    pub fn exchange(&mut self) {
+        let mut out = [0; 1_452];
+        loop {
+            let mut quiet = true;
+            for index in 0..self.devices.len() {
+                while let Some(length) = self.devices[index].device.poll_transmit(&mut out) {
+                    quiet = false;
+                    let peer = self.devices[index].peer;
+                    self.arrives(peer, &mut out[..length]);
+                }
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn turn(&mut self, act: impl FnOnce(&mut Worker, &mut Outbox)) {
+        act(self.worker.as_mut().expect("it is not restarting"), &mut self.outbox);
+        self.deliver();
+        self.control();
+    }
+
+    fn deliver(&mut self) {
+        let sent: Vec<(Peer, Vec<u8>)> =
+            self.outbox.datagrams().map(|(peer, bytes)| (peer, bytes.to_vec())).collect();
+        self.outbox.clear();
+        for (peer, mut bytes) in sent {
+            if self.losing > 0 {
+                self.losing -= 1;
+                continue;
+            }
+            let Some(party) = self.devices.iter_mut().rev().find(|party| party.peer == peer) else {
+                continue;
+            };
+            party.device.on_datagram(self.now.ms, &mut bytes);
+            while let Some(message) = party.device.take_message() {
+                party.heard.push_back(message);
+            }
+        }
+    }
+
+    /// Reads the uplink ring like a control plane that knows every device.
+    fn control(&mut self) {
+        let mut answers: Vec<(wire::Kind, Vec<u8>)> = Vec::new();
+        while let Some(entry) = self.up.next().expect("our own ring") {
+            let (seq, bytes) = (entry.seq, entry.bytes);
+            match wire::Kind::from_wire(entry.kind).expect("a kind of ours") {
+                wire::Kind::CredentialWanted => {
+                    let (wanted, identity) = wire::CredentialWanted::split(bytes).expect("whole");
+                    answers.push((wire::Kind::Credential, credential(wanted, identity)));
+                }
+                wire::Kind::Uplink => {
+                    let (uplink, request) = wire::Uplink::split(bytes).expect("whole");
+                    self.uplinks.push((*uplink, request.to_vec()));
+                    if let Some(publication) = self.publishes {
+                        let entry = wire::Published {
+                            exchange: uplink.exchange,
+                            max_age_s: 7.into(),
+                            publication: publication as u8,
+                        };
+                        answers.push((wire::Kind::Published, entry.as_bytes().to_vec()));
+                    }
+                }
+                wire::Kind::Outcome => {
+                    let (outcome, response) = wire::Outcome::split(bytes).expect("whole");
+                    self.outcomes.push((*outcome, response.to_vec()));
+                }
+                wire::Kind::SessionUp => {
+                    let (up, _) = wire::SessionUp::split(bytes).expect("whole");
+                    self.sessions.push(SessionNotice::Up(*up));
+                }
+                wire::Kind::SessionDown => {
+                    let (down, _) = wire::SessionDown::split(bytes).expect("whole");
+                    self.sessions.push(SessionNotice::Down(*down));
+                }
+                _ => {}
+            }
+            self.up.release(seq);
+        }
+        for (kind, entry) in answers {
+            let now = self.now;
+            self.turn(|worker, outbox| worker.on_entry(now, kind as u8, &entry, outbox));
+        }
+    }
+}
+
+/// The identity of device `number`.
+pub fn identity(number: usize) -> Vec<u8> {
+    format!("{number:032}").into_bytes()
+}
+
+/// The id of device `number`.
+pub fn device_id(number: usize) -> wire::DeviceId {
+    (number as u128).to_be_bytes()
+}
+
+fn address(number: usize) -> SocketAddr {
+    SocketAddr::from(([127, 0, (number >> 8) as u8, number as u8], 1_000 + (number % 60_000) as u16))
+}
+
+fn credential(wanted: &wire::CredentialWanted, identity: &[u8]) -> Vec<u8> {
+    let number = std::str::from_utf8(identity).ok().and_then(|text| text.parse().ok());
+    let entry = wire::Credential {
+        request: wanted.request,
+        device: number.map_or([0; 16], device_id),
+        verdict: if number.is_some() { wire::Verdict::Known } else { wire::Verdict::Unknown } as u8,
+        network: wire::Network::Cellular as u8,
+    };
+    let key = if number.is_some() { KEY } else { b"" };
+    [entry.as_bytes(), key].concat()
+}
+
+/// A request's bytes; its token is its Message ID.
+pub fn request(ty: Type, code: Code, mid: u16, path: &str, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; 1_400];
+    let mut writer = Writer::new(&mut bytes, ty, code, mid, &Token::new(&mid.to_be_bytes()));
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        writer.option(Number::URI_PATH, segment.as_bytes());
+    }
+    writer.payload(payload);
+    let length = writer.finish().expect("it fits");
+    bytes.truncate(length);
+    bytes
+}
+
+/// Type, code and Message ID of a message: what most stories look at.
+pub fn seen(message: Option<Vec<u8>>) -> Option<(Type, Code, u16)> {
+    let message = message?;
+    let message = Message::parse(&message).expect("the worker sends messages");
+    Some((message.ty, message.code, message.mid))
+}
