@@ -396,7 +396,9 @@ pub struct QueuedMessage {
     pub state: MessageState,
 }
 
-/// Where a message is in its life (DESIGN section 8). Exactly one final state.
+/// Where a message is in its life (DESIGN section 8). The state it has when it ends is its final
+/// one: `Sent` for a NON that is never answered, `Delivered` for an answer or a CON without
+/// response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MessageState {
     /// Accepted, not sent yet.
@@ -405,7 +407,7 @@ pub enum MessageState {
     Sent,
     /// Acknowledged by the device; its response may follow.
     Delivered,
-    /// Final: the device responded, or, for an answer, acknowledged it.
+    /// Final: the device responded.
     Responded,
     /// Final: see [`Failure`].
     Failed(Failure),
@@ -416,10 +418,6 @@ pub enum MessageState {
 }
 
 impl MessageState {
-    /// Nothing follows.
-    pub fn is_final(self) -> bool {
-        !matches!(self, Self::Queued | Self::Sent | Self::Delivered)
-    }
     /// The name in answers: `QUEUED`, `SENT`, … `DELETED`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -468,8 +466,23 @@ pub struct MessageStatus {
     pub sent_unix_ms: Option<u64>,
     /// Unix time of the acknowledgement, milliseconds.
     pub delivered_unix_ms: Option<u64>,
-    /// Unix time of the final state, milliseconds.
+    /// Unix time of the final state, milliseconds; `None`: still open.
     pub ended_unix_ms: Option<u64>,
+}
+
+impl MessageStatus {
+    /// A message that was just accepted.
+    pub fn accepted(id: MessageId, device: DeviceId, unix_ms: u64) -> Self {
+        Self {
+            id,
+            device,
+            state: MessageState::Queued,
+            accepted_unix_ms: unix_ms,
+            sent_unix_ms: None,
+            delivered_unix_ms: None,
+            ended_unix_ms: None,
+        }
+    }
 }
 
 /// One uplink of the embedded stream.

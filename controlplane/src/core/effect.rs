@@ -1,0 +1,238 @@
+//! What goes into the core and what comes out of it?
+
+use std::sync::Arc;
+
+use tidegate_ring::Seq;
+use tidegate_ring::contract::Kind;
+use zeroize::Zeroizing;
+
+use crate::control::WorkerHealth;
+use crate::model::{DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Refused};
+use crate::store::Transaction;
+
+/// Now, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Milliseconds of a clock that does not jump: deadlines.
+    pub ms: u64,
+    /// Unix time, milliseconds: what people read, and what outlives the process.
+    pub unix_ms: u64,
+}
+
+/// One attachment to a worker's rings; a new one each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkId(pub u32);
+
+/// One publish under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublishId(pub u64);
+
+/// Ties a reply to the API's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RequestId(pub u64);
+
+/// What the shell has to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Write an entry into a worker's ring.
+    Post(Post),
+    /// The entry is finished: it may be released.
+    Done {
+        /// From where.
+        link: LinkId,
+        /// Which.
+        seq: Seq,
+    },
+    /// Publish; [`super::Core::on_published`] follows, unless it is abandoned before.
+    Publish {
+        /// Names it.
+        id: PublishId,
+        /// Where to.
+        topic: Arc<str>,
+        /// The JSON.
+        payload: Vec<u8>,
+    },
+    /// Nobody waits for this publish any more.
+    Abandon {
+        /// Which.
+        id: PublishId,
+    },
+    /// Write to the store; with a ticket, [`super::Core::on_stored`] follows.
+    Write {
+        /// All or nothing.
+        transaction: Transaction,
+        /// What it is for.
+        ticket: Option<Ticket>,
+    },
+    /// Answer the API.
+    Reply {
+        /// Whom.
+        to: RequestId,
+        /// With what.
+        reply: Result<Reply, Refused>,
+    },
+}
+
+/// An entry for a worker.
+pub struct Post {
+    /// Which worker.
+    pub link: LinkId,
+    /// Its kind.
+    pub kind: Kind,
+    /// The fixed struct and the tail. Wiped: it may be a key.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// The entry of the same link that is finished once this one is written.
+    pub finishes: Option<Seq>,
+}
+
+impl Post {
+    pub(super) fn new(link: LinkId, kind: Kind, parts: &[&[u8]], finishes: Option<Seq>) -> Self {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(parts.iter().map(|p| p.len()).sum()));
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
+        Self { link, kind, bytes, finishes }
+    }
+}
+
+/// Shows no bytes: they may be a key or a payload.
+impl std::fmt::Debug for Post {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Post({:?} to {:?}, {} bytes)", self.kind, self.link, self.bytes.len())
+    }
+}
+
+/// What a write was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ticket {
+    /// A message was accepted: tell the API, and it may be sent.
+    Accepted {
+        /// Who waits.
+        to: RequestId,
+        /// Whose queue.
+        device: DeviceId,
+        /// Which message.
+        message: MessageId,
+    },
+    /// A ring entry is finished once this is durable.
+    Entry {
+        /// From where.
+        link: LinkId,
+        /// Which.
+        seq: Seq,
+    },
+    /// The same, and a device's response is in the outbox.
+    Response {
+        /// From where.
+        link: LinkId,
+        /// Which.
+        seq: Seq,
+        /// When its message ended, Unix milliseconds.
+        ended_unix_ms: u64,
+        /// Which message.
+        message: MessageId,
+    },
+    /// The API waits for nothing but this.
+    Replied {
+        /// Who waits.
+        to: RequestId,
+    },
+}
+
+/// What became of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishResult {
+    /// Broker PUBACK, or synced to the stream.
+    Confirmed,
+    /// Not now.
+    Unavailable,
+}
+
+/// What the API asks the core. Identities and texts are validated already.
+#[derive(Debug)]
+pub enum Request {
+    /// Accept a message.
+    Send {
+        /// To whom.
+        device: DeviceId,
+        /// What.
+        body: Body,
+    },
+    /// Delete open messages.
+    Delete {
+        /// Whose.
+        device: DeviceId,
+        /// Which; `None`: all that were not sent.
+        message: Option<MessageId>,
+    },
+    /// A device's record changed.
+    DeviceChanged {
+        /// Which.
+        device: DeviceId,
+        /// An identity or secret changed: its sessions end.
+        credentials: bool,
+    },
+    /// A device's record is gone.
+    DeviceDeleted {
+        /// Which.
+        device: DeviceId,
+    },
+    /// A destination or rule changed.
+    RoutesChanged,
+    /// When did these devices last send something?
+    LastUplinks {
+        /// Which.
+        devices: Vec<DeviceId>,
+    },
+    /// Is everything well?
+    Health,
+}
+
+/// What is to be sent.
+#[derive(Debug)]
+pub enum Body {
+    /// A request.
+    Request(DownlinkRequest),
+    /// An answer to a request of the device.
+    Response(DownlinkResponse),
+}
+
+/// What the core answers.
+#[derive(Debug)]
+pub enum Reply {
+    /// Accepted under this id.
+    Accepted(MessageId),
+    /// Done.
+    Done,
+    /// Unix milliseconds, one per device asked for.
+    LastUplinks(Vec<Option<u64>>),
+    /// See [`CoreHealth`].
+    Health(Box<CoreHealth>),
+}
+
+/// The core's part of [`crate::control::Health`].
+#[derive(Clone, Debug)]
+pub struct CoreHealth {
+    /// Attached workers.
+    pub workers: Vec<WorkerHealth>,
+    /// The publisher is connected.
+    pub connected: bool,
+    /// Publishes under way.
+    pub in_flight: usize,
+    /// Confirmed since the start.
+    pub confirmed: u64,
+    /// Answered 5.03 since the start.
+    pub unavailable: u64,
+    /// Ring entries that did not parse.
+    pub malformed: u64,
+    /// Device responses that could not be kept.
+    pub responses_dropped: u64,
+    /// Devices with a session.
+    pub sessions: usize,
+    /// Messages without a final state.
+    pub open_messages: usize,
+}
+
+pub(super) fn store_failed() -> Refused {
+    Refused::Internal { message: "the store did not take it".to_owned() }
+}

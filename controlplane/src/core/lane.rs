@@ -1,0 +1,80 @@
+//! What waits for one device, and what may go next? The queue's order and one at a time.
+
+use crate::model::{MessageId, MessageState};
+use crate::store::keys::Place;
+use crate::store::queue::Waiting;
+use crate::store::records::Message;
+
+/// The open messages of one device, in order of their place.
+#[derive(Default)]
+pub(super) struct Lane {
+    pub(super) open: Vec<Open>,
+    /// The device has shown itself and nothing since says that it went back to sleep.
+    pub(super) awake: bool,
+}
+
+/// One open message.
+pub(super) struct Open {
+    pub(super) message: Message,
+    pub(super) place: Place,
+    pub(super) waiting: Waiting,
+    pub(super) phase: Phase,
+    /// Expires, or is given up (milliseconds).
+    pub(super) due_ms: u64,
+}
+
+/// Where an open message is.
+pub(super) enum Phase {
+    /// Not durable yet; an answer's post waits for that.
+    Storing(Option<Box<super::Post>>),
+    /// May be sent.
+    Waiting,
+    /// Handed to a worker: an outcome follows.
+    UnderWay,
+}
+
+impl Lane {
+    /// The next message that may be handed over now: QueueMode 0 first (now or never), QueueMode 1
+    /// while the device is awake; nothing while a request is under way (NSTART 1).
+    pub(super) fn next(&self) -> Option<&Open> {
+        let is_request_under_way =
+            |open: &Open| open.waiting != Waiting::Answer && matches!(open.phase, Phase::UnderWay);
+        if self.open.iter().any(is_request_under_way) {
+            return None;
+        }
+        let waits = |open: &&Open, how| matches!(open.phase, Phase::Waiting) && open.waiting == how;
+        let immediate = self.open.iter().find(|open| waits(open, Waiting::Immediate));
+        let queued = || {
+            let first = self.open.iter().find(|open| open.waiting == Waiting::Queued);
+            // A message before it may still be on its way to the disk: order is kept.
+            first.filter(|open| matches!(open.phase, Phase::Waiting))
+        };
+        immediate.or_else(|| self.awake.then(queued).flatten())
+    }
+
+    pub(super) fn insert(&mut self, open: Open) {
+        let at = self.open.partition_point(|other| other.place < open.place);
+        self.open.insert(at, open);
+    }
+
+    pub(super) fn get_mut(&mut self, id: MessageId) -> Option<&mut Open> {
+        self.open.iter_mut().find(|open| open.message.status.id == id)
+    }
+
+    pub(super) fn remove(&mut self, id: MessageId) -> Option<Open> {
+        let at = self.open.iter().position(|open| open.message.status.id == id)?;
+        Some(self.open.remove(at))
+    }
+}
+
+impl Open {
+    /// Back to the queue: nothing of it counts but the attempts.
+    pub(super) fn requeue(&mut self) {
+        self.phase = Phase::Waiting;
+        self.message.session = None;
+        let status = &mut self.message.status;
+        status.state = MessageState::Queued;
+        status.sent_unix_ms = None;
+        status.delivered_unix_ms = None;
+    }
+}

@@ -1,0 +1,338 @@
+//! How does a message get to its device? Accepted and stored, then handed over in order, one at a
+//! time, when the device is there; [`super::outcomes`] has the rest of its life.
+
+use std::collections::{BTreeSet, HashMap};
+
+use tidegate_coap::code::Code;
+use tidegate_coap::message::{Token, Type, WriteError, Writer};
+use tidegate_coap::option::Number;
+use tidegate_ring::contract::{Answer, Downlink, Kind, SessionRef, TAIL_BYTES_MAX};
+use zerocopy::IntoBytes;
+
+use super::effect::{Body, store_failed};
+use super::lane::{Lane, Open, Phase};
+use super::token::ResponseToken;
+use super::{Core, Effect, LinkId, Now, Post, Reply, RequestId, Ticket};
+use crate::control::Limits;
+use crate::model::{
+    DeviceId, DownlinkRequest, DownlinkResponse, Failure, MessageId, MessageState, MessageStatus,
+    MessageType, QueueMode, Refused, ResourceType,
+};
+use crate::store::keys::Place;
+use crate::store::queue::{self, Queued, Waiting};
+use crate::store::records::{Message, read};
+use crate::store::{Store, StoreError, Table, Transaction};
+
+/// Every open message. *Bound:* per device by `queue_messages_per_device_max`; what is to be sent
+/// stays on disk.
+pub(super) struct Messages {
+    pub(super) lanes: HashMap<DeviceId, Lane>,
+    /// By deadline.
+    pub(super) due: BTreeSet<(u64, DeviceId, MessageId)>,
+    last_order: u64,
+}
+
+/// A message handed to a worker that nothing was heard of for so long is given up, milliseconds.
+/// *Why:* longer than EXCHANGE_LIFETIME (RFC 7252 section 4.8.2) and any response timeout; it only
+/// ever happens when an outcome was lost with a process.
+pub(super) const OUTCOME_MAX_MS: u64 = 600_000;
+const SCAN_ENTRIES: usize = 1_024;
+
+impl Messages {
+    /// What the store remembers. A QueueMode 1 message that was not heard to be sent may have been
+    /// handed over: it is again, under the same id, and the worker knows it if it still has it.
+    pub(super) fn restore(
+        store: &dyn Store,
+        now: Now,
+        limits: &Limits,
+    ) -> Result<Self, StoreError> {
+        let mut messages = Self { lanes: HashMap::new(), due: BTreeSet::new(), last_order: 0 };
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let found = store.scan(Table::Queue, &[], after.as_deref(), SCAN_ENTRIES)?;
+            for (key, value) in &found {
+                let queued = Queued::decode(key, value)?;
+                let message = read::<Message>(store, Table::Messages, &queued.id.0)?
+                    .ok_or(StoreError::Corrupt("queue without message"))?;
+                let state = message.status.state;
+                let waits = queued.waiting == Waiting::Queued && state == MessageState::Queued;
+                let phase = if waits { Phase::Waiting } else { Phase::UnderWay };
+                let age_ms = now.unix_ms.saturating_sub(message.status.accepted_unix_ms);
+                let time_ms =
+                    if waits { limits.queue_ttl_ms.saturating_sub(age_ms) } else { OUTCOME_MAX_MS };
+                let due_ms = now.ms + time_ms;
+                let (place, waiting) = (queued.place, queued.waiting);
+                messages.insert(Open { message, place, waiting, phase, due_ms });
+            }
+            match found.last() {
+                Some((key, _)) if found.len() == SCAN_ENTRIES => after = Some(key.clone()),
+                _ => return Ok(messages),
+            }
+        }
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.due.len()
+    }
+
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        self.due.first().map(|(due_ms, ..)| *due_ms)
+    }
+
+    pub(super) fn get_mut(&mut self, device: DeviceId, id: MessageId) -> Option<&mut Open> {
+        self.lanes.get_mut(&device)?.get_mut(id)
+    }
+
+    pub(super) fn insert(&mut self, open: Open) {
+        let status = &open.message.status;
+        self.due.insert((open.due_ms, status.device, status.id));
+        self.last_order = self.last_order.max(open.place.order);
+        self.lanes.entry(status.device).or_default().insert(open);
+    }
+
+    pub(super) fn remove(&mut self, device: DeviceId, id: MessageId) -> Option<Open> {
+        let lane = self.lanes.get_mut(&device)?;
+        let open = lane.remove(id)?;
+        if lane.open.is_empty() {
+            self.lanes.remove(&device);
+        }
+        self.due.remove(&(open.due_ms, device, id));
+        Some(open)
+    }
+
+    pub(super) fn set_due(&mut self, device: DeviceId, id: MessageId, due_ms: u64) {
+        if let Some(open) = self.lanes.get_mut(&device).and_then(|lane| lane.get_mut(id)) {
+            self.due.remove(&(open.due_ms, device, id));
+            open.due_ms = due_ms;
+            self.due.insert((due_ms, device, id));
+        }
+    }
+
+    /// Later than every place before, also those of an earlier life (unless the clock went back
+    /// and nothing is open: then nothing is overtaken).
+    fn next_place(&mut self, now: Now) -> Place {
+        self.last_order = (self.last_order + 1).max(now.unix_ms << 16);
+        Place { priority: Place::PRIORITY_NORMAL, order: self.last_order }
+    }
+}
+
+impl Core {
+    pub(super) fn send(&mut self, now: Now, to: RequestId, device: DeviceId, body: Body) {
+        match self.store.get(Table::Devices, &device.0) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let refused = Refused::not_found(ResourceType::WirelessDevice, device);
+                return self.reply(to, Err(refused));
+            }
+            Err(_) => return self.reply(to, Err(store_failed())),
+        }
+        let depth = self.messages.lanes.get(&device).map_or(0, |lane| lane.open.len());
+        if depth >= self.limits.queue_messages_per_device_max {
+            let message = format!("the queue of the device is full ({depth} messages)");
+            return self.reply(to, Err(Refused::Throttled { message }));
+        }
+        let id = MessageId::random();
+        let (waiting, answer) = match &body {
+            Body::Request(request) if request.queue_mode == QueueMode::Queued => {
+                (Waiting::Queued, None)
+            }
+            Body::Request(_) => (Waiting::Immediate, None),
+            Body::Response(response) => match self.answer(device, id, response) {
+                Ok(answer) => (Waiting::Answer, answer.map(Box::new)),
+                Err(refused) => return self.reply(to, Err(refused)),
+            },
+        };
+        let time_ms =
+            if waiting == Waiting::Queued { self.limits.queue_ttl_ms } else { OUTCOME_MAX_MS };
+        let place = self.messages.next_place(now);
+        let status = MessageStatus::accepted(id, device, now.unix_ms);
+        let message = Message { status, attempts: 0, session: None };
+        let mut tx = Transaction::new();
+        let request = match &body {
+            Body::Request(request) => Some(request),
+            Body::Response(_) => None,
+        };
+        queue::enqueue(&mut tx, &message, place, waiting, request);
+        let due_ms = now.ms + time_ms;
+        let phase = Phase::Storing(answer);
+        self.messages.insert(Open { message, place, waiting, phase, due_ms });
+        self.write(tx, Some(Ticket::Accepted { to, device, message: id }));
+    }
+
+    /// The message is durable, or was not taken.
+    pub(super) fn on_accepted(
+        &mut self,
+        now: Now,
+        to: RequestId,
+        device: DeviceId,
+        id: MessageId,
+        result: Result<(), StoreError>,
+    ) {
+        if result.is_err() {
+            self.messages.remove(device, id);
+            return self.reply(to, Err(store_failed()));
+        }
+        self.reply(to, Ok(Reply::Accepted(id)));
+        // It may be gone already: its device was deleted meanwhile.
+        let Some(open) = self.messages.get_mut(device, id) else { return };
+        let is_answer = open.waiting == Waiting::Answer;
+        match std::mem::replace(&mut open.phase, Phase::Waiting) {
+            Phase::Storing(Some(post)) => {
+                open.phase = Phase::UnderWay;
+                self.out.push(Effect::Post(*post));
+            }
+            Phase::Storing(None) if is_answer => {
+                self.end(now, device, id, MessageState::Failed(Failure::TokenGone));
+            }
+            _ => self.hand_over(now, device),
+        }
+    }
+
+    /// The device has shown itself: what waits for that may go.
+    pub(super) fn on_awake(&mut self, now: Now, device: DeviceId) {
+        if let Some(lane) = self.messages.lanes.get_mut(&device) {
+            lane.awake = true;
+            self.hand_over(now, device);
+        }
+    }
+
+    /// Hands over the next message that may go, if any.
+    pub(super) fn hand_over(&mut self, now: Now, device: DeviceId) {
+        loop {
+            let Some(lane) = self.messages.lanes.get_mut(&device) else { return };
+            let Some(next) = lane.next() else { return };
+            let (id, place, waiting) = (next.message.status.id, next.place, next.waiting);
+            let session = self.sessions.session(device);
+            let there = session.and_then(|session| {
+                let link = self.links.iter().find(|link| link.worker == session.worker())?;
+                Some((session, link.id))
+            });
+            match there {
+                Some((session, link)) => match self.downlink(device, id, place, session) {
+                    Ok(entry) => {
+                        self.post_downlink(now, device, id, (link, session), &entry);
+                        return;
+                    }
+                    Err(Unsendable::Never) => {
+                        self.end(now, device, id, MessageState::Failed(Failure::Malformed));
+                    }
+                    Err(Unsendable::NotNow) => {
+                        self.sleeps(device);
+                        return;
+                    }
+                },
+                None if waiting == Waiting::Immediate => {
+                    self.end(now, device, id, MessageState::Failed(Failure::NoSession));
+                }
+                None => {
+                    self.sleeps(device);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn sleeps(&mut self, device: DeviceId) {
+        if let Some(lane) = self.messages.lanes.get_mut(&device) {
+            lane.awake = false;
+        }
+    }
+
+    fn post_downlink(
+        &mut self,
+        now: Now,
+        device: DeviceId,
+        id: MessageId,
+        to: (LinkId, SessionRef),
+        entry: &[u8],
+    ) {
+        self.messages.set_due(device, id, now.ms + OUTCOME_MAX_MS);
+        let Some(open) = self.messages.get_mut(device, id) else { return };
+        open.phase = Phase::UnderWay;
+        open.message.attempts = open.message.attempts.saturating_add(1);
+        open.message.session = Some(to.1.0);
+        self.post(to.0, Kind::Downlink, &[entry], None);
+    }
+
+    /// The entry for a worker, read from the store now.
+    fn downlink(
+        &self,
+        device: DeviceId,
+        id: MessageId,
+        place: Place,
+        session: SessionRef,
+    ) -> Result<Vec<u8>, Unsendable> {
+        let queued = queue::claim(&*self.store, device, place).map_err(|_| Unsendable::NotNow)?;
+        let queued = queued.ok_or(Unsendable::Never)?;
+        let request = queued.request().map_err(|_| Unsendable::Never)?;
+        let message = encode_request(&request).map_err(|_| Unsendable::Never)?;
+        let head = Downlink { message_id: id.0, device: device.0, session: session.0.into() };
+        Ok([head.as_bytes(), &message].concat())
+    }
+
+    /// The entry that answers a request of the device; `None`: the request is gone.
+    fn answer(
+        &self,
+        device: DeviceId,
+        id: MessageId,
+        response: &DownlinkResponse,
+    ) -> Result<Option<Post>, Refused> {
+        const PATH: &str = "CoAP.ResponseToken";
+        let token = ResponseToken::decode(&response.token, self.vault.tokens(), device);
+        let token = token.ok_or_else(|| {
+            Refused::invalid(PATH, "Member must be a ResponseToken of an uplink of this device")
+        })?;
+        let message = encode_response(response)
+            .map_err(|_| Refused::invalid("PayloadData", "Member must fit one CoAP message"))?;
+        let link = self.link_of_worker(token.worker);
+        let link = link.filter(|link| link.incarnation.unwrap_or(0) == token.incarnation);
+        let head = Answer { exchange: token.exchange.into(), message_id: id.0, device: device.0 };
+        Ok(link.map(|link| Post::new(link.id, Kind::Answer, &[head.as_bytes(), &message], None)))
+    }
+}
+
+enum Unsendable {
+    Never,
+    NotNow,
+}
+
+/// A request as the worker wants it: Message ID and token are the worker's.
+pub fn encode_request(request: &DownlinkRequest) -> Result<Vec<u8>, WriteError> {
+    let ty = match request.message_type {
+        MessageType::Confirmable => Type::Con,
+        MessageType::NonConfirmable => Type::Non,
+    };
+    let mut buffer = vec![0; TAIL_BYTES_MAX];
+    let mut writer = Writer::new(&mut buffer, ty, Code(request.method as u8), 0, &Token::EMPTY);
+    for segment in &request.uri_paths {
+        writer.option(Number::URI_PATH, segment.as_bytes());
+    }
+    if let Some(format) = request.content_format {
+        writer.option_uint(Number::CONTENT_FORMAT, format.into());
+    }
+    for argument in &request.uri_query {
+        writer.option(Number::URI_QUERY, argument.as_bytes());
+    }
+    if let Some(format) = request.accept {
+        writer.option_uint(Number::ACCEPT, format.into());
+    }
+    let len = writer.payload(&request.payload).finish()?;
+    buffer.truncate(len);
+    Ok(buffer)
+}
+
+/// A response as the worker wants it: type, Message ID and token are the worker's.
+pub fn encode_response(response: &DownlinkResponse) -> Result<Vec<u8>, WriteError> {
+    let mut buffer = vec![0; TAIL_BYTES_MAX];
+    let code = Code(response.status);
+    let mut writer = Writer::new(&mut buffer, Type::Con, code, 0, &Token::EMPTY);
+    for segment in &response.location_path {
+        writer.option(Number::LOCATION_PATH, segment.as_bytes());
+    }
+    if let Some(format) = response.content_format {
+        writer.option_uint(Number::CONTENT_FORMAT, format.into());
+    }
+    let len = writer.payload(&response.payload).finish()?;
+    buffer.truncate(len);
+    Ok(buffer)
+}

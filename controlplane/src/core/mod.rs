@@ -1,0 +1,289 @@
+//! What happens when something happens? Inputs in, effects out: no socket, clock, thread or disk.
+//!
+//! ```text
+//! ring entries ──▶ on_entry ─┐                 ┌─▶ Post       an entry for a worker
+//! API          ──▶ on_request├─▶ one core ─────┼─▶ Done       a ring entry may be released
+//! publisher    ──▶ on_published, on_publisher  ├─▶ Publish, Abandon
+//! store        ──▶ on_stored │                 ├─▶ Write      a transaction, confirmed by ticket
+//! time         ──▶ on_due ───┘                 └─▶ Reply      to the API
+//! ```
+//!
+//! Reads go straight to the store behind its trait; everything that must survive is written by
+//! effect. The shell ([`crate::edge`]) carries the effects out; the simulator is another shell.
+
+mod credentials;
+mod effect;
+mod lane;
+mod messages;
+mod outbox;
+mod outcomes;
+mod routes;
+mod sessions;
+pub mod token;
+pub mod uplink_json;
+mod uplinks;
+
+use std::sync::Arc;
+
+use tidegate_ring::Seq;
+use tidegate_ring::contract::{Counters, Hello, Kind};
+
+pub use effect::{
+    CoreHealth, Effect, LinkId, Now, Post, PublishId, PublishResult, Reply, Request, RequestId,
+    Ticket,
+};
+
+use crate::control::{Limits, WorkerHealth};
+use crate::store::vault::Vault;
+use crate::store::{Store, StoreError, Table, Transaction, keys};
+
+/// Everything the control plane decides.
+pub struct Core {
+    store: Arc<dyn Store>,
+    vault: Vault,
+    limits: Limits,
+    links: Vec<Link>,
+    routes: routes::Routes,
+    uplinks: uplinks::Uplinks,
+    sessions: sessions::Sessions,
+    messages: messages::Messages,
+    outbox: outbox::Outbox,
+    publisher_up: bool,
+    counts: Counts,
+    out: Vec<Effect>,
+}
+
+/// One attached worker.
+struct Link {
+    id: LinkId,
+    worker: u8,
+    /// From the worker's last Hello, this time or remembered by the store.
+    incarnation: Option<u64>,
+    greeted: bool,
+    counters: Vec<u64>,
+}
+
+/// What has happened since the start; all of it is normal somewhere.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    confirmed: u64,
+    unavailable: u64,
+    /// Entries that do not parse: a bug, or hostile shared memory.
+    malformed: u64,
+    /// Device responses that could not be kept for publishing.
+    responses_dropped: u64,
+}
+
+impl Core {
+    /// Takes up what the store remembers: sessions, open messages, responses to publish.
+    pub fn new(
+        now: Now,
+        store: Arc<dyn Store>,
+        vault: Vault,
+        limits: Limits,
+    ) -> Result<Self, StoreError> {
+        let sessions = sessions::Sessions::restore(&*store)?;
+        let messages = messages::Messages::restore(&*store, now, &limits)?;
+        let outbox = outbox::Outbox::restore(&*store)?;
+        Ok(Self {
+            store,
+            vault,
+            links: Vec::new(),
+            routes: routes::Routes::default(),
+            uplinks: uplinks::Uplinks::new(limits.publishes_in_flight_max),
+            sessions,
+            messages,
+            outbox,
+            publisher_up: false,
+            counts: Counts::default(),
+            out: Vec::new(),
+            limits,
+        })
+    }
+
+    /// A worker's rings were attached.
+    pub fn on_attached(&mut self, id: LinkId, worker: u8) {
+        let stored = self.store.get(Table::Sessions, &keys::incarnation(worker)).ok().flatten();
+        let incarnation = stored.and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)));
+        self.links.retain(|link| link.worker != worker);
+        self.links.push(Link { id, worker, incarnation, greeted: false, counters: Vec::new() });
+    }
+
+    /// A worker's rings are gone or were replaced.
+    pub fn on_detached(&mut self, id: LinkId) {
+        self.links.retain(|link| link.id != id);
+    }
+
+    /// An entry came from a worker. [`Effect::Done`] (or a [`Post`] that finishes it) follows, now
+    /// or later, exactly once.
+    pub fn on_entry(&mut self, now: Now, link: LinkId, seq: Seq, kind: u8, bytes: &[u8]) {
+        let understood = match Kind::from_wire(kind) {
+            Some(Kind::Uplink) => self.on_uplink(now, link, seq, bytes),
+            Some(Kind::CredentialWanted) => self.on_credential_wanted(link, seq, bytes),
+            Some(Kind::Outcome) => self.on_outcome(now, link, seq, bytes),
+            Some(Kind::SessionUp) => self.on_session_up(now, link, seq, bytes),
+            Some(Kind::SessionDown) => self.on_session_down(link, seq, bytes),
+            Some(Kind::Hello) => self.on_hello(now, link, seq, bytes),
+            Some(Kind::Counters) => self.on_counters(link, seq, bytes),
+            _ => None,
+        };
+        if understood.is_none() {
+            self.counts.malformed += 1;
+            self.done(link, seq);
+        }
+    }
+
+    /// The API asks; [`Effect::Reply`] follows, now or later, exactly once.
+    pub fn on_request(&mut self, now: Now, to: RequestId, request: Request) {
+        match request {
+            Request::Send { device, body } => self.send(now, to, device, body),
+            Request::Delete { device, message } => self.delete(now, to, device, message),
+            Request::DeviceChanged { device, credentials } => {
+                self.routes.forget(device);
+                if credentials {
+                    self.drop_credentials(device);
+                }
+                self.reply(to, Ok(Reply::Done));
+            }
+            Request::DeviceDeleted { device } => {
+                self.routes.forget(device);
+                self.drop_credentials(device);
+                self.delete_lane(now, device);
+                self.forget_location(device);
+                self.reply(to, Ok(Reply::Done));
+            }
+            Request::RoutesChanged => {
+                self.routes.clear();
+                self.reply(to, Ok(Reply::Done));
+            }
+            Request::LastUplinks { devices } => {
+                let last = devices.iter().map(|device| self.sessions.last_uplink(*device));
+                let last = last.collect();
+                self.reply(to, Ok(Reply::LastUplinks(last)));
+            }
+            Request::Health => {
+                let health = Box::new(self.health());
+                self.reply(to, Ok(Reply::Health(health)));
+            }
+        }
+    }
+
+    /// The publisher connected or lost its connection.
+    pub fn on_publisher(&mut self, now: Now, up: bool) {
+        self.publisher_up = up;
+        if up {
+            self.publish_outbox(now);
+        }
+    }
+
+    /// The store confirmed or refused what was written with `ticket`.
+    pub fn on_stored(&mut self, now: Now, ticket: Ticket, result: Result<(), StoreError>) {
+        match ticket {
+            Ticket::Accepted { to, device, message } => {
+                self.on_accepted(now, to, device, message, result);
+            }
+            Ticket::Entry { link, seq } => self.done(link, seq),
+            Ticket::Response { link, seq, ended_unix_ms, message } => {
+                self.done(link, seq);
+                self.on_response_kept(now, (ended_unix_ms, message), result.is_ok());
+            }
+            Ticket::Replied { to } => {
+                let reply = result.map(|()| Reply::Done).map_err(|_| effect::store_failed());
+                self.reply(to, reply);
+            }
+        }
+    }
+
+    /// Time has passed.
+    pub fn on_due(&mut self, now: Now) {
+        self.give_up_publishes(now);
+        self.on_messages_due(now);
+        if self.publisher_up && self.outbox.due_ms().is_some_and(|due_ms| due_ms <= now.ms) {
+            self.publish_outbox(now);
+        }
+    }
+
+    /// When [`Self::on_due`] has something to do.
+    pub fn due_ms(&self) -> Option<u64> {
+        let outbox = self.outbox.due_ms().filter(|_| self.publisher_up);
+        [self.uplinks.due_ms(), self.messages.due_ms(), outbox].into_iter().flatten().min()
+    }
+
+    /// The effects since the last call, in order.
+    pub fn take_effects(&mut self, into: &mut Vec<Effect>) {
+        into.append(&mut self.out);
+    }
+
+    fn on_hello(&mut self, now: Now, link: LinkId, seq: Seq, bytes: &[u8]) -> Option<()> {
+        let (hello, _) = Hello::split(bytes)?;
+        let incarnation = hello.incarnation.get();
+        let known = self.links.iter_mut().find(|known| known.id == link)?;
+        let is_new = known.incarnation != Some(incarnation);
+        known.greeted = true;
+        known.incarnation = Some(incarnation);
+        let worker = known.worker;
+        if is_new {
+            self.on_worker_restarted(now, worker);
+            let mut tx = Transaction::new();
+            tx.put(Table::Sessions, keys::incarnation(worker), incarnation.to_be_bytes());
+            self.write(tx, Some(Ticket::Entry { link, seq }));
+        } else {
+            self.done(link, seq);
+        }
+        Some(())
+    }
+
+    fn on_counters(&mut self, link: LinkId, seq: Seq, bytes: &[u8]) -> Option<()> {
+        let (counters, tail) = Counters::split(bytes)?;
+        let count = counters.count.get() as usize;
+        let values = tail.chunks_exact(8).take(count);
+        let known = self.links.iter_mut().find(|known| known.id == link)?;
+        known.counters =
+            values.filter_map(|value| value.try_into().ok().map(u64::from_le_bytes)).collect();
+        self.done(link, seq);
+        Some(())
+    }
+
+    fn health(&self) -> CoreHealth {
+        let workers = self.links.iter().map(|link| WorkerHealth {
+            worker: link.worker,
+            greeted: link.greeted,
+            counters: link.counters.clone(),
+        });
+        CoreHealth {
+            workers: workers.collect(),
+            connected: self.publisher_up,
+            in_flight: self.uplinks.in_flight(),
+            confirmed: self.counts.confirmed,
+            unavailable: self.counts.unavailable,
+            malformed: self.counts.malformed,
+            responses_dropped: self.counts.responses_dropped,
+            sessions: self.sessions.alive(),
+            open_messages: self.messages.open(),
+        }
+    }
+
+    fn link_of_worker(&self, worker: u8) -> Option<&Link> {
+        self.links.iter().find(|link| link.worker == worker)
+    }
+
+    fn link(&self, id: LinkId) -> Option<&Link> {
+        self.links.iter().find(|link| link.id == id)
+    }
+
+    fn post(&mut self, link: LinkId, kind: Kind, parts: &[&[u8]], finishes: Option<Seq>) {
+        self.out.push(Effect::Post(Post::new(link, kind, parts, finishes)));
+    }
+
+    fn done(&mut self, link: LinkId, seq: Seq) {
+        self.out.push(Effect::Done { link, seq });
+    }
+
+    fn write(&mut self, transaction: Transaction, ticket: Option<Ticket>) {
+        self.out.push(Effect::Write { transaction, ticket });
+    }
+
+    fn reply(&mut self, to: RequestId, reply: Result<Reply, crate::model::Refused>) {
+        self.out.push(Effect::Reply { to, reply });
+    }
+}

@@ -1,0 +1,293 @@
+//! How does a message end? By what its worker says, by its age, or by the application's wish.
+//!
+//! *Invariant:* a message ends once: [`Core::end`] takes it out of its lane, and what is said of
+//! it later finds nothing.
+
+use tidegate_coap::message::Message as CoapMessage;
+use tidegate_ring::Seq;
+use tidegate_ring::contract::{Cancel, FailReason, Kind, Outcome, SessionRef, Step};
+use zerocopy::IntoBytes;
+
+use super::credentials::from_the_wire;
+use super::lane::Phase;
+use super::uplink_json::{Circumstances, uplink_json};
+use super::{Core, LinkId, Now, Reply, RequestId, Ticket};
+use crate::model::{
+    DeviceId, Failure, MessageId, MessageState, MessageStatus, Refused, ResourceType,
+};
+use crate::store::queue::{self, Waiting};
+use crate::store::{Transaction, queue as store_queue};
+
+/// Bound: how often a QueueMode 1 message is handed over before a timeout is final. *Why 3:* the
+/// device was awake each time, so what is lost is probably the message's fault.
+const ATTEMPTS_MAX: u8 = 3;
+
+impl Core {
+    /// The ring entry is finished when what it says is durable.
+    pub(super) fn on_outcome(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        seq: Seq,
+        bytes: &[u8],
+    ) -> Option<()> {
+        let (outcome, response) = Outcome::split(bytes)?;
+        let step = Step::from_wire(outcome.step)?;
+        let reason = FailReason::from_wire(outcome.reason)?;
+        let (device, id) = (DeviceId(outcome.device), MessageId(outcome.message_id));
+        let Some(open) = self.messages.get_mut(device, id) else {
+            self.done(link, seq);
+            return Some(());
+        };
+        open.phase = Phase::UnderWay;
+        let status = &mut open.message.status;
+        let is_step = advance(status, step, outcome.at_unix_ms.get());
+        let mut tx = Transaction::new();
+        let mut ticket = Ticket::Entry { link, seq };
+        if step == Step::Failed {
+            let sent_to = open.message.session;
+            if self.goes_again(device, id, reason) {
+                self.requeue(now, &mut tx, device, id, reason, sent_to);
+            } else {
+                self.end_in(&mut tx, now, device, id, final_state(reason));
+            }
+        } else if step == Step::Responded {
+            let state = status.state;
+            self.end_in(&mut tx, now, device, id, state);
+            let key = (now.unix_ms, id);
+            let json = response_json(outcome, response);
+            let kept = json.and_then(|json| self.keep_response(&mut tx, device, key, &json));
+            if let Some((ended_unix_ms, message)) = kept {
+                ticket = Ticket::Response { link, seq, ended_unix_ms, message };
+            }
+        } else if outcome.is_final != 0 {
+            let state = status.state;
+            self.end_in(&mut tx, now, device, id, state);
+        } else if is_step {
+            queue::note(&mut tx, &open.message);
+        }
+        self.write(tx, Some(ticket));
+        self.hand_over(now, device);
+        Some(())
+    }
+
+    /// A message ends now.
+    pub(super) fn end(&mut self, now: Now, device: DeviceId, id: MessageId, state: MessageState) {
+        let mut tx = Transaction::new();
+        self.end_in(&mut tx, now, device, id, state);
+        self.write(tx, None);
+    }
+
+    /// What the application wants gone: one that waits, or all that wait.
+    pub(super) fn delete(
+        &mut self,
+        now: Now,
+        to: RequestId,
+        device: DeviceId,
+        message: Option<MessageId>,
+    ) {
+        let lane = self.messages.lanes.get(&device);
+        let open = lane.map(|lane| &lane.open[..]).unwrap_or_default();
+        let is_waiting = |phase: &Phase| matches!(phase, Phase::Waiting);
+        let mut waiting = Vec::new();
+        for open in open.iter().filter(|open| open.waiting != Waiting::Answer) {
+            let id = open.message.status.id;
+            if message.is_none_or(|wanted| wanted == id) && is_waiting(&open.phase) {
+                waiting.push(id);
+            }
+        }
+        if let Some(wanted) = message.filter(|_| waiting.is_empty()) {
+            let is_open = open.iter().any(|open| open.message.status.id == wanted);
+            let refused = if is_open {
+                let why = "the message is on its way to the device";
+                Refused::conflict(ResourceType::Message, wanted, why)
+            } else {
+                Refused::not_found(ResourceType::Message, wanted)
+            };
+            return self.reply(to, Err(refused));
+        }
+        let mut tx = Transaction::new();
+        for id in waiting {
+            self.end_in(&mut tx, now, device, id, MessageState::Deleted);
+        }
+        if tx.changes.is_empty() {
+            return self.reply(to, Ok(Reply::Done));
+        }
+        self.write(tx, Some(Ticket::Replied { to }));
+    }
+
+    /// The device is gone, and every message with it.
+    pub(super) fn delete_lane(&mut self, now: Now, device: DeviceId) {
+        let Some(lane) = self.messages.lanes.get(&device) else { return };
+        let open = lane.open.iter();
+        let open: Vec<_> =
+            open.map(|open| (open.message.status.id, open.message.session)).collect();
+        for (id, session) in open {
+            if let Some(session) = session.map(SessionRef) {
+                self.cancel(device, id, session);
+            }
+            self.end(now, device, id, MessageState::Deleted);
+        }
+    }
+
+    /// What that worker had is lost: QueueMode 1 goes back to the queue, the rest has failed.
+    pub(super) fn on_worker_restarted(&mut self, now: Now, worker: u8) {
+        let mut lost = Vec::new();
+        for (device, lane) in &self.messages.lanes {
+            for open in &lane.open {
+                let session = open.message.session.map(SessionRef);
+                let was_there = session.is_none_or(|session| session.worker() == worker);
+                if was_there && matches!(open.phase, Phase::UnderWay) {
+                    lost.push((*device, open.message.status.id, open.waiting));
+                }
+            }
+        }
+        for (device, id, waiting) in lost {
+            if waiting == Waiting::Queued {
+                let mut tx = Transaction::new();
+                self.requeue(now, &mut tx, device, id, FailReason::NoSession, None);
+                self.write(tx, None);
+            } else {
+                self.end(now, device, id, MessageState::Failed(Failure::Restarted));
+            }
+        }
+    }
+
+    /// Expired in the queue, or never heard of again.
+    pub(super) fn on_messages_due(&mut self, now: Now) {
+        while let Some((due_ms, device, id)) = self.messages.due.first().copied() {
+            if due_ms > now.ms {
+                return;
+            }
+            let Some(open) = self.messages.get_mut(device, id) else {
+                self.messages.due.remove(&(due_ms, device, id));
+                continue;
+            };
+            let is_queued = open.waiting == Waiting::Queued;
+            if matches!(open.phase, Phase::UnderWay)
+                && self.goes_again(device, id, FailReason::Timeout)
+            {
+                let mut tx = Transaction::new();
+                self.requeue(now, &mut tx, device, id, FailReason::Timeout, None);
+                self.write(tx, None);
+            } else if is_queued && self.is_waiting(device, id) {
+                self.end(now, device, id, MessageState::Expired);
+            } else {
+                self.end(now, device, id, MessageState::Failed(Failure::Timeout));
+            }
+            self.hand_over(now, device);
+        }
+    }
+
+    fn is_waiting(&mut self, device: DeviceId, id: MessageId) -> bool {
+        let open = self.messages.get_mut(device, id);
+        open.is_some_and(|open| !matches!(open.phase, Phase::UnderWay))
+    }
+
+    /// Does a QueueMode 1 message that failed so go back to the queue?
+    fn goes_again(&mut self, device: DeviceId, id: MessageId, reason: FailReason) -> bool {
+        let open = self.messages.get_mut(device, id);
+        open.is_some_and(|open| {
+            open.waiting == Waiting::Queued
+                && match reason {
+                    FailReason::NoSession | FailReason::Busy => true,
+                    FailReason::Timeout => open.message.attempts < ATTEMPTS_MAX,
+                    _ => false,
+                }
+        })
+    }
+
+    /// Back to its place; it goes at the next sign of life, or at once when there was one.
+    fn requeue(
+        &mut self,
+        now: Now,
+        tx: &mut Transaction,
+        device: DeviceId,
+        id: MessageId,
+        reason: FailReason,
+        sent_to: Option<u64>,
+    ) {
+        let session = self.sessions.session(device).map(|session| session.0);
+        let Some(open) = self.messages.get_mut(device, id) else { return };
+        open.requeue();
+        queue::note(tx, &open.message);
+        let age_ms = now.unix_ms.saturating_sub(open.message.status.accepted_unix_ms);
+        let rest_ms = self.limits.queue_ttl_ms.saturating_sub(age_ms);
+        self.messages.set_due(device, id, now.ms + rest_ms);
+        let has_moved = reason == FailReason::NoSession && sent_to.is_some() && session.is_some();
+        if let Some(lane) = self.messages.lanes.get_mut(&device) {
+            lane.awake = has_moved && session != sent_to;
+        }
+    }
+
+    fn end_in(
+        &mut self,
+        tx: &mut Transaction,
+        now: Now,
+        device: DeviceId,
+        id: MessageId,
+        state: MessageState,
+    ) {
+        let Some(mut open) = self.messages.remove(device, id) else { return };
+        open.message.status.state = state;
+        open.message.status.ended_unix_ms = Some(now.unix_ms);
+        store_queue::settle(tx, &open.message, open.place);
+    }
+
+    fn cancel(&mut self, device: DeviceId, id: MessageId, session: SessionRef) {
+        if let Some(link) = self.link_of_worker(session.worker()).map(|link| link.id) {
+            let cancel = Cancel { message_id: id.0, device: device.0, session: session.0.into() };
+            self.post(link, Kind::Cancel, &[cancel.as_bytes()], None);
+        }
+    }
+}
+
+/// Moves a status on; never back. False: nothing new.
+fn advance(status: &mut MessageStatus, step: Step, at_unix_ms: u64) -> bool {
+    let (state, rank) = match step {
+        Step::Sent => (MessageState::Sent, 1),
+        Step::Delivered => (MessageState::Delivered, 2),
+        Step::Responded => (MessageState::Responded, 3),
+        Step::Failed => return false,
+    };
+    let before = match status.state {
+        MessageState::Queued => 0,
+        MessageState::Sent => 1,
+        MessageState::Delivered => 2,
+        _ => 3,
+    };
+    if rank <= before {
+        return false;
+    }
+    status.state = state;
+    status.sent_unix_ms = status.sent_unix_ms.or(Some(at_unix_ms));
+    if rank >= 2 {
+        status.delivered_unix_ms = status.delivered_unix_ms.or(Some(at_unix_ms));
+    }
+    true
+}
+
+fn final_state(reason: FailReason) -> MessageState {
+    MessageState::Failed(match reason {
+        FailReason::Cancelled => return MessageState::Deleted,
+        FailReason::Reset => Failure::Reset,
+        FailReason::NoSession => Failure::NoSession,
+        FailReason::Busy => Failure::Busy,
+        FailReason::TokenGone => Failure::TokenGone,
+        FailReason::Malformed => Failure::Malformed,
+        FailReason::Timeout | FailReason::None => Failure::Timeout,
+    })
+}
+
+/// What the application reads of the device's response.
+fn response_json(outcome: &Outcome, response: &[u8]) -> Option<Vec<u8>> {
+    let message = CoapMessage::parse(response).ok()?;
+    let about = Circumstances {
+        device: DeviceId(outcome.device),
+        message: MessageId(outcome.message_id),
+        received_unix_ms: outcome.at_unix_ms.get(),
+        network: from_the_wire(outcome.network)?,
+        response_token: None,
+    };
+    Some(uplink_json(&message, &about))
+}

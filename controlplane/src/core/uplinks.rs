@@ -1,0 +1,185 @@
+//! How does a request become a message? Route, publish, and when that is confirmed, tell the
+//! worker; only then the ring entry is finished.
+
+use std::collections::{HashMap, VecDeque};
+
+use tidegate_coap::message::Message;
+use tidegate_ring::Seq;
+use tidegate_ring::contract::{Kind, Publication, Published, Uplink};
+use zerocopy::IntoBytes;
+
+use super::credentials::from_the_wire;
+use super::outbox::ResponseKey;
+use super::routes::Route;
+use super::token::ResponseToken;
+use super::uplink_json::{Circumstances, uplink_json};
+use super::{Core, Effect, LinkId, Now, PublishId, PublishResult};
+use crate::model::{DeviceId, MessageId};
+
+/// Publishes under way, uplinks and device responses alike.
+pub(super) struct Uplinks {
+    pending: HashMap<PublishId, Pending>,
+    /// In order of their deadline: every publish has the same time.
+    deadlines: VecDeque<(u64, PublishId)>,
+    in_flight_max: usize,
+    last: u64,
+}
+
+enum Pending {
+    /// A device's request: the worker waits.
+    Uplink { link: LinkId, seq: Seq, exchange: u64, answer_awaited: bool },
+    /// A device's response to a downlink: it stays in the outbox until it is confirmed.
+    Response(ResponseKey),
+}
+
+impl Uplinks {
+    pub(super) fn new(in_flight_max: usize) -> Self {
+        Self { pending: HashMap::new(), deadlines: VecDeque::new(), in_flight_max, last: 0 }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.pending.len() < self.in_flight_max
+    }
+
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        self.deadlines.front().map(|(due_ms, _)| *due_ms)
+    }
+
+    fn begin(&mut self, due_ms: u64, pending: Pending) -> PublishId {
+        self.last += 1;
+        let id = PublishId(self.last);
+        self.pending.insert(id, pending);
+        self.deadlines.push_back((due_ms, id));
+        id
+    }
+
+    fn end(&mut self, id: PublishId) -> Option<Pending> {
+        let pending = self.pending.remove(&id);
+        while self.deadlines.front().is_some_and(|(_, id)| !self.pending.contains_key(id)) {
+            self.deadlines.pop_front();
+        }
+        pending
+    }
+}
+
+impl Core {
+    pub(super) fn on_uplink(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        seq: Seq,
+        bytes: &[u8],
+    ) -> Option<()> {
+        let (uplink, message) = Uplink::split(bytes)?;
+        let network = from_the_wire(uplink.network)?;
+        let message = Message::parse(message).ok()?;
+        let device = DeviceId(uplink.device);
+        let exchange = uplink.exchange.get();
+        let refusal = match self.route(device) {
+            Ok(Route::Topic(topic)) if self.publisher_up && self.uplinks.has_room() => {
+                let answer_awaited = uplink.answer_awaited != 0;
+                let about = Circumstances {
+                    device,
+                    message: self.uplink_id(uplink),
+                    received_unix_ms: uplink.received_unix_ms.get(),
+                    network,
+                    response_token: self.response_token(link, device, exchange, answer_awaited),
+                };
+                let due_ms = now.ms + self.limits.publish_timeout_ms;
+                let pending = Pending::Uplink { link, seq, exchange, answer_awaited };
+                let id = self.uplinks.begin(due_ms, pending);
+                let payload = uplink_json(&message, &about);
+                self.out.push(Effect::Publish { id, topic, payload });
+                None
+            }
+            Ok(Route::Topic(_)) | Err(_) => Some(Publication::Unavailable),
+            Ok(Route::Nowhere) => Some(Publication::NoRoute),
+            Ok(Route::Stranger) => Some(Publication::Forbidden),
+        };
+        if let Some(refusal) = refusal {
+            self.publication(link, seq, exchange, refusal);
+        }
+        if refusal != Some(Publication::Forbidden) {
+            self.saw_uplink(now, device, uplink.session.get(), network);
+            self.on_awake(now, device);
+        }
+        Some(())
+    }
+
+    /// What became of a publish. An id that is not pending is of the past, and ignored.
+    pub fn on_published(&mut self, now: Now, id: PublishId, result: PublishResult) {
+        match self.uplinks.end(id) {
+            Some(Pending::Uplink { link, seq, exchange, answer_awaited }) => {
+                let publication = match result {
+                    PublishResult::Confirmed if answer_awaited => Publication::AwaitingAnswer,
+                    PublishResult::Confirmed => Publication::Confirmed,
+                    PublishResult::Unavailable => Publication::Unavailable,
+                };
+                self.publication(link, seq, exchange, publication);
+            }
+            Some(Pending::Response(key)) => self.on_response_published(now, key, result),
+            None => {}
+        }
+    }
+
+    /// Publishes a device's response.
+    pub(super) fn begin_response(&mut self, now: Now, key: ResponseKey) -> PublishId {
+        let due_ms = now.ms + self.limits.publish_timeout_ms;
+        self.uplinks.begin(due_ms, Pending::Response(key))
+    }
+
+    /// Nobody waits longer than this for a broker.
+    pub(super) fn give_up_publishes(&mut self, now: Now) {
+        while let Some((due_ms, id)) = self.uplinks.deadlines.front().copied() {
+            if due_ms > now.ms {
+                break;
+            }
+            self.out.push(Effect::Abandon { id });
+            self.on_published(now, id, PublishResult::Unavailable);
+        }
+    }
+
+    fn publication(&mut self, link: LinkId, seq: Seq, exchange: u64, publication: Publication) {
+        match publication {
+            Publication::Confirmed | Publication::AwaitingAnswer => self.counts.confirmed += 1,
+            Publication::Unavailable => self.counts.unavailable += 1,
+            Publication::NoRoute | Publication::Forbidden => {}
+        }
+        let published = Published {
+            exchange: exchange.into(),
+            max_age_s: self.limits.unavailable_max_age_s.into(),
+            publication: publication as u8,
+        };
+        self.post(link, Kind::Published, &[published.as_bytes()], Some(seq));
+    }
+
+    fn response_token(
+        &self,
+        link: LinkId,
+        device: DeviceId,
+        exchange: u64,
+        answer_awaited: bool,
+    ) -> Option<String> {
+        let link = self.link(link).filter(|_| answer_awaited)?;
+        let incarnation = link.incarnation.unwrap_or(0);
+        let token = ResponseToken { worker: link.worker, incarnation, exchange };
+        Some(token.encode(self.vault.tokens(), device))
+    }
+
+    /// The same for the same entry, also when it is read and published again after a restart.
+    fn uplink_id(&self, uplink: &Uplink) -> MessageId {
+        let what = [uplink.session.as_bytes(), uplink.exchange.as_bytes()].concat();
+        let when = uplink.received_unix_ms.as_bytes();
+        let mac = self.vault.tokens().mac(&[b"uplink id", &uplink.device, &what, when]);
+        let mut id = [0; 16];
+        id.copy_from_slice(&mac[..16]);
+        // RFC 9562 section 5.8: version 8, made by our own rules.
+        id[6] = id[6] & 0x0f | 0x80;
+        id[8] = id[8] & 0x3f | 0x80;
+        MessageId(id)
+    }
+}

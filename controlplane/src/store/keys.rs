@@ -1,0 +1,80 @@
+//! Under which key does a record lie? Fixed layouts, so that a prefix is a question.
+//!
+//! Ids are 16 bytes, numbers are big-endian, so that key order is the order we want to read in.
+
+use crate::model::{DeviceId, MessageId, Network};
+
+/// `Index`: an IMEI or MAC address → device id.
+pub fn hardware(network: Network, hardware: &str) -> Vec<u8> {
+    let kind: &[u8] = match network {
+        Network::Cellular => b"imei/",
+        Network::WiFi => b"mac/",
+    };
+    [kind, hardware.as_bytes()].concat()
+}
+
+/// `Index`: every device of a destination has a key under this prefix.
+pub fn users_of(destination: &str) -> Vec<u8> {
+    [b"users/", destination.as_bytes(), b"/"].concat()
+}
+
+/// `Index`: this device uses that destination. A name has no `/`, so prefixes do not overlap.
+pub fn user_of(destination: &str, device: DeviceId) -> Vec<u8> {
+    [&users_of(destination)[..], &device.0].concat()
+}
+
+/// Where an open message stands in its device's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Smaller goes first. One level for now.
+    pub priority: u8,
+    /// Ascending over the life of the store.
+    pub order: u64,
+}
+
+impl Place {
+    /// The priority of every message for now.
+    pub const PRIORITY_NORMAL: u8 = 2;
+}
+
+/// `Queue`: one open message.
+pub fn queued(device: DeviceId, place: Place) -> Vec<u8> {
+    [&device.0[..], &[place.priority], &place.order.to_be_bytes()].concat()
+}
+
+/// The parts of a [`queued`] key.
+pub fn queued_parts(key: &[u8]) -> Option<(DeviceId, Place)> {
+    let (device, rest) = key.split_first_chunk::<16>()?;
+    let (priority, order) = rest.split_first()?;
+    let order = u64::from_be_bytes(order.try_into().ok()?);
+    Some((DeviceId(*device), Place { priority: *priority, order }))
+}
+
+/// `History`: a message that ended then.
+pub fn ended(unix_ms: u64, message: MessageId) -> Vec<u8> {
+    [&unix_ms.to_be_bytes()[..], &message.0].concat()
+}
+
+/// The parts of an [`ended`] key.
+pub fn ended_parts(key: &[u8]) -> Option<(u64, MessageId)> {
+    let (unix_ms, message) = key.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*unix_ms), MessageId(message.try_into().ok()?)))
+}
+
+/// `Sessions`: the prefix of every device's session.
+pub const SESSIONS: &[u8] = b"device/";
+
+/// `Sessions`: a device's session.
+pub fn session(device: DeviceId) -> Vec<u8> {
+    [SESSIONS, &device.0].concat()
+}
+
+/// `Sessions`: a worker's incarnation.
+pub fn incarnation(worker: u8) -> Vec<u8> {
+    [&b"worker/"[..], &[worker]].concat()
+}
+
+/// `Tokens`: what a ClientRequestToken made.
+pub fn token(operation: &str, token: &str) -> Vec<u8> {
+    [operation.as_bytes(), b"/", token.as_bytes()].concat()
+}

@@ -1,0 +1,228 @@
+//! Where does the control plane keep what must survive? Behind a trait of a few verbs.
+//!
+//! Reading: `get`, `scan`. Writing: a [`Transaction`] of `put`, `delete`, `append` under guards,
+//! submitted and confirmed later; [`crate::store::queue`] builds `claim` and `settle` from them.
+//! Nothing here assumes that this process is the only one: ids are random, changes are
+//! compare-and-set, so a second implementation (several nodes) can stand behind the same verbs.
+
+pub mod keys;
+pub mod memory;
+pub mod queue;
+pub mod records;
+pub mod rocks;
+pub mod stream;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod vault;
+
+use std::fmt;
+
+/// The verbs. Reads are answered at once; writes are confirmed once they are durable.
+pub trait Store: Send + Sync + 'static {
+    /// One value.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Up to `entries_max` entries whose key begins with `prefix` and is greater than `after`
+    /// (when given), in key order.
+    fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        entries_max: usize,
+    ) -> Result<Vec<Entry>, StoreError>;
+
+    /// All or nothing: when every guard holds, every change is applied. Never blocks; `done` is
+    /// called once, from any thread, after the changes are durable or have been refused.
+    /// Transactions of one caller take effect in the order of their submission.
+    fn submit(&self, transaction: Transaction, done: Done);
+}
+
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// Called with what became of a transaction.
+pub type Done = Box<dyn FnOnce(Result<Receipt, StoreError>) + Send>;
+
+/// Proof that a transaction is durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The cursor of the transaction's last `append`, if it had one.
+    pub cursor: Option<u64>,
+}
+
+/// One kind of record each; in RocksDB one column family each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// Versions, the stream's ledger.
+    Meta,
+    /// Device id → device.
+    Devices,
+    /// PSK identity → device, network, sealed secret.
+    Identities,
+    /// Secondary keys: hardware → device; destination, device → nothing.
+    Index,
+    /// Name → destination.
+    Destinations,
+    /// Name → rule.
+    Rules,
+    /// Device, priority, order → message id: the open messages.
+    Queue,
+    /// Message id → message.
+    Messages,
+    /// End time, message id → nothing: what may be forgotten, oldest first.
+    History,
+    /// Cursor → uplink: the embedded stream.
+    Stream,
+    /// Device id → where its session is; worker → its incarnation.
+    Sessions,
+    /// Operation, ClientRequestToken → what it made.
+    Tokens,
+    /// Message id → a device's response that still has to be published.
+    Outbox,
+}
+
+impl Table {
+    /// Every table.
+    pub const ALL: [Self; 13] = [
+        Self::Meta,
+        Self::Devices,
+        Self::Identities,
+        Self::Index,
+        Self::Destinations,
+        Self::Rules,
+        Self::Queue,
+        Self::Messages,
+        Self::History,
+        Self::Stream,
+        Self::Sessions,
+        Self::Tokens,
+        Self::Outbox,
+    ];
+
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Devices => "devices",
+            Self::Identities => "identities",
+            Self::Index => "index",
+            Self::Destinations => "destinations",
+            Self::Rules => "rules",
+            Self::Queue => "queue",
+            Self::Messages => "messages",
+            Self::History => "history",
+            Self::Stream => "stream",
+            Self::Sessions => "sessions",
+            Self::Tokens => "tokens",
+            Self::Outbox => "outbox",
+        }
+    }
+}
+
+/// Changes that happen together or not at all.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// All must hold, checked in order.
+    pub guards: Vec<Guard>,
+    /// Applied in order.
+    pub changes: Vec<Change>,
+}
+
+/// What must hold for a transaction to be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// No value under this key.
+    Absent(Table, Vec<u8>),
+    /// Some value under this key.
+    Present(Table, Vec<u8>),
+    /// Exactly this value under this key.
+    Unchanged(Table, Vec<u8>, Vec<u8>),
+    /// No key with this prefix.
+    NoneUnder(Table, Vec<u8>),
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Sets a value.
+    Put(Table, Vec<u8>, Vec<u8>),
+    /// Removes a value, if there is one.
+    Delete(Table, Vec<u8>),
+    /// Adds to the end of the stream; the store gives the cursor.
+    Append(Vec<u8>),
+}
+
+impl Transaction {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+    /// Adds a guard.
+    pub fn when(&mut self, guard: Guard) -> &mut Self {
+        self.guards.push(guard);
+        self
+    }
+    /// Sets a value.
+    pub fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.changes.push(Change::Put(table, key.into(), value.into()));
+    }
+    /// Removes a value.
+    pub fn delete(&mut self, table: Table, key: impl Into<Vec<u8>>) {
+        self.changes.push(Change::Delete(table, key.into()));
+    }
+    /// Adds to the stream.
+    pub fn append(&mut self, value: Vec<u8>) {
+        self.changes.push(Change::Append(value));
+    }
+}
+
+/// Why the store did not do it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The guard of this index did not hold; nothing was changed.
+    Guarded(usize),
+    /// Too much is waiting already; nothing was changed.
+    Busy,
+    /// The database said no.
+    Failed(String),
+    /// A record does not parse or does not open.
+    Corrupt(&'static str),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guarded(guard) => write!(f, "guard {guard} did not hold"),
+            Self::Busy => f.write_str("the store has too much to do"),
+            Self::Failed(cause) => write!(f, "the store failed: {cause}"),
+            Self::Corrupt(what) => write!(f, "the store holds a damaged {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// What guards look at: the store as the transaction will find it.
+pub(crate) trait View {
+    fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn any_under(&self, table: Table, prefix: &[u8]) -> Result<bool, StoreError>;
+
+    /// The first guard that does not hold is an error.
+    fn check(&self, guards: &[Guard]) -> Result<(), StoreError> {
+        for (index, guard) in guards.iter().enumerate() {
+            let holds = match guard {
+                Guard::Absent(table, key) => self.value(*table, key)?.is_none(),
+                Guard::Present(table, key) => self.value(*table, key)?.is_some(),
+                Guard::Unchanged(table, key, value) => {
+                    self.value(*table, key)?.as_ref() == Some(value)
+                }
+                Guard::NoneUnder(table, prefix) => !self.any_under(*table, prefix)?,
+            };
+            if !holds {
+                return Err(StoreError::Guarded(index));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! How does a message wait, and how does it end? Verbs over two tables, for transactions.
+//!
+//! `Messages` holds the status under the message id; `Queue` holds what is to be sent, in order,
+//! as long as the message is open. *Invariant:* a message has a `Queue` entry exactly as long as
+//! its status has no end time: both change in one transaction.
+
+use super::keys::{self, Place};
+use super::records::{self, Message};
+use super::{Store, StoreError, Table, Transaction};
+use crate::model::{DeviceId, DownlinkRequest, MessageId};
+
+/// What kind of message waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// QueueMode 0: now or never.
+    Immediate,
+    /// QueueMode 1: when the device shows itself.
+    Queued,
+    /// An answer to a request of the device: its body is with the worker.
+    Answer,
+}
+
+/// An entry of the queue.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// To whom.
+    pub device: DeviceId,
+    /// Its place.
+    pub place: Place,
+    /// Which message.
+    pub id: MessageId,
+    /// How it waits.
+    pub waiting: Waiting,
+    /// `DownlinkRequest` as JSON; empty for an answer.
+    pub body: Vec<u8>,
+}
+
+impl Queued {
+    /// From what was stored.
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
+        const DAMAGED: StoreError = StoreError::Corrupt("queue");
+        let (device, place) = keys::queued_parts(key).ok_or(DAMAGED)?;
+        let (waiting, rest) = value.split_first().ok_or(DAMAGED)?;
+        let (id, body) = rest.split_first_chunk::<16>().ok_or(DAMAGED)?;
+        let waiting = match waiting {
+            0 => Waiting::Immediate,
+            1 => Waiting::Queued,
+            2 => Waiting::Answer,
+            _ => return Err(DAMAGED),
+        };
+        Ok(Self { device, place, id: MessageId(*id), waiting, body: body.to_vec() })
+    }
+
+    /// What is to be sent.
+    pub fn request(&self) -> Result<DownlinkRequest, StoreError> {
+        records::decode(&self.body, "queued request")
+    }
+}
+
+/// A new message enters.
+pub fn enqueue(
+    tx: &mut Transaction,
+    message: &Message,
+    place: Place,
+    waiting: Waiting,
+    request: Option<&DownlinkRequest>,
+) {
+    let status = &message.status;
+    let body = request.map(records::encode).unwrap_or_default();
+    let value = [&[waiting as u8], &status.id.0[..], &body].concat();
+    tx.put(Table::Queue, keys::queued(status.device, place), value);
+    note(tx, message);
+}
+
+/// An open message takes a step (handed over, sent, delivered, or back to the queue).
+pub fn note(tx: &mut Transaction, message: &Message) {
+    tx.put(Table::Messages, message.status.id.0, records::encode(message));
+}
+
+/// A message ends: out of the queue, into the history.
+pub fn settle(tx: &mut Transaction, message: &Message, place: Place) {
+    let status = &message.status;
+    tx.delete(Table::Queue, keys::queued(status.device, place));
+    tx.put(Table::History, keys::ended(status.ended_unix_ms.unwrap_or(0), status.id), []);
+    note(tx, message);
+}
+
+/// What is to be sent, read at the moment it is sent: the queue stays on disk.
+pub fn claim(
+    store: &dyn Store,
+    device: DeviceId,
+    place: Place,
+) -> Result<Option<Queued>, StoreError> {
+    let key = keys::queued(device, place);
+    store.get(Table::Queue, &key)?.map(|value| Queued::decode(&key, &value)).transpose()
+}
+
+/// Forgets messages that ended before `unix_ms`, at most `messages_max`; how many.
+pub fn forget(
+    store: &dyn Store,
+    tx: &mut Transaction,
+    unix_ms: u64,
+    messages_max: usize,
+) -> Result<usize, StoreError> {
+    let mut forgotten = 0;
+    for (key, _) in store.scan(Table::History, &[], None, messages_max)? {
+        let Some((ended_unix_ms, message)) = keys::ended_parts(&key) else {
+            return Err(StoreError::Corrupt("history"));
+        };
+        if ended_unix_ms >= unix_ms {
+            break;
+        }
+        tx.delete(Table::Messages, message.0);
+        tx.delete(Table::History, key);
+        forgotten += 1;
+    }
+    Ok(forgotten)
+}
