@@ -78,8 +78,7 @@ impl Consumer {
         );
         if seq.0 > self.released {
             self.released = seq.0;
-            // Release: our reads of these words come before the producer's writes to them.
-            self.ring.tail().store(self.released, Ordering::Release);
+            self.ring.set_tail(self.released);
         }
     }
 
@@ -113,8 +112,8 @@ impl Consumer {
     pub fn prepare_sleep(&mut self) -> bool {
         // Why a ticket: the producer rings once per sleep, and a ticket that goes on across our
         // restarts is never one that an earlier sleep has used up.
-        let ticket = (self.ring.sleep().load(Ordering::Relaxed) | 1).wrapping_add(2);
-        self.ring.sleep().store(ticket, Ordering::Relaxed);
+        let ticket = (self.ring.sleep_ticket() | 1).wrapping_add(2);
+        self.ring.set_sleep_ticket(ticket);
         fence(Ordering::SeqCst);
         let idle = self.read == self.head && self.look() == Ok(false);
         if !idle {
@@ -126,16 +125,15 @@ impl Consumer {
     /// Call when up again: the producer need not ring.
     #[inline]
     pub fn awake(&mut self) {
-        let ticket = self.ring.sleep().load(Ordering::Relaxed);
+        let ticket = self.ring.sleep_ticket();
         if ticket & 1 == 1 {
-            self.ring.sleep().store(ticket & !1, Ordering::Relaxed);
+            self.ring.set_sleep_ticket(ticket & !1);
         }
     }
 
     /// Looks at the producer's cursor. Is there something unread?
     fn look(&mut self) -> Result<bool, Corrupt> {
-        // Acquire: with this head come the words of the entries before it.
-        let head = self.ring.head().load(Ordering::Acquire);
+        let head = self.ring.head();
         if head < self.read || !self.ring.encloses(self.released, head) {
             return Err(Corrupt::Cursors);
         }

@@ -47,6 +47,7 @@ pub(crate) enum Direction {
     /// From a worker to the control plane.
     Up = 1,
     /// From the control plane to a worker.
+    #[cfg_attr(loom, expect(dead_code))]
     Down = 2,
 }
 
@@ -56,6 +57,8 @@ pub(crate) struct Ring {
     words: Words,
     /// Power of two, ≤ `CAPACITY_BYTES_MAX`; the memory holds exactly this much behind the header.
     capacity: u64,
+    #[cfg(loom)]
+    touches: crate::shm::Touches,
 }
 
 impl Ring {
@@ -75,36 +78,60 @@ impl Ring {
         if !whole || words[DIRECTION_AT].load(Ordering::Relaxed) != direction as u64 {
             return Err(Corrupt::Header);
         }
-        Ok(Self { words, capacity })
+        Ok(Self {
+            words,
+            capacity,
+            #[cfg(loom)]
+            touches: crate::shm::Touches::new(capacity as usize / 8),
+        })
     }
 
     pub(crate) fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// Written by the producer: everything before it is committed.
+    /// Everything before it is committed. Acquire: with this head come the words before it.
     #[inline]
-    pub(crate) fn head(&self) -> &AtomicU64 {
-        &self.words[HEAD_AT]
+    pub(crate) fn head(&self) -> u64 {
+        self.words[HEAD_AT].load(Ordering::Acquire)
     }
 
-    /// Written by the consumer: everything before it is released.
+    /// The producer's alone. Release: who sees this head sees the words before it.
     #[inline]
-    pub(crate) fn tail(&self) -> &AtomicU64 {
-        &self.words[TAIL_AT]
+    pub(crate) fn set_head(&self, position: u64) {
+        Self::write(&self.words[HEAD_AT], position, Ordering::Release);
     }
 
-    /// Written by the consumer: `ticket << 1 | asleep`.
+    /// Everything before it is released. Acquire: the consumer's reads of the words before it
+    /// come before our writes to them.
     #[inline]
-    pub(crate) fn sleep(&self) -> &AtomicU64 {
-        &self.words[SLEEP_AT]
+    pub(crate) fn tail(&self) -> u64 {
+        self.words[TAIL_AT].load(Ordering::Acquire)
+    }
+
+    /// The consumer's alone. Release: pairs with [`Self::tail`].
+    #[inline]
+    pub(crate) fn set_tail(&self, position: u64) {
+        Self::write(&self.words[TAIL_AT], position, Ordering::Release);
+    }
+
+    /// `ticket << 1 | asleep`. Ordered by the fences of `wake_wanted` and `prepare_sleep`.
+    #[inline]
+    pub(crate) fn sleep_ticket(&self) -> u64 {
+        self.words[SLEEP_AT].load(Ordering::Relaxed)
+    }
+
+    /// The consumer's alone.
+    #[inline]
+    pub(crate) fn set_sleep_ticket(&self, ticket: u64) {
+        Self::write(&self.words[SLEEP_AT], ticket, Ordering::Relaxed);
     }
 
     /// Both cursors, checked against each other.
     pub(crate) fn cursors(&self) -> Result<(u64, u64), Corrupt> {
         // Why this order: the tail never passes a head that was there before it was read.
-        let tail = self.tail().load(Ordering::Acquire);
-        let head = self.head().load(Ordering::Acquire);
+        let tail = self.tail();
+        let head = self.head();
         if self.encloses(tail, head) { Ok((tail, head)) } else { Err(Corrupt::Cursors) }
     }
 
@@ -121,6 +148,8 @@ impl Ring {
     pub(crate) fn load(&self, position: u64, into: &mut [u64]) {
         let data = &self.words[HEADER_WORDS..];
         let at = self.index(position);
+        #[cfg(loom)]
+        self.touches.read(at, into.len());
         let (first, second) = into.split_at_mut(into.len().min(data.len() - at));
         for (word, shared) in first.iter_mut().zip(&data[at..]) {
             *word = shared.load(Ordering::Relaxed);
@@ -135,13 +164,24 @@ impl Ring {
     pub(crate) fn store(&self, position: u64, from: &[u64]) {
         let data = &self.words[HEADER_WORDS..];
         let at = self.index(position);
+        #[cfg(loom)]
+        self.touches.write(at, from.len());
         let (first, second) = from.split_at(from.len().min(data.len() - at));
         for (word, shared) in first.iter().zip(&data[at..]) {
-            shared.store(*word, Ordering::Relaxed);
+            Self::write(shared, *word, Ordering::Relaxed);
         }
         for (word, shared) in second.iter().zip(data) {
-            shared.store(*word, Ordering::Relaxed);
+            Self::write(shared, *word, Ordering::Relaxed);
         }
+    }
+
+    /// The only store to shared memory there is, and so the only place where being killed can
+    /// make a difference: the tests of `killed.rs` die before each.
+    #[inline]
+    fn write(word: &AtomicU64, value: u64, order: Ordering) {
+        #[cfg(all(test, not(loom)))]
+        crate::killed::before_store();
+        word.store(value, order);
     }
 
     #[inline]

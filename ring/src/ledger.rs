@@ -65,3 +65,75 @@ impl ReleaseLedger {
 /// Too many entries are unfinished: finish some before reading on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LedgerFull;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn ledger_of(entries: u64) -> ReleaseLedger {
+        let mut ledger = ReleaseLedger::new(entries as usize);
+        for n in 1..=entries {
+            ledger.taken(Seq(n * 8)).unwrap();
+        }
+        ledger
+    }
+
+    /// Only what has nothing unfinished before it is released.
+    #[test]
+    fn the_contiguous_prefix_is_released() {
+        let mut ledger = ledger_of(4);
+        assert_eq!(ledger.done(Seq(16)), None);
+        assert_eq!(ledger.done(Seq(8)), Some(Seq(16)));
+        assert_eq!(ledger.done(Seq(32)), None);
+        assert_eq!(ledger.done(Seq(24)), Some(Seq(32)));
+        assert_eq!(ledger.outstanding(), 0);
+    }
+
+    /// All 120 orders of five completions: a release never passes an unfinished entry, and at the
+    /// end everything is released.
+    #[test]
+    fn every_order_of_completion() {
+        fn orders(left: &mut Vec<u64>, order: &mut Vec<u64>, check: &mut impl FnMut(&[u64])) {
+            if left.is_empty() {
+                return check(order);
+            }
+            for at in 0..left.len() {
+                order.push(left.remove(at));
+                orders(left, order, check);
+                left.insert(at, order.pop().unwrap());
+            }
+        }
+        let mut tried = 0;
+        orders(&mut (1..=5).collect(), &mut Vec::new(), &mut |order| {
+            let (mut ledger, mut released, mut finished) = (ledger_of(5), 0, Vec::new());
+            for n in order {
+                finished.push(*n);
+                released = ledger.done(Seq(n * 8)).map_or(released, |seq| seq.0 / 8);
+                let prefix = (1..=5).take_while(|n| finished.contains(n)).count();
+                assert_eq!(released, prefix as u64, "{order:?} after {n}");
+            }
+            tried += 1;
+        });
+        assert_eq!(tried, 120);
+    }
+
+    #[test]
+    fn full_at_its_bound_and_not_before() {
+        let mut ledger = ReleaseLedger::new(2);
+        ledger.taken(Seq(8)).unwrap();
+        assert!(ledger.has_room());
+        ledger.taken(Seq(16)).unwrap();
+        assert_eq!((ledger.has_room(), ledger.taken(Seq(24))), (false, Err(LedgerFull)));
+        assert_eq!(ledger.done(Seq(8)), Some(Seq(8)));
+        assert_eq!(ledger.taken(Seq(24)), Ok(()));
+    }
+
+    #[test]
+    fn finished_twice_or_never_taken_changes_nothing() {
+        let mut ledger = ledger_of(2);
+        assert_eq!(ledger.done(Seq(12)), None);
+        assert_eq!(ledger.done(Seq(8)), Some(Seq(8)));
+        assert_eq!((ledger.done(Seq(8)), ledger.outstanding()), (None, 1));
+    }
+}

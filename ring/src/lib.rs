@@ -31,6 +31,8 @@ mod consumer;
 pub mod contract;
 #[cfg(not(loom))]
 mod doorbell;
+#[cfg(all(test, not(loom)))]
+mod killed;
 mod layout;
 mod ledger;
 #[cfg(not(loom))]

@@ -60,7 +60,7 @@ impl Producer {
         if len > ENTRY_BYTES_MAX {
             return Err(Full);
         }
-        let wanted = entry_span(len) + leave_free_bytes as u64;
+        let wanted = entry_span(len).saturating_add(leave_free_bytes as u64);
         if self.ring.capacity() - (self.head - self.tail) < wanted
             && self.free_bytes() < wanted as usize
         {
@@ -90,8 +90,7 @@ impl Producer {
     /// Free bytes now, entry headers not counted (each entry takes 8 and pads to 8). Looks at the
     /// consumer's cursor; 0 while that cursor is impossible ([`Self::is_corrupt`]).
     pub fn free_bytes(&mut self) -> usize {
-        // Acquire: the consumer's reads of the freed words come before our writes to them.
-        let tail = self.ring.tail().load(Ordering::Acquire);
+        let tail = self.ring.tail();
         self.is_corrupt = !self.ring.encloses(tail, self.head);
         if self.is_corrupt {
             return 0;
@@ -137,7 +136,7 @@ impl Producer {
     #[inline]
     pub fn wake_wanted(&mut self) -> bool {
         fence(Ordering::SeqCst);
-        let ticket = self.ring.sleep().load(Ordering::Relaxed);
+        let ticket = self.ring.sleep_ticket();
         let wanted = ticket & 1 == 1 && ticket != self.rung_ticket;
         if wanted {
             self.rung_ticket = ticket;
@@ -178,9 +177,9 @@ impl Grant<'_> {
         producer.staged.as_mut_bytes()[8 + len..span as usize].fill(0);
         producer.ring.store(producer.head, &producer.staged[..span as usize / 8]);
         producer.head += span;
-        // Release: who sees this head sees the entry's words. The only store that publishes, so a
-        // kill before it leaves no trace (the words lie in free space) and after it a whole entry.
-        producer.ring.head().store(producer.head, Ordering::Release);
+        // The only store that publishes: a kill before it leaves no trace (the words lie in free
+        // space) and after it a whole entry.
+        producer.ring.set_head(producer.head);
         Seq(producer.head)
     }
 }

@@ -66,3 +66,35 @@ impl Deref for Words {
         }
     }
 }
+
+/// Loom's view of who touches which data word. The words are atomics, so a race on them is no
+/// undefined behaviour, but it would be a bug: nobody may write an entry that is being read.
+/// Loom does not reorder a load behind a later store, and would not see it otherwise.
+#[cfg(loom)]
+#[derive(Clone)]
+pub(crate) struct Touches(Arc<Box<[loom::cell::UnsafeCell<()>]>>);
+
+#[cfg(loom)]
+impl Touches {
+    pub(crate) fn new(count: usize) -> Self {
+        Self(Arc::new((0..count).map(|_| loom::cell::UnsafeCell::new(())).collect()))
+    }
+
+    /// Panics if a write to one of these words is not ordered before.
+    pub(crate) fn read(&self, at: usize, count: usize) {
+        (at..at + count).for_each(|at| self.0[at % self.0.len()].with(|_| ()));
+    }
+
+    /// Panics if any access to one of these words is not ordered before.
+    pub(crate) fn write(&self, at: usize, count: usize) {
+        (at..at + count).for_each(|at| self.0[at % self.0.len()].with_mut(|_| ()));
+    }
+}
+
+// SAFETY: the cells hold nothing and their pointers are never followed; loom's own bookkeeping is
+// what is shared. Test: all of `tests/loom_ring.rs`.
+#[cfg(loom)]
+unsafe impl Send for Touches {}
+// SAFETY: as above.
+#[cfg(loom)]
+unsafe impl Sync for Touches {}
