@@ -30,27 +30,24 @@ impl Window {
         debug_assert!(matches!(ty, Type::Con | Type::Non), "ACK and RST are not deduplicated");
         let now_s = whole_seconds(now_ms);
         let is_non = ty == Type::Non;
-        for entry in &mut self.entries {
-            if !entry.is_alive(now_s, timing) {
-                *entry = Entry::default();
-            }
-        }
+        let lifetimes = Lifetimes::new(timing);
         if let Some(entry) = self.find(mid) {
-            if entry.is_non() == is_non {
+            // A CON and a NON are no copies of each other: the peer used an ID too early.
+            if entry.is_non() == is_non && entry.is_alive(now_s, lifetimes) {
                 return entry.seen();
             }
-            // A CON and a NON are no copies of each other: the peer used an ID too early.
             *entry = Entry::fresh(mid, is_non, now_s);
             return Seen::Fresh;
         }
-        let oldest = self.entries.iter_mut().filter(|entry| entry.state != WAITING);
-        match oldest.min_by_key(|entry| entry.age_key(now_s)) {
-            Some(entry) => {
-                *entry = Entry::fresh(mid, is_non, now_s);
-                Seen::Fresh
-            }
-            None => Seen::Full,
+        let ranked = self.entries.iter().enumerate();
+        let (rank, index) = ranked
+            .map(|(index, entry)| (entry.rank(now_s, lifetimes), index))
+            .fold((STAYS, 0), |most, next| if next.0 > most.0 { next } else { most });
+        if rank == STAYS {
+            return Seen::Full;
         }
+        self.entries[index] = Entry::fresh(mid, is_non, now_s);
+        Seen::Fresh
     }
 
     /// The message was told this; a copy of it is told the same. What was told once stays: an
@@ -165,16 +162,33 @@ impl Entry {
 
     /// Seconds are cut off on both sides, so an entry lives up to one second longer than asked,
     /// never shorter. One from the future (a clock that started anew) is dead.
-    fn is_alive(self, now_s: u32, timing: &Timing) -> bool {
-        let lifetime_ms =
-            if self.is_non() { timing.non_lifetime_ms() } else { timing.exchange_lifetime_ms() };
-        let age_s = now_s.wrapping_sub(self.at_s);
-        self.is_used() && u64::from(age_s) <= lifetime_ms.div_ceil(1_000)
+    fn is_alive(self, now_s: u32, lifetimes: Lifetimes) -> bool {
+        let lifetime_s = if self.is_non() { lifetimes.non_s } else { lifetimes.con_s };
+        self.is_used() && u64::from(now_s.wrapping_sub(self.at_s)) <= lifetime_s
     }
 
-    /// Free entries first, then the oldest.
-    fn age_key(self, now_s: u32) -> (bool, u32) {
-        (self.is_used(), u32::MAX - now_s.wrapping_sub(self.at_s))
+    /// Who gives way to a new message: the highest. Free places and dead messages, then settled
+    /// messages by age, a waiting one never.
+    fn rank(self, now_s: u32, lifetimes: Lifetimes) -> u64 {
+        let age_rank = 1 + u64::from(now_s.wrapping_sub(self.at_s));
+        let living_rank = if self.state == WAITING { STAYS } else { age_rank };
+        if self.is_alive(now_s, lifetimes) { living_rank } else { u64::MAX }
+    }
+}
+
+/// How long messages are remembered, whole seconds.
+#[derive(Clone, Copy)]
+struct Lifetimes {
+    con_s: u64,
+    non_s: u64,
+}
+
+impl Lifetimes {
+    fn new(timing: &Timing) -> Self {
+        Self {
+            con_s: timing.exchange_lifetime_ms().div_ceil(1_000),
+            non_s: timing.non_lifetime_ms().div_ceil(1_000),
+        }
     }
 }
 
@@ -187,6 +201,8 @@ fn whole_seconds(now_ms: u64) -> u32 {
 pub const ENTRIES: usize = 6;
 const _: () = assert!(size_of::<Window>() == 48);
 
+/// The rank of a message that keeps its place.
+const STAYS: u64 = 0;
 const WAITING: u8 = 1;
 const EMPTY_ACKED: u8 = 2;
 const REPLIED: u8 = 3;

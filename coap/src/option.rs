@@ -31,8 +31,11 @@ impl Number {
 
     /// What the registry says; `None` for an unregistered number.
     pub fn definition(self) -> Option<&'static Definition> {
-        let index = DEFINITIONS.binary_search_by_key(&self, |known| known.number).ok()?;
-        Some(&DEFINITIONS[index])
+        let index = match registry::LOW_NUMBERS.get(usize::from(self.0)) {
+            Some(&index) => usize::from(index),
+            None => DEFINITIONS.binary_search_by_key(&self, |known| known.number).ok()?,
+        };
+        DEFINITIONS.get(index)
     }
 
     /// The registered name, such as `Uri-Path`.
@@ -152,6 +155,11 @@ mod tests {
         }
         assert_eq!(DEFINITIONS.len(), table.len());
         assert!(DEFINITIONS.is_sorted_by_key(|known| known.number), "the search needs it");
+        let found = |number| Number(number).definition().map(|known| known.number.0);
+        for number in 0..=u16::MAX {
+            let is_listed = table.iter().any(|(listed, _)| *listed == number);
+            assert_eq!(found(number), is_listed.then_some(number));
+        }
     }
 
     #[test]

@@ -122,3 +122,18 @@ options! {
     /// Tells block-wise requests apart (RFC 9175).
     REQUEST_TAG = 292, "Request-Tag", many, Opaque 0..=8;
 }
+
+/// Index into [`DEFINITIONS`] of each number below 64, beyond its end where there is none. *Why:*
+/// these are the options of nearly every message.
+pub(super) const LOW_NUMBERS: [u8; 64] = {
+    let mut indices = [u8::MAX; 64];
+    let mut index = 0;
+    while index < DEFINITIONS.len() {
+        let number = DEFINITIONS[index].number.0 as usize;
+        if number < indices.len() {
+            indices[number] = index as u8;
+        }
+        index += 1;
+    }
+    indices
+};
