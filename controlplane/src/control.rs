@@ -3,23 +3,44 @@
 //! Everything is validated here, whatever the API has checked before: the command line and the
 //! tests use the same door.
 
+mod destinations;
+mod devices;
+mod draft;
+mod messages;
+mod page;
+mod rule_set;
+mod start;
+mod validate;
+
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::Stream;
 
-use crate::model::{
-    Destination, DestinationChange, Device, DeviceChange, DeviceFilter, DeviceId, DeviceKey,
-    DeviceSummary, Downlink, MessageId, MessageStatus, NewDevice, Page, PageRequest, QueuedMessage,
-    Refused, Rule, StreamedUplink,
-};
+use crate::core::{Reply, Request};
+use crate::edge::Edge;
+use crate::model::{Refused, ResourceType, StreamedUplink};
+use crate::publish::stream::StreamReader;
+use crate::store::vault::Vault;
+use crate::store::{Store, Table};
 
 /// Longest payload of a downlink, bytes. *Why:* what fits one record beside its options.
 pub const PAYLOAD_BYTES_MAX: usize = 1024;
 
 /// The running control plane.
 #[derive(Clone)]
-pub struct Control {}
+pub struct Control {
+    held: Arc<Held>,
+}
+
+struct Held {
+    store: Arc<dyn Store>,
+    vault: Vault,
+    edge: Edge,
+    /// The embedded stream, when it is what uplinks go to.
+    stream: Option<StreamReader>,
+}
 
 /// What the control plane needs to start.
 #[derive(Clone, Debug)]
@@ -140,191 +161,51 @@ pub struct PublisherHealth {
 }
 
 impl Control {
-    /// Opens the store, starts publisher and edge. Needs a tokio runtime.
-    pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let _ = settings;
-        Err(StartError("not wired yet".to_owned()))
-    }
-
-    /// Stops taking work, lets what is under way settle (at most 2 s) and closes the store.
-    pub async fn stop(&self) {}
-
-    /// Creates a device. `token` is the ClientRequestToken: the same token with the same
-    /// parameters within 10 minutes gives the same device, with others a Conflict.
-    pub async fn create_device(
-        &self,
-        new: NewDevice,
-        token: Option<&str>,
-    ) -> Result<Device, Refused> {
-        let _ = (new, token);
-        Err(not_wired())
-    }
-
-    /// Finds one device.
-    pub async fn device(&self, key: DeviceKey) -> Result<Device, Refused> {
-        let _ = key;
-        Err(not_wired())
-    }
-
-    /// Lists devices in id order.
-    pub async fn devices(
-        &self,
-        filter: DeviceFilter,
-        page: PageRequest,
-    ) -> Result<Page<DeviceSummary>, Refused> {
-        let _ = (filter, page);
-        Err(not_wired())
-    }
-
-    /// Changes a device; a new identity or secret ends its sessions.
-    pub async fn update_device(&self, id: &str, change: DeviceChange) -> Result<(), Refused> {
-        let _ = (id, change);
-        Err(not_wired())
-    }
-
-    /// Deletes a device, its queue and its sessions.
-    pub async fn delete_device(&self, id: &str) -> Result<(), Refused> {
-        let _ = id;
-        Err(not_wired())
-    }
-
-    /// Creates a destination. `token` as in [`Control::create_device`].
-    pub async fn create_destination(
-        &self,
-        new: Destination,
-        token: Option<&str>,
-    ) -> Result<Destination, Refused> {
-        let _ = (new, token);
-        Err(not_wired())
-    }
-
-    /// Finds one destination.
-    pub async fn destination(&self, name: &str) -> Result<Destination, Refused> {
-        let _ = name;
-        Err(not_wired())
-    }
-
-    /// Lists destinations in name order.
-    pub async fn destinations(&self, page: PageRequest) -> Result<Page<Destination>, Refused> {
-        let _ = page;
-        Err(not_wired())
-    }
-
-    /// Changes a destination.
-    pub async fn update_destination(
-        &self,
-        name: &str,
-        change: DestinationChange,
-    ) -> Result<(), Refused> {
-        let _ = (name, change);
-        Err(not_wired())
-    }
-
-    /// Deletes a destination; Conflict while a device uses it.
-    pub async fn delete_destination(&self, name: &str) -> Result<(), Refused> {
-        let _ = name;
-        Err(not_wired())
-    }
-
-    /// Creates a rule; Conflict when the name is taken.
-    pub async fn create_rule(&self, rule: Rule) -> Result<(), Refused> {
-        let _ = rule;
-        Err(not_wired())
-    }
-
-    /// Replaces a rule that exists.
-    pub async fn replace_rule(&self, rule: Rule) -> Result<(), Refused> {
-        let _ = rule;
-        Err(not_wired())
-    }
-
-    /// Finds one rule.
-    pub async fn rule(&self, name: &str) -> Result<Rule, Refused> {
-        let _ = name;
-        Err(not_wired())
-    }
-
-    /// Lists rules in name order.
-    pub async fn rules(&self, page: PageRequest) -> Result<Page<Rule>, Refused> {
-        let _ = page;
-        Err(not_wired())
-    }
-
-    /// Enables or disables a rule.
-    pub async fn enable_rule(&self, name: &str, enabled: bool) -> Result<(), Refused> {
-        let _ = (name, enabled);
-        Err(not_wired())
-    }
-
-    /// Deletes a rule; destinations that name it publish nothing until it is back.
-    pub async fn delete_rule(&self, name: &str) -> Result<(), Refused> {
-        let _ = name;
-        Err(not_wired())
-    }
-
-    /// Accepts a message for a device. QueueMode 1: durable when this returns.
-    pub async fn send(&self, device: &str, downlink: Downlink) -> Result<MessageId, Refused> {
-        let _ = (device, downlink);
-        Err(not_wired())
-    }
-
-    /// Lists the open messages of a device in delivery order.
-    pub async fn queued_messages(
-        &self,
-        device: &str,
-        page: PageRequest,
-    ) -> Result<Page<QueuedMessage>, Refused> {
-        let _ = (device, page);
-        Err(not_wired())
-    }
-
-    /// Deletes one open message; a message already sent is a Conflict.
-    pub async fn delete_queued_message(&self, device: &str, message: &str) -> Result<(), Refused> {
-        let _ = (device, message);
-        Err(not_wired())
-    }
-
-    /// Deletes every message of the device that was not sent yet (`messageId=*`).
-    pub async fn delete_queued_messages(&self, device: &str) -> Result<(), Refused> {
-        let _ = device;
-        Err(not_wired())
-    }
-
-    /// The life of a message so far.
-    pub async fn message_status(
-        &self,
-        device: &str,
-        message: &str,
-    ) -> Result<MessageStatus, Refused> {
-        let _ = (device, message);
-        Err(not_wired())
+    /// Stops taking work, hands over what is decided and lets go of rings and publisher. The
+    /// store closes with the last clone; everything in it is durable already.
+    pub async fn stop(&self) {
+        self.held.edge.stop().await;
     }
 
     /// The uplinks after cursor `after` (`Some(0)`: from the oldest kept; `None`: only new ones).
     /// NotFound(UplinkStream) when a broker is configured. Never ends by itself.
     pub async fn uplinks(&self, after: Option<u64>) -> Result<UplinkStream, Refused> {
-        let _ = after;
-        Err(not_wired())
+        let stream = self.held.stream.as_ref().map(|stream| stream.uplinks(after));
+        let missing = || Refused::not_found(ResourceType::UplinkStream, "uplinks");
+        std::future::ready(stream.ok_or_else(missing)).await
     }
 
     /// Is everything well?
     pub async fn health(&self) -> Health {
-        Health {
-            workers: Vec::new(),
-            publisher: PublisherHealth {
-                kind: "stream",
-                connected: false,
-                in_flight: 0,
-                confirmed: 0,
-                unavailable: 0,
+        let kind = if self.held.stream.is_some() { "stream" } else { "mqtt" };
+        let store_ok = self.held.store.get(Table::Meta, b"").is_ok();
+        match self.held.edge.ask(Request::Health).await {
+            Ok(Reply::Health(core)) => Health {
+                workers: core.workers,
+                publisher: PublisherHealth {
+                    kind,
+                    connected: core.connected,
+                    in_flight: core.in_flight,
+                    confirmed: core.confirmed,
+                    unavailable: core.unavailable,
+                },
+                sessions: core.sessions,
+                open_messages: core.open_messages,
+                store_ok,
             },
-            sessions: 0,
-            open_messages: 0,
-            store_ok: false,
+            _ => Health {
+                workers: Vec::new(),
+                publisher: PublisherHealth {
+                    kind,
+                    connected: false,
+                    in_flight: 0,
+                    confirmed: 0,
+                    unavailable: 0,
+                },
+                sessions: 0,
+                open_messages: 0,
+                store_ok,
+            },
         }
     }
-}
-
-fn not_wired() -> Refused {
-    Refused::Internal { message: "the control plane has not started".to_owned() }
 }

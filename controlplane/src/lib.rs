@@ -5,5 +5,10 @@
 pub mod api;
 pub mod config;
 pub mod control;
+pub mod core;
+pub mod edge;
 pub mod model;
+pub mod publish;
+pub mod rules;
+pub mod store;
 pub mod tail;

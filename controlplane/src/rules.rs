@@ -16,7 +16,7 @@ pub fn republish_topic(rule: &Rule) -> Option<&str> {
 
 /// Is this a rule we can run?
 pub fn check(rule: &Rule) -> Result<(), Refused> {
-    check_name(&rule.name)?;
+    check_name("ruleName", &rule.name)?;
     if !is_select_all(&rule.sql) {
         return Err(Refused::invalid("sql", "Member must be SELECT * [FROM '<topic filter>']"));
     }
@@ -36,13 +36,13 @@ pub fn check(rule: &Rule) -> Result<(), Refused> {
 }
 
 /// `[a-zA-Z0-9_]{1,128}`.
-pub fn check_name(name: &str) -> Result<(), Refused> {
+pub fn check_name(path: &str, name: &str) -> Result<(), Refused> {
     let is_word = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     if is_word && (1..=128).contains(&name.len()) {
         return Ok(());
     }
     Err(Refused::invalid(
-        "ruleName",
+        path,
         "Member must satisfy regular expression pattern: ^[a-zA-Z0-9_]{1,128}$",
     ))
 }
@@ -119,9 +119,9 @@ mod tests {
 
     #[test]
     fn names_have_their_length() {
-        assert!(check_name(&"a".repeat(128)).is_ok());
-        assert!(check_name(&"a".repeat(129)).is_err());
-        assert!(check_name("").is_err());
-        assert!(check_name("a-b").is_err());
+        assert!(check_name("p", &"a".repeat(128)).is_ok());
+        assert!(check_name("p", &"a".repeat(129)).is_err());
+        assert!(check_name("p", "").is_err());
+        assert!(check_name("p", "a-b").is_err());
     }
 }

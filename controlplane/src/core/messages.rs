@@ -4,9 +4,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use tidegate_coap::code::Code;
-use tidegate_coap::message::{Token, Type, WriteError, Writer};
+use tidegate_coap::message::{MESSAGE_BYTES_MAX, TOKEN_BYTES_MAX, Token, Type, WriteError, Writer};
 use tidegate_coap::option::Number;
-use tidegate_ring::contract::{Answer, Downlink, Kind, SessionRef, TAIL_BYTES_MAX};
+use tidegate_ring::contract::{Answer, Downlink, Kind, SessionRef};
 use zerocopy::IntoBytes;
 
 use super::effect::{Body, store_failed};
@@ -296,13 +296,16 @@ enum Unsendable {
     NotNow,
 }
 
+/// Longest message for a worker, bytes: it still adds a token.
+const ENCODED_BYTES_MAX: usize = MESSAGE_BYTES_MAX - TOKEN_BYTES_MAX;
+
 /// A request as the worker wants it: Message ID and token are the worker's.
 pub fn encode_request(request: &DownlinkRequest) -> Result<Vec<u8>, WriteError> {
     let ty = match request.message_type {
         MessageType::Confirmable => Type::Con,
         MessageType::NonConfirmable => Type::Non,
     };
-    let mut buffer = vec![0; TAIL_BYTES_MAX];
+    let mut buffer = vec![0; ENCODED_BYTES_MAX];
     let mut writer = Writer::new(&mut buffer, ty, Code(request.method as u8), 0, &Token::EMPTY);
     for segment in &request.uri_paths {
         writer.option(Number::URI_PATH, segment.as_bytes());
@@ -323,7 +326,7 @@ pub fn encode_request(request: &DownlinkRequest) -> Result<Vec<u8>, WriteError> 
 
 /// A response as the worker wants it: type, Message ID and token are the worker's.
 pub fn encode_response(response: &DownlinkResponse) -> Result<Vec<u8>, WriteError> {
-    let mut buffer = vec![0; TAIL_BYTES_MAX];
+    let mut buffer = vec![0; ENCODED_BYTES_MAX];
     let code = Code(response.status);
     let mut writer = Writer::new(&mut buffer, Type::Con, code, 0, &Token::EMPTY);
     for segment in &response.location_path {

@@ -29,9 +29,11 @@ use tidegate_ring::Seq;
 use tidegate_ring::contract::{Counters, Hello, Kind};
 
 pub use effect::{
-    CoreHealth, Effect, LinkId, Now, Post, PublishId, PublishResult, Reply, Request, RequestId,
-    Ticket,
+    Body, CoreHealth, Effect, LinkId, Now, Post, PublishId, PublishResult, Reply, Request,
+    RequestId, Ticket,
 };
+
+pub use messages::{encode_request, encode_response};
 
 use crate::control::{Limits, WorkerHealth};
 use crate::store::vault::Vault;

@@ -1,15 +1,13 @@
 //! One worker's rings, from our side: entries in, posts out, and what may be released.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use tidegate_ring::link::ControlEnds;
 use tidegate_ring::{Corrupt, ENTRY_BYTES_MAX, ReleaseLedger, Seq};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -41,8 +39,8 @@ pub(super) enum Took {
 
 impl Link {
     pub(super) fn new(id: LinkId, ends: ControlEnds, rung: Arc<Notify>) -> io::Result<Self> {
-        let fifo = File::from(ends.bell.as_fd().try_clone_to_owned()?);
-        let fifo = AsyncFd::with_interest(fifo, Interest::READABLE)?;
+        let fifo = ends.bell.as_fd().try_clone_to_owned()?;
+        let fifo = pipe::Receiver::from_owned_fd(fifo)?;
         let bell = tokio::spawn(listen(fifo, rung));
         let ledger = ReleaseLedger::new(OUTSTANDING_MAX);
         Ok(Self { id, ends, ledger, outgoing: VecDeque::new(), bell })
@@ -129,15 +127,14 @@ impl Drop for Link {
 }
 
 /// Tells when the bell rings.
-async fn listen(fifo: AsyncFd<File>, rung: Arc<Notify>) {
+async fn listen(fifo: pipe::Receiver, rung: Arc<Notify>) {
     let mut rings = [0; 64];
-    while let Ok(mut ready) = fifo.readable().await {
-        // A would-block clears the readiness; anything else is a ring.
-        while let Ok(Ok(read)) = ready.try_io(|fifo| fifo.get_ref().read(&mut rings)) {
-            if read == 0 {
-                return;
-            }
-            rung.notify_one();
+    while fifo.readable().await.is_ok() {
+        match fifo.try_read(&mut rings) {
+            Ok(0) => return,
+            Ok(_) => rung.notify_one(),
+            // Would block: not readable any more.
+            Err(_) => {}
         }
     }
 }

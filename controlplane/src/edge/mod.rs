@@ -11,6 +11,8 @@ mod janitor;
 mod link;
 mod links;
 
+pub(crate) use janitor::TOKEN_WINDOW_MS;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;

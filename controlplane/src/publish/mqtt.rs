@@ -208,13 +208,13 @@ async fn connected(
                 Some(Heard::Broken(why)) => return End::Broken { was_up: is_up, why },
                 None => return End::Broken { was_up: is_up, why: "it ended".to_owned() },
             },
-            order = orders.recv() => match order {
-                Some(order) => unconfirmed.order(order),
-                None => {
+            order = orders.recv() => {
+                let Some(order) = order else {
                     let _ = client.try_disconnect();
                     return End::Dropped;
-                }
-            },
+                };
+                unconfirmed.order(order);
+            }
         }
         if is_up {
             unconfirmed.hand_over(client);

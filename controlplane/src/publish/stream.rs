@@ -85,13 +85,11 @@ impl StreamReader {
                 }
                 // Seen before it is read: what is appended meanwhile wakes us again.
                 reader.newest.borrow_and_update();
-                page = match reader.page(after) {
-                    Ok(page) => page.into_iter(),
-                    Err(_) => {
-                        let message = "the uplink stream can't be read".to_owned();
-                        return Some((Err(Refused::Internal { message }), None));
-                    }
+                let Ok(found) = reader.page(after) else {
+                    let message = "the uplink stream can't be read".to_owned();
+                    return Some((Err(Refused::Internal { message }), None));
                 };
+                page = found.into_iter();
                 if page.len() == 0 && reader.newest.changed().await.is_err() {
                     return None;
                 }

@@ -1,0 +1,392 @@
+//! Which devices are there? Create, find, list, change, delete.
+
+use tidegate_crypto::cookie::CookieKey;
+use zeroize::Zeroizing;
+
+use super::Control;
+use super::draft::{Committed, Draft, TRIES_MAX, contended, refuse};
+use super::validate::{self, Checked, required};
+use crate::core::{Reply, Request};
+use crate::edge::TOKEN_WINDOW_MS;
+use crate::model::{
+    Device, DeviceChange, DeviceFilter, DeviceId, DeviceKey, DeviceSummary, Network, NetworkBlock,
+    NewDevice, NewNetwork, Page, PageRequest, Refused, ResourceType,
+};
+use crate::store::records::{self, Identity, TokenUse, read};
+use crate::store::{Guard, StoreError, Table, keys};
+
+const OPERATION: &str = "CreateWirelessDevice";
+
+impl Control {
+    /// Creates a device. `token` is the ClientRequestToken: the same token with the same
+    /// parameters within 10 minutes gives the same device, with others a Conflict.
+    pub async fn create_device(
+        &self,
+        new: NewDevice,
+        token: Option<&str>,
+    ) -> Result<Device, Refused> {
+        check_new(&new)?;
+        let blocks = [
+            (Network::Cellular, checked(Network::Cellular, new.cellular.as_ref())?),
+            (Network::WiFi, checked(Network::WiFi, new.wifi.as_ref())?),
+        ];
+        let parameters = parameters_of_device(self.held.vault.tokens(), &new);
+        for _ in 0..TRIES_MAX {
+            let mut draft = Draft::default();
+            let id = DeviceId::random();
+            let made =
+                self.use_token(&mut draft, OPERATION, token, &parameters, &id.to_string())?;
+            let made = made.and_then(|made| made.parse::<DeviceId>().ok());
+            if let Some(made) = made.map(|made| self.read_device(made)) {
+                return made;
+            }
+            let mut device = Device {
+                id,
+                name: new.name.clone(),
+                description: new.description.clone(),
+                destination: new.destination.clone(),
+                cellular: None,
+                wifi: None,
+                positioning: new.positioning.clone(),
+                tags: new.tags.clone(),
+                created_unix_ms: now_unix_ms(),
+            };
+            for (network, block) in &blocks {
+                if let Some(block) = block {
+                    *block_of(&mut device, *network) =
+                        Some(self.draft_block(&mut draft, id, *network, None, block)?);
+                }
+            }
+            draft_destination(&mut draft, &device.destination);
+            draft.tx.put(Table::Index, keys::user_of(&device.destination, id), []);
+            draft.tx.put(Table::Devices, id.0, records::encode(&device));
+            if let Committed::Done = self.commit(draft).await? {
+                self.ask(Request::DeviceChanged { device: id, credentials: false }).await?;
+                return Ok(device);
+            }
+        }
+        Err(contended())
+    }
+
+    /// Finds one device.
+    pub async fn device(&self, key: DeviceKey) -> Result<Device, Refused> {
+        let (found, asked) = match &key {
+            DeviceKey::Id(text) => (text.parse().ok(), text),
+            DeviceKey::Imei(text) => (self.by_hardware(Network::Cellular, text)?, text),
+            DeviceKey::MacAddress(text) => {
+                let canonical = validate::mac_address("Identifier", text)?;
+                (self.by_hardware(Network::WiFi, &canonical)?, text)
+            }
+            DeviceKey::Identity(text) => {
+                let stored = self.held.store.get(Table::Identities, text.as_bytes());
+                let stored = stored.map_err(refuse)?;
+                let identity = stored.map(|stored| Identity::decode(&stored)).transpose();
+                (identity.map_err(refuse)?.map(|identity| identity.device), text)
+            }
+        };
+        let missing = || Refused::not_found(ResourceType::WirelessDevice, asked);
+        let device = found.map(|id| self.read_device(id)).ok_or_else(missing)?;
+        std::future::ready(device.map_err(|refused| match refused {
+            Refused::NotFound { .. } => missing(),
+            other => other,
+        }))
+        .await
+    }
+
+    /// Lists devices in id order.
+    pub async fn devices(
+        &self,
+        filter: DeviceFilter,
+        page: PageRequest,
+    ) -> Result<Page<DeviceSummary>, Refused> {
+        let found = match &filter.destination {
+            None => self.page(Table::Devices, &[], &page, |(_, value)| {
+                records::decode::<Device>(&value, "device").map(Some)
+            })?,
+            Some(destination) => {
+                let prefix = keys::users_of(destination);
+                self.page(Table::Index, &prefix, &page, |(key, _)| {
+                    let id = key[prefix.len()..].try_into();
+                    let id = id.map_err(|_| StoreError::Corrupt("index"))?;
+                    read::<Device>(&*self.held.store, Table::Devices, id)
+                })?
+            }
+        };
+        let devices = found.items.iter().map(|device| device.id).collect();
+        let last = match self.held.edge.ask(Request::LastUplinks { devices }).await? {
+            Reply::LastUplinks(last) => last,
+            _ => Vec::new(),
+        };
+        let last = last.into_iter().chain(std::iter::repeat(None));
+        let items = found.items.into_iter().zip(last);
+        let items = items
+            .map(|(device, last_uplink_unix_ms)| DeviceSummary { device, last_uplink_unix_ms });
+        Ok(Page { items: items.collect(), next: found.next })
+    }
+
+    /// Changes a device; a new identity or secret ends its sessions.
+    pub async fn update_device(&self, id: &str, change: DeviceChange) -> Result<(), Refused> {
+        check_change(&change)?;
+        let blocks =
+            [(Network::Cellular, change.cellular.as_ref()), (Network::WiFi, change.wifi.as_ref())];
+        let id = device_id(id)?;
+        for _ in 0..TRIES_MAX {
+            let raw = self.raw_device(id)?;
+            let mut device: Device = records::decode(&raw, "device").map_err(refuse)?;
+            let mut draft = Draft::default();
+            draft.or_again(Guard::Unchanged(Table::Devices, id.0.to_vec(), raw));
+            for (network, block) in blocks {
+                let Some(block) = block else { continue };
+                let block = validate::network(network, block)?;
+                let before = block_of(&mut device, network).take();
+                let after = self.draft_block(&mut draft, id, network, before.as_ref(), &block)?;
+                *block_of(&mut device, network) = Some(after);
+            }
+            if let Some(destination) = &change.destination {
+                draft.tx.delete(Table::Index, keys::user_of(&device.destination, id));
+                device.destination.clone_from(destination);
+                draft_destination(&mut draft, destination);
+                draft.tx.put(Table::Index, keys::user_of(destination, id), []);
+            }
+            device.name = change.name.clone().or(device.name);
+            device.description = change.description.clone().or(device.description);
+            device.positioning = change.positioning.clone().or(device.positioning);
+            draft.tx.put(Table::Devices, id.0, records::encode(&device));
+            if let Committed::Done = self.commit(draft).await? {
+                let changes_credentials = |block: Option<&NewNetwork>| {
+                    block.is_some_and(|block| block.identity.is_some() || block.secret.is_some())
+                };
+                let credentials = blocks.iter().any(|(_, block)| changes_credentials(*block));
+                return self.ask(Request::DeviceChanged { device: id, credentials }).await;
+            }
+        }
+        Err(contended())
+    }
+
+    /// Deletes a device, its queue and its sessions.
+    pub async fn delete_device(&self, id: &str) -> Result<(), Refused> {
+        let id = device_id(id)?;
+        for _ in 0..TRIES_MAX {
+            let raw = self.raw_device(id)?;
+            let device: Device = records::decode(&raw, "device").map_err(refuse)?;
+            let mut draft = Draft::default();
+            draft.or_again(Guard::Unchanged(Table::Devices, id.0.to_vec(), raw));
+            let blocks = [(Network::Cellular, &device.cellular), (Network::WiFi, &device.wifi)];
+            for (network, block) in blocks {
+                let Some(block) = block else { continue };
+                if let Some(hardware) = &block.hardware {
+                    draft.tx.delete(Table::Index, keys::hardware(network, hardware));
+                }
+                if let Some(identity) = &block.identity {
+                    draft.tx.delete(Table::Identities, identity.as_bytes());
+                }
+            }
+            draft.tx.delete(Table::Index, keys::user_of(&device.destination, id));
+            draft.tx.delete(Table::Devices, id.0);
+            if let Committed::Done = self.commit(draft).await? {
+                return self.ask(Request::DeviceDeleted { device: id }).await;
+            }
+        }
+        Err(contended())
+    }
+
+    /// Adds a block's records to the draft, and takes those of the block before it out.
+    fn draft_block(
+        &self,
+        draft: &mut Draft,
+        id: DeviceId,
+        network: Network,
+        before: Option<&NetworkBlock>,
+        block: &Checked,
+    ) -> Result<NetworkBlock, Refused> {
+        let old_hardware = before.and_then(|before| before.hardware.as_ref());
+        let old_identity = before.and_then(|before| before.identity.as_ref());
+        if let Some(hardware) = block.hardware.as_ref().filter(|new| Some(*new) != old_hardware) {
+            let key = keys::hardware(network, hardware);
+            let taken = "Another device has this hardware address.";
+            draft.or_refuse(Guard::Absent(Table::Index, key.clone()), in_the_way(taken));
+            draft.tx.put(Table::Index, key, id.0);
+            if let Some(old) = old_hardware {
+                draft.tx.delete(Table::Index, keys::hardware(network, old));
+            }
+        }
+        let identity = block.identity.as_ref().or(old_identity);
+        let path = format!("{}.DtlsV1_2.PreSharedKeyIdentity", network.as_str());
+        let identity = identity.ok_or_else(|| required(&path))?;
+        let is_renamed = Some(identity) != old_identity;
+        if is_renamed || block.secret.is_some() {
+            let secret = match (&block.secret, old_identity) {
+                (Some(secret), _) => secret.clone(),
+                (None, Some(old)) => self.secret_of(draft, old)?,
+                (None, None) => {
+                    let of = network.as_str();
+                    return Err(required(&format!("{of}.DtlsV1_2.PreSharedKeySecret")));
+                }
+            };
+            if is_renamed {
+                let taken = "Another device has this PreSharedKeyIdentity.";
+                let key = identity.as_bytes().to_vec();
+                draft.or_refuse(Guard::Absent(Table::Identities, key), in_the_way(taken));
+                if let Some(old) = old_identity {
+                    draft.tx.delete(Table::Identities, old.as_bytes());
+                }
+            }
+            let sealed = Identity::seal(&self.held.vault, identity, (id, network), &secret);
+            draft.tx.put(Table::Identities, identity.as_bytes(), sealed.encode());
+        }
+        Ok(NetworkBlock {
+            hardware: block.hardware.as_ref().or(old_hardware).cloned(),
+            identity: Some(identity.clone()),
+        })
+    }
+
+    /// The secret of an identity, to be sealed again under another name.
+    fn secret_of(&self, draft: &mut Draft, identity: &str) -> Result<Zeroizing<Vec<u8>>, Refused> {
+        let key = identity.as_bytes();
+        let raw = self.held.store.get(Table::Identities, key).map_err(refuse)?;
+        let raw = raw.ok_or(StoreError::Corrupt("identity")).map_err(refuse)?;
+        draft.or_again(Guard::Unchanged(Table::Identities, key.to_vec(), raw.clone()));
+        let stored = Identity::decode(&raw);
+        let secret = stored.and_then(|stored| stored.open(&self.held.vault, key));
+        Ok(Zeroizing::new(secret.map_err(refuse)?.as_bytes().to_vec()))
+    }
+
+    /// Was this ClientRequestToken used? Then what it made; else the draft notes `makes`.
+    pub(super) fn use_token(
+        &self,
+        draft: &mut Draft,
+        operation: &str,
+        token: Option<&str>,
+        parameters: &str,
+        makes: &str,
+    ) -> Result<Option<String>, Refused> {
+        let Some(token) = token else { return Ok(None) };
+        validate::request_token(token)?;
+        let key = keys::token(operation, token);
+        let now_unix_ms = now_unix_ms();
+        let raw = self.held.store.get(Table::Tokens, &key).map_err(refuse)?;
+        match raw {
+            None => draft.or_again(Guard::Absent(Table::Tokens, key.clone())),
+            Some(raw) => {
+                let used: TokenUse = records::decode(&raw, "token").map_err(refuse)?;
+                if now_unix_ms.saturating_sub(used.at_unix_ms) < TOKEN_WINDOW_MS {
+                    if used.parameters == parameters {
+                        return Ok(Some(used.made));
+                    }
+                    let message = "This ClientRequestToken was used with other parameters.";
+                    let of = ResourceType::WirelessDevice;
+                    let of =
+                        if operation.ends_with("Device") { of } else { ResourceType::Destination };
+                    return Err(Refused::conflict(of, used.made, message));
+                }
+                draft.or_again(Guard::Unchanged(Table::Tokens, key.clone(), raw));
+            }
+        }
+        let used = TokenUse {
+            parameters: parameters.to_owned(),
+            made: makes.to_owned(),
+            at_unix_ms: now_unix_ms,
+        };
+        draft.tx.put(Table::Tokens, key, records::encode(&used));
+        Ok(None)
+    }
+
+    pub(super) fn read_device(&self, id: DeviceId) -> Result<Device, Refused> {
+        records::decode(&self.raw_device(id)?, "device").map_err(refuse)
+    }
+
+    /// Tells the core, which answers with nothing but that it knows.
+    pub(super) async fn ask(&self, request: Request) -> Result<(), Refused> {
+        self.held.edge.ask(request).await.map(|_| ())
+    }
+
+    fn raw_device(&self, id: DeviceId) -> Result<Vec<u8>, Refused> {
+        let raw = self.held.store.get(Table::Devices, &id.0).map_err(refuse)?;
+        raw.ok_or_else(|| Refused::not_found(ResourceType::WirelessDevice, id))
+    }
+
+    fn by_hardware(&self, network: Network, hardware: &str) -> Result<Option<DeviceId>, Refused> {
+        let key = keys::hardware(network, hardware);
+        let found = self.held.store.get(Table::Index, &key).map_err(refuse)?;
+        Ok(found.and_then(|id| Some(DeviceId(id.try_into().ok()?))))
+    }
+}
+
+/// A device id as it came; one that is none names no device.
+pub(super) fn device_id(text: &str) -> Result<DeviceId, Refused> {
+    text.parse().map_err(|_| Refused::not_found(ResourceType::WirelessDevice, text))
+}
+
+pub(super) fn now_unix_ms() -> u64 {
+    let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    unix.map_or(0, |since| since.as_millis() as u64)
+}
+
+fn check_new(new: &NewDevice) -> Result<(), Refused> {
+    validate::text_max("Name", new.name.as_ref(), 256)?;
+    validate::text_max("Description", new.description.as_ref(), 2048)?;
+    validate::destination_name("DestinationName", &new.destination)?;
+    validate::positioning(new.positioning.as_ref())?;
+    validate::tags(&new.tags)?;
+    if new.cellular.is_none() && new.wifi.is_none() {
+        return Err(Refused::invalid("Cellular", "Member must not be null unless WiFi is given"));
+    }
+    Ok(())
+}
+
+fn check_change(change: &DeviceChange) -> Result<(), Refused> {
+    validate::text_max("Name", change.name.as_ref(), 256)?;
+    validate::text_max("Description", change.description.as_ref(), 2048)?;
+    validate::positioning(change.positioning.as_ref())?;
+    if let Some(destination) = &change.destination {
+        validate::destination_name("DestinationName", destination)?;
+    }
+    Ok(())
+}
+
+/// A block of a new device has an identity and a secret.
+fn checked(network: Network, block: Option<&NewNetwork>) -> Result<Option<Checked>, Refused> {
+    let Some(block) = block else { return Ok(None) };
+    let checked = validate::network(network, block)?;
+    let of = network.as_str();
+    if checked.identity.is_none() {
+        return Err(required(&format!("{of}.DtlsV1_2.PreSharedKeyIdentity")));
+    }
+    if checked.secret.is_none() {
+        return Err(required(&format!("{of}.DtlsV1_2.PreSharedKeySecret")));
+    }
+    Ok(Some(checked))
+}
+
+fn draft_destination(draft: &mut Draft, destination: &str) {
+    let guard = Guard::Present(Table::Destinations, destination.as_bytes().to_vec());
+    draft.or_refuse(guard, Refused::not_found(ResourceType::Destination, destination));
+}
+
+fn in_the_way(message: &str) -> Refused {
+    Refused::conflict(ResourceType::WirelessDevice, "", message)
+}
+
+fn block_of(device: &mut Device, network: Network) -> &mut Option<NetworkBlock> {
+    match network {
+        Network::Cellular => &mut device.cellular,
+        Network::WiFi => &mut device.wifi,
+    }
+}
+
+/// A MAC: equal parameters are known again, and nothing of a secret is stored.
+fn parameters_of_device(key: &CookieKey, new: &NewDevice) -> String {
+    let plain = (&new.name, &new.description, &new.destination, &new.positioning, &new.tags);
+    let plain = records::encode(&plain);
+    let mut parts: Vec<&[u8]> = vec![b"CreateWirelessDevice", &plain];
+    for block in [&new.cellular, &new.wifi] {
+        let Some(block) = block else {
+            parts.push(b"none");
+            continue;
+        };
+        parts.push(block.hardware.as_deref().unwrap_or_default().as_bytes());
+        parts.push(block.identity.as_deref().unwrap_or_default().as_bytes());
+        parts.push(block.secret.as_ref().map(|secret| secret.as_bytes()).unwrap_or_default());
+    }
+    hex::encode(key.mac(&parts))
+}

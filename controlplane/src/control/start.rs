@@ -1,0 +1,108 @@
+//! How does the control plane come up? Store, then publisher, then core and edge.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Control, Held, MqttSettings, Settings, StartError};
+use crate::core::{Core, Now};
+use crate::edge::{self, Event};
+use crate::publish::broker_url::BrokerUrl;
+use crate::publish::mqtt::MqttPublisher;
+use crate::publish::{Publisher, Tell, stream};
+use crate::store::rocks::RocksStore;
+use crate::store::stream::Retention;
+use crate::store::vault::Vault;
+use crate::store::{Store, StoreError};
+
+impl Control {
+    /// Opens the store, starts publisher and edge. Needs a tokio runtime.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let limits = settings.limits.clone();
+        let retention = Retention {
+            entries_max: limits.stream_entries_max,
+            bytes_max: limits.stream_bytes_max,
+            age_max_ms: limits.stream_age_max_ms,
+        };
+        let data_dir = settings.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&data_dir, retention)).await;
+        let (store, vault) = opened.map_err(|_| StartError("the store panicked".to_owned()))??;
+
+        let (handle, inbox) = edge::channel();
+        let teller = handle.clone();
+        let tell: Tell = Arc::new(move |said| teller.tell(Event::Publisher(said)));
+        let (publisher, stream): (Box<dyn Publisher>, _) = if let Some(mqtt) = &settings.mqtt {
+            (Box::new(broker(mqtt, limits.publishes_in_flight_max, tell)?), None)
+        } else {
+            let (publisher, reader) = stream::open(store.clone(), tell).map_err(start_error)?;
+            (Box::new(publisher), Some(reader))
+        };
+        let core = Core::new(start_of_time(), store.clone(), vault.clone(), limits.clone());
+        let parts = edge::Parts {
+            core: core.map_err(start_error)?,
+            store: store.clone(),
+            publisher,
+            run_dir: settings.run_dir,
+            message_history_ms: limits.message_history_ms,
+        };
+        run_edge(parts, inbox)?;
+        let held = Held { store, vault, edge: handle, stream };
+        Ok(Self { held: Arc::new(held) })
+    }
+}
+
+fn open(data_dir: &Path, retention: Retention) -> Result<(Arc<dyn Store>, Vault), StartError> {
+    let about =
+        |error: &dyn std::fmt::Display| StartError(format!("{}: {error}", data_dir.display()));
+    let mut dir = fs::DirBuilder::new();
+    dir.recursive(true).mode(0o700).create(data_dir).map_err(|error| about(&error))?;
+    let vault = Vault::open_file(&data_dir.join("store.key")).map_err(|error| about(&error))?;
+    let store = RocksStore::open(&data_dir.join("store"), retention);
+    Ok((Arc::new(store.map_err(|error| about(&error))?), vault))
+}
+
+fn broker(
+    mqtt: &MqttSettings,
+    in_flight_max: usize,
+    tell: Tell,
+) -> Result<MqttPublisher, StartError> {
+    let url = BrokerUrl::parse(&mqtt.url);
+    let url = url.ok_or_else(|| StartError("the broker's URL is not mqtt://…".to_owned()))?;
+    let suffix = || format!("tidegate-{:08x}", rand::random::<u32>());
+    let client_id = mqtt.client_id.clone().unwrap_or_else(suffix);
+    Ok(MqttPublisher::start(url, &client_id, in_flight_max, tell))
+}
+
+/// The edge has a thread of its own: nothing the API does keeps a credential waiting.
+fn run_edge(parts: edge::Parts, inbox: edge::Inbox) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(start_error)?;
+    let thread = std::thread::Builder::new().name("edge".to_owned());
+    let run = move || {
+        let run = std::panic::AssertUnwindSafe(|| runtime.block_on(edge::run(parts, inbox)));
+        if std::panic::catch_unwind(run).is_err() {
+            // Half an edge helps nobody: a supervisor starts us again, the rings keep everything.
+            tracing::error!("the edge panicked");
+            std::process::abort();
+        }
+    };
+    thread.spawn(run).map(|_| ()).map_err(start_error)
+}
+
+/// The edge counts milliseconds from its start.
+fn start_of_time() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    Now { ms: 0, unix_ms: unix.map_or(0, |since| since.as_millis() as u64) }
+}
+
+fn start_error(error: impl std::fmt::Display) -> StartError {
+    StartError(error.to_string())
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        start_error(error)
+    }
+}
