@@ -136,7 +136,18 @@ impl Story {
         key: &[u8],
         config: client::Config,
     ) -> Who {
-        let identity = identity(number);
+        self.device_named(number, identity(number), own_cid, key, config)
+    }
+
+    /// The same with an identity of its own, which nobody may know.
+    pub fn device_named(
+        &mut self,
+        number: usize,
+        identity: Vec<u8>,
+        own_cid: Option<&[u8]>,
+        key: &[u8],
+        config: client::Config,
+    ) -> Who {
         let credential = client::Credential { identity, psk: Secret::new(key) };
         let random = self.random.random();
         let device = Device::new(&Arc::new(config), self.now.ms, random, credential, own_cid);

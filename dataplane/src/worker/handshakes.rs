@@ -15,9 +15,10 @@ use crate::fate::{Fate, Tally};
 use crate::net::batch::Outbox;
 use crate::net::peer::Peer;
 use crate::pool::Key;
-use crate::slab::State;
+use crate::slab::{CID_BYTES, State};
 use rand::Rng;
 use tidegate_dtls::Suite;
+use tidegate_dtls::record::Record;
 use tidegate_dtls::server::{self, Event, Greeting, Handshake};
 use tidegate_ring::contract as wire;
 use zerocopy::IntoBytes;
@@ -71,7 +72,9 @@ impl Worker {
         }
         match self.by_peer_handshake.get(&peer) {
             Some(&number) => self.feed(now, number, datagram, outbox),
-            None => (Fate::Unprotected, datagram.len()),
+            // A client that did not hear our last flight repeats its own: the unprotected part
+            // is void now, its Finished is for the session.
+            None => (Fate::Unprotected, unprotected_len(datagram)),
         }
     }
 
@@ -288,6 +291,17 @@ impl Worker {
             }
         }
     }
+}
+
+/// Length of the unprotected records at the front of a datagram, bytes.
+fn unprotected_len(datagram: &[u8]) -> usize {
+    let mut at = 0;
+    while let Ok(record) = Record::parse(datagram, at, CID_BYTES)
+        && record.epoch == 0
+    {
+        at = record.end();
+    }
+    at
 }
 
 /// Whether the first record is an unprotected handshake record that begins with a ClientHello.
