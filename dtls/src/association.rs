@@ -42,8 +42,8 @@ impl Default for Link {
 /// The part of a handshake that is the same in both roles.
 pub(crate) struct Association {
     link: Link,
-    /// Length of the Connection IDs in records toward us, once announced.
-    pub(crate) own_cid_len: usize,
+    /// What records toward us carry, once announced; empty for nothing.
+    pub(crate) own_cid: Vec<u8>,
     pub(crate) reassembly: Reassembly,
     pub(crate) flight: Flight,
     pub(crate) retransmission: Retransmission,
@@ -117,7 +117,7 @@ impl Association {
     pub(crate) fn new(link: Link, now_ms: u64) -> Self {
         Self {
             link,
-            own_cid_len: 0,
+            own_cid: Vec::new(),
             reassembly: Reassembly::new(0, link.message_bytes_max),
             flight: Flight::default(),
             retransmission: Retransmission::new(link.timing, now_ms),
@@ -143,11 +143,13 @@ impl Association {
     ) -> usize {
         let mut at = 0;
         while at < datagram.len() && self.is_open() {
-            match Record::parse(datagram, at, self.own_cid_len) {
+            match Record::parse(datagram, at, self.own_cid.len()) {
                 Err(drop) => {
                     self.ignore(drop);
                     return datagram.len();
                 }
+                // A client that repeats its last flight to a server that has begun anew with it.
+                Ok(record) if self.is_for_another(&record, datagram) => return at,
                 Ok(record) => {
                     at = record.end();
                     if let Err(drop) = self.on_record(side, now_ms, &record, datagram) {
@@ -241,7 +243,7 @@ impl Association {
 
     /// Heap bytes held now.
     pub(crate) fn bytes(&self) -> usize {
-        let buffers = self.held.capacity() + self.parting.capacity();
+        let buffers = self.held.capacity() + self.parting.capacity() + self.own_cid.capacity();
         self.reassembly.bytes() + self.flight.bytes() + buffers
     }
 
@@ -318,6 +320,14 @@ impl Association {
         };
         datagram.truncate(len);
         datagram
+    }
+
+    /// Whether the record's Connection ID is not ours. Hellos without one announce nothing, and
+    /// then a record with one is noise like any other.
+    fn is_for_another(&self, record: &Record, datagram: &[u8]) -> bool {
+        record.content_type == ContentType::TLS12_CID
+            && !self.own_cid.is_empty()
+            && datagram[record.cid()] != self.own_cid
     }
 
     fn on_record<S: Side>(
@@ -467,7 +477,7 @@ impl Association {
         let mut held = std::mem::take(&mut self.held);
         let mut at = 0;
         while at < held.len() && self.is_open() {
-            let Ok(record) = Record::parse(&held, at, self.own_cid_len) else { break };
+            let Ok(record) = Record::parse(&held, at, self.own_cid.len()) else { break };
             at = record.end();
             if let Err(drop) = self.on_protected(side, now_ms, &record, &mut held) {
                 self.ignore(drop);

@@ -115,8 +115,9 @@ impl Handshake {
         Self { association, client }
     }
 
-    /// Takes a datagram from the server and returns how many of its bytes were the handshake's:
-    /// less than all only when a record completed it, and the rest is the session's.
+    /// Takes a datagram from the server and returns how many of its bytes were the handshake's.
+    /// Less than all when a record completed it, and the rest is the session's; or when the next
+    /// record names another association by its Connection ID.
     pub fn on_datagram(&mut self, now_ms: u64, datagram: &mut [u8]) -> usize {
         self.association.on_datagram(&mut self.client, now_ms, datagram)
     }
@@ -262,7 +263,7 @@ impl Client {
         add_message(transcript, message.msg_type, message.message_seq, message.body);
         self.hello = Vec::new();
         if hello.extensions.connection_id.is_some() {
-            association.own_cid_len = self.own_cid.as_ref().map_or(0, Vec::len);
+            association.own_cid = self.own_cid.clone().unwrap_or_default();
         }
         association.max_fragment_length = hello.extensions.max_fragment_length;
         let exchange = ClientKeyExchange::new(chosen.suite.key_exchange());
@@ -351,7 +352,7 @@ impl Client {
         let block = master.key_block(chosen.suite, &self.random, &chosen.server_random);
         let negotiated = Negotiated {
             suite: chosen.suite,
-            own_cid_len: association.own_cid_len,
+            own_cid_len: association.own_cid.len(),
             peer_cid: &chosen.peer_cid[..chosen.peer_cid_len],
             extended_master_secret: chosen.extended_master_secret,
             max_fragment_length: association.max_fragment_length,

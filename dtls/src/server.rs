@@ -14,8 +14,8 @@
 //! ```
 //!
 //! An identity that nobody knows goes on with a random key: its client is told what one with a
-//! wrong key is told, which is nothing, after the same work (RFC 7925 section 6 and RFC 4279
-//! section 2 leave that open).
+//! wrong key is told (RFC 4279 section 2, RFC 7925 section 6), after the same work. Over DTLS that
+//! is nothing: a Finished that does not authenticate is noise (RFC 6347 section 4.1.2.7).
 
 use std::sync::Arc;
 
@@ -67,7 +67,8 @@ impl Config {
     pub fn handshake_bytes_max(&self) -> usize {
         Reassembly::bytes_bound(self.link.message_bytes_max)
             + FLIGHT_BYTES_MAX
-            + HELD_BYTES_MAX
+            + 2 * HELD_BYTES_MAX
+            + CID_BYTES_MAX
             + IDENTITY_BYTES_MAX
     }
 }
@@ -128,8 +129,9 @@ impl Handshake {
         Self { association: Association::new(config.link, now_ms), server }
     }
 
-    /// Takes a datagram from the client and returns how many of its bytes were the handshake's:
-    /// less than all only when a record completed it, and the rest is the session's.
+    /// Takes a datagram from the client and returns how many of its bytes were the handshake's.
+    /// Less than all when a record completed it, and the rest is the session's; or when the next
+    /// record names another association by its Connection ID.
     pub fn on_datagram(&mut self, now_ms: u64, datagram: &mut [u8]) -> usize {
         if self.server.client_random.is_none() {
             match FirstHello::parse(datagram) {
@@ -289,7 +291,7 @@ impl Server {
             message.message_seq,
             message.body,
         );
-        association.own_cid_len = chosen.own_cid_len;
+        association.own_cid = self.own_cid[..chosen.own_cid_len].to_vec();
         association.max_fragment_length = hello.extensions.max_fragment_length;
 
         let exchange = ServerKeyExchange::new(chosen.suite.key_exchange());

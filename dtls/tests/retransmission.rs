@@ -6,7 +6,7 @@ mod story;
 
 use story::{ClientEnd, ServerEnd, records};
 use tidegate_dtls::established::Control;
-use tidegate_dtls::record::Record;
+use tidegate_dtls::record::{Record, protected_part};
 use tidegate_dtls::{Drop, Failure, Link, Timing, client, server};
 
 const MS: u64 = 1_000;
@@ -165,6 +165,33 @@ fn flight_six_is_not_repeated_after_application_data() {
     server.on_datagram(MS, &late_copy);
     assert_eq!(server.log.controls, [Control::FinishedAgain]);
     assert!(server.log.take().is_empty());
+}
+
+/// A delayed copy of the hello began a second handshake beside the session: the Finished that the
+/// client repeats names the session, and the handshake lets it pass.
+#[test]
+fn a_phantom_handshake_does_not_swallow_the_repeated_finished() {
+    let mut server = ServerEnd::new(server::Config { own_cid_len: 6, ..Default::default() });
+    let mut client = ClientEnd::new(client::Config::default(), 0, 9, Some(b"me"));
+    server.on_datagram(0, &client.log.take().pop().unwrap());
+    client.on_datagram(0, &server.log.take().pop().unwrap());
+    let hello = client.log.take().pop().unwrap();
+    server.on_datagram(0, &hello);
+    client.on_datagram(0, &server.log.take().pop().unwrap());
+    server.on_datagram(0, &client.log.take().pop().unwrap());
+    server.log.take(); // flight 6 is lost
+    server.on_datagram(0, &hello);
+    server.log.take();
+
+    client.on_due(MS);
+    let mut flight_5 = client.log.take().pop().unwrap();
+    let before_finished = protected_part(&flight_5, 6).unwrap();
+    let phantom = server.handshake.as_mut().unwrap();
+    assert_eq!(phantom.on_datagram(MS, &mut flight_5), before_finished);
+    server.on_datagram(MS, &flight_5);
+    assert_eq!(server.log.controls, [Control::FinishedAgain]);
+    client.on_datagram(MS, &server.log.take().pop().unwrap());
+    assert!(client.session.is_some());
 }
 
 #[test]
