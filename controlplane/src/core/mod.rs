@@ -19,6 +19,8 @@ mod outbox;
 mod outcomes;
 mod routes;
 mod sessions;
+#[cfg(test)]
+mod tests;
 pub mod token;
 pub mod uplink_json;
 mod uplinks;

@@ -13,6 +13,8 @@ pub mod rocks;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod vault;
 
 use std::fmt;
