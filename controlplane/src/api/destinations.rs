@@ -43,8 +43,8 @@ pub async fn get(api: &Api, name: &str) -> Result<Reply, ApiError> {
 
 /// `GET /destinations`
 pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
-    let found = api.control.destinations(page::request(&call.query)?).await?;
-    let body = page::answer(found, "DestinationList", |destination| described(api, destination));
+    let found = api.control.destinations(page::request(&call.query, LIST)?).await?;
+    let body = page::answer(found, LIST, |destination| described(api, destination));
     Ok(Reply::json(StatusCode::OK, body))
 }
 
@@ -73,6 +73,9 @@ pub async fn delete(api: &Api, name: &str) -> Result<Reply, ApiError> {
     api.control.delete_destination(checked_name(name)?).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
+
+/// The list's name in answers.
+const LIST: &str = "DestinationList";
 
 fn checked_name(name: &str) -> Result<&str, ApiError> {
     let mut violations = Violations::default();

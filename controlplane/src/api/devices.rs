@@ -65,7 +65,7 @@ pub async fn get(api: &Api, call: &Call, identifier: &str) -> Result<Reply, ApiE
 
 /// `GET /wireless-devices`
 pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
-    let page = page::request(&call.query)?;
+    let page = page::request(&call.query, LIST)?;
     let mut violations = Violations::default();
     let destination = call.query.first("destinationName");
     if let Some(name) = destination {
@@ -85,7 +85,7 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
         let filter = DeviceFilter { destination: destination.map(ToOwned::to_owned) };
         api.control.devices(filter, page).await?
     };
-    let body = page::answer(found, "WirelessDeviceList", |summary| summarised(api, summary));
+    let body = page::answer(found, LIST, |summary| summarised(api, summary));
     Ok(Reply::json(StatusCode::OK, body))
 }
 
@@ -117,6 +117,9 @@ pub async fn delete(api: &Api, id: &str) -> Result<Reply, ApiError> {
     api.control.delete_device(id).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
+
+/// The list's name in answers.
+const LIST: &str = "WirelessDeviceList";
 
 const TOKEN: &str = "ClientRequestToken";
 

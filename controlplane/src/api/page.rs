@@ -2,6 +2,8 @@
 //!
 //! The end of a list is the absence of `NextToken`, never an empty one.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
@@ -9,8 +11,9 @@ use super::query::Query;
 use super::validate::{Rule, Violations, check_range};
 use crate::model::{Page, PageRequest};
 
-/// Reads `maxResults` (0–250) and `nextToken` (≤ 4096 characters) from the query.
-pub fn request(query: &Query) -> Result<PageRequest, ApiError> {
+/// Reads `maxResults` (0–250) and `nextToken` (≤ 4096 characters) from the query of a request for
+/// `list`. A token is good for the list that gave it only.
+pub fn request(query: &Query, list: &str) -> Result<PageRequest, ApiError> {
     let mut violations = Violations::default();
     let mut items_max = None;
     if let Some(text) = query.first("maxResults") {
@@ -22,12 +25,16 @@ pub fn request(query: &Query) -> Result<PageRequest, ApiError> {
             Err(_) => return Err(ApiError::serialization("maxResults must be an integer.")),
         }
     }
-    let next = query.first("nextToken");
-    if let Some(next) = next {
-        NEXT_TOKEN.check("nextToken", next, &mut violations);
+    let mut next = None;
+    if let Some(token) = query.first("nextToken") {
+        NEXT_TOKEN.check("nextToken", token, &mut violations);
+        next = untoken(token, list);
+        if next.is_none() {
+            violations.add("nextToken", "Member must be a NextToken that this operation returned");
+        }
     }
     violations.check()?;
-    Ok(PageRequest { items_max, next: next.map(ToOwned::to_owned) })
+    Ok(PageRequest { items_max, next })
 }
 
 /// The answer of a list operation: `list` under `name`, and `NextToken` when there is more.
@@ -35,9 +42,19 @@ pub fn answer<T>(page: Page<T>, name: &str, item: impl Fn(T) -> Value) -> Value 
     let mut body = Map::new();
     body.insert(name.to_owned(), page.items.into_iter().map(item).collect());
     if let Some(next) = page.next {
-        body.insert("NextToken".to_owned(), json!(next));
+        body.insert("NextToken".to_owned(), json!(token(&next, name)));
     }
     Value::Object(body)
+}
+
+/// What the caller gets for a place in `list`: safe in a URL as it is.
+pub fn token(next: &str, list: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{list}\n{next}"))
+}
+
+fn untoken(token: &str, list: &str) -> Option<String> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+    Some(text.strip_prefix(list)?.strip_prefix('\n')?.to_owned())
 }
 
 /// Most items a page may have.
@@ -52,7 +69,7 @@ mod tests {
 
     #[test]
     fn max_results_is_0_to_250_and_0_is_the_default() {
-        let items_max = |raw: &str| request(&Query::parse(raw)).map(|page| page.items_max);
+        let items_max = |raw: &str| request(&Query::parse(raw), "List").map(|page| page.items_max);
         assert_eq!(items_max("").unwrap(), None);
         assert_eq!(items_max("maxResults=0").unwrap(), None);
         assert_eq!(items_max("maxResults=1").unwrap(), Some(1));
@@ -63,18 +80,26 @@ mod tests {
     }
 
     #[test]
-    fn a_next_token_has_up_to_4096_characters() {
-        let next = |raw: String| request(&Query::parse(&raw)).map(|page| page.next);
-        assert_eq!(next("nextToken=abc".into()).unwrap().as_deref(), Some("abc"));
-        assert!(next(format!("nextToken={}", "a".repeat(4096))).is_ok());
-        assert!(next(format!("nextToken={}", "a".repeat(4097))).is_err());
+    fn a_next_token_has_up_to_4096_characters_and_belongs_to_its_list() {
+        let next = |token: &str| {
+            let query = Query::parse(&format!("nextToken={token}"));
+            request(&query, "List").map(|page| page.next)
+        };
+        assert_eq!(next(&token("abc", "List")).unwrap().as_deref(), Some("abc"));
+        let longest = token(&"a".repeat(3_067), "List");
+        assert_eq!(longest.len(), 4_096);
+        assert!(next(&longest).is_ok());
+        assert!(next(&token(&"a".repeat(3_068), "List")).is_err());
+        for bad in ["", "nonsense", "%21", &token("abc", "Lists"), &token("abc", "Other")] {
+            assert_eq!(next(bad).unwrap_err().shape(), "ValidationException", "{bad}");
+        }
     }
 
     #[test]
     fn the_last_page_has_no_next_token() {
         let page = Page { items: vec![1, 2], next: Some("more".into()) };
         let body = answer(page, "List", Value::from);
-        assert_eq!(body, json!({ "List": [1, 2], "NextToken": "more" }));
+        assert_eq!(body, json!({ "List": [1, 2], "NextToken": token("more", "List") }));
         let page = Page { items: Vec::<i32>::new(), next: None };
         assert_eq!(answer(page, "List", Value::from), json!({ "List": [] }));
     }

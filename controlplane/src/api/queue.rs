@@ -12,9 +12,9 @@ use crate::model::{Failure, MessageState, MessageStatus, MessageType, QueueMode,
 /// `GET /wireless-devices/{Id}/data`
 pub async fn list(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
     check_type(call)?;
-    let page = page::request(&call.query)?;
+    let page = page::request(&call.query, LIST)?;
     let found = api.control.queued_messages(id, page).await?;
-    let body = page::answer(found, "DownlinkQueueMessagesList", listed);
+    let body = page::answer(found, LIST, listed);
     Ok(Reply::json(StatusCode::OK, body))
 }
 
@@ -40,6 +40,9 @@ pub async fn status(api: &Api, id: &str, message: &str) -> Result<Reply, ApiErro
     let status = api.control.message_status(id, message).await?;
     Ok(Reply::json(StatusCode::OK, described(&status)))
 }
+
+/// The list's name in answers.
+const LIST: &str = "DownlinkQueueMessagesList";
 
 /// The query's `WirelessDeviceType`, with a capital letter here and in no list.
 fn check_type(call: &Call) -> Result<(), ApiError> {

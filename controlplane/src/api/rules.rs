@@ -29,7 +29,7 @@ pub async fn get(api: &Api, name: &str) -> Result<Reply, ApiError> {
 
 /// `GET /rules`
 pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
-    let found = api.control.rules(page::request(&call.query)?).await?;
+    let found = api.control.rules(page::request(&call.query, LIST)?).await?;
     let rules: Vec<Value> = found
         .items
         .iter()
@@ -43,9 +43,9 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
             })
         })
         .collect();
-    let mut body = json!({ "rules": rules });
+    let mut body = json!({ LIST: rules });
     if let Some(next) = found.next {
-        body["nextToken"] = json!(next);
+        body["nextToken"] = json!(page::token(&next, LIST));
     }
     Ok(Reply::json(StatusCode::OK, body))
 }
@@ -155,6 +155,9 @@ fn topic_pattern(sql: &str) -> &str {
     let after = upper.find(" FROM ").map_or("", |at| sql[at + 6..].trim_start());
     after.strip_prefix('\'').and_then(|rest| rest.split('\'').next()).unwrap_or_default()
 }
+
+/// The list's name in answers.
+const LIST: &str = "rules";
 
 /// Most actions of a rule.
 const ACTIONS_MAX: usize = 10;

@@ -19,11 +19,11 @@ use crate::api::{Api, Aws, Bounds, filter};
 use crate::control::{Control, Limits, Settings};
 
 pub(super) const SECRET: &str = "a-secret-of-the-tests-that-nobody-may-see";
-pub(super) const BODY_BYTES_MAX: usize = 4_096;
-pub(super) const FOLLOWERS_MAX: usize = 2;
+pub(super) const BODY_BYTES_MAX: usize = 16_384;
+pub(super) const FOLLOWERS_MAX: usize = 4;
 pub(super) const COAP: &str = "coaps://edge.example.com:5684";
 const ACCESS_KEY_ID: &str = "TGRKTESTTESTTESTTEST";
-const REGION: &str = "us-east-1";
+pub(super) const REGION: &str = "us-east-1";
 
 /// A running API.
 pub(super) struct Server {
@@ -82,10 +82,6 @@ impl Server {
         std::fs::create_dir_all(dir.join("run")).unwrap();
         let control = Control::start(settings).await.unwrap();
         let (stop, stopping) = watch::channel(false);
-        let key = RootKey {
-            access_key_id: ACCESS_KEY_ID.to_owned(),
-            secret: Zeroizing::new(SECRET.to_owned()),
-        };
         let aws = Aws {
             partition: "aws".to_owned(),
             region: REGION.to_owned(),
@@ -99,7 +95,7 @@ impl Server {
         };
         let endpoints = Endpoints { coap: Some(COAP.to_owned()), ..Endpoints::default() };
         let mut stopped = stopping.clone();
-        let api = Api::new(control.clone(), Box::new(key), aws, endpoints, bounds, stopping);
+        let api = Api::new(control.clone(), Box::new(root_key()), aws, endpoints, bounds, stopping);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = warp::serve(filter(Arc::new(api))).incoming(listener).graceful(async move {
@@ -114,6 +110,11 @@ impl Server {
         self.task.await.unwrap();
         self.control.stop().await;
         std::fs::remove_dir_all(&self.dir).unwrap();
+    }
+
+    /// Where a dataplane would keep its rings.
+    pub(super) fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
     }
 
     /// A signed GET of a path with query.
@@ -214,6 +215,11 @@ impl Server {
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.json["Id"].as_str().unwrap().to_owned()
     }
+}
+
+/// The key of the tests.
+pub(super) fn root_key() -> RootKey {
+    RootKey { access_key_id: ACCESS_KEY_ID.to_owned(), secret: Zeroizing::new(SECRET.to_owned()) }
 }
 
 /// A good CreateDestination body.

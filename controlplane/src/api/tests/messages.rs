@@ -1,8 +1,13 @@
 //! Messages towards devices: sent, listed, deleted, asked for.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::harness::Server;
+
+/// How often a state that comes by itself is asked for before the test fails (10 s).
+const POLLS_MAX: usize = 1_000;
 
 /// A PUT that waits for its device.
 fn queued(n: u32) -> Value {
@@ -73,7 +78,14 @@ async fn a_message_for_now_fails_without_a_session_and_says_so() {
     let sent = server.send("POST", &data, json!({ "CoAP": { "RequestMethod": "GET" } })).await;
     assert_eq!(sent.status, 202, "{}", sent.text);
     let message = sent.json["MessageId"].as_str().unwrap();
-    let status = server.get(&format!("{data}/{message}")).await;
+    let mut status = server.get(&format!("{data}/{message}")).await;
+    for _ in 0..POLLS_MAX {
+        if status.json["Status"] != "QUEUED" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        status = server.get(&format!("{data}/{message}")).await;
+    }
     assert_eq!(
         (&status.json["Status"], &status.json["Reason"]),
         (&json!("FAILED"), &json!("NO_SESSION"))
