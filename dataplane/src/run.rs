@@ -11,6 +11,7 @@ use crate::net::Net;
 use crate::net::batch::Outbox;
 use crate::slab::{self, Slab};
 use crate::worker::{Parts, Worker};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,7 +117,7 @@ struct Shell {
 impl Shell {
     fn run(self, mut link: WorkerEnds, slab: Slab, ready: &mpsc::Sender<String>) -> Result<(), String> {
         let fail = |e: &dyn std::fmt::Display| format!("worker {}: {e}", self.index);
-        let mut net = Net::open(&self.config, link.bell.fd()).map_err(|e| fail(&e))?;
+        let mut net = Net::open(&self.config, self.index, link.bell.as_fd()).map_err(|e| fail(&e))?;
         // What the last process had not read is void: its exchanges are gone, and the control
         // plane takes up what was under way when it hears this worker's Hello.
         link.down.discard().map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
@@ -139,7 +140,6 @@ impl Shell {
             let timeout = if is_idle { until_due(&worker) } else { Duration::ZERO };
             net.wait(timeout);
             link.down.awake();
-            link.bell.drain();
 
             let now = Now::read();
             let mut batch = net.reap();

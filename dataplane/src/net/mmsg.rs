@@ -1,190 +1,208 @@
 //! How do datagrams come and go by recvmmsg and sendmmsg? The backend that every kernel has.
 //!
-//! One system call for a batch each way; ppoll when there is nothing to do.
+//! One system call for a batch each way and socket; ppoll only when there is nothing to do.
+#![allow(unsafe_code)]
 
 use super::batch::{Batch, Datagram, Outbox};
+use super::fixed::Fixed;
+use super::headers::{SendHeaders, empty_message};
+use super::name::{CONTROL_BYTES, Control, Name, local_of, peer_of};
 use super::peer::Peer;
-use super::socket::{Name, Socket};
-use super::{Stats, Woken};
-use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX};
+use super::{Ends, Woken};
+use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS};
 use arrayvec::ArrayVec;
 use std::io;
-use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// Sockets, and the buffers of one batch.
+/// The buffers of one batch, and the headers through which the kernel fills and reads them.
 pub(super) struct Mmsg {
-    sockets: Vec<Socket>,
-    bell: RawFd,
-    buffers: Box<[[u8; DATAGRAM_BYTES_MAX]; BATCH_MAX]>,
-    names: Box<[Name; BATCH_MAX]>,
+    buffers: Fixed<[u8; DATAGRAM_BYTES_MAX]>,
+    /// *Invariant:* `headers[i]` points at index `i` of `names`, `vectors` and `controls`, and
+    /// `vectors[i]` at all of `buffers[i]`.
+    headers: Fixed<libc::mmsghdr>,
+    names: Fixed<Name>,
+    controls: Fixed<Control>,
+    _vectors: Fixed<libc::iovec>,
+    /// Received and not lent yet: index = buffer.
+    received: ArrayVec<Received, BATCH_MAX>,
+    sending: SendHeaders,
+    sockets: usize,
     /// The socket that is read first next time, so that none starves.
     turn: usize,
 }
 
+#[derive(Clone, Copy)]
+struct Received {
+    peer: Peer,
+    len: u16,
+    truncated: bool,
+}
+
 impl Mmsg {
-    pub(super) fn new(sockets: Vec<Socket>, bell: RawFd) -> Self {
+    pub(super) fn new(sockets: usize) -> Self {
+        let buffers = Fixed::new([0; DATAGRAM_BYTES_MAX], BATCH_MAX);
+        let names = Fixed::new(Name::EMPTY, BATCH_MAX);
+        let controls = Fixed::new(Control::EMPTY, BATCH_MAX);
+        let nowhere = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        let mut vectors = Fixed::new(nowhere, BATCH_MAX);
+        let mut headers = Fixed::new(empty_message(), BATCH_MAX);
+        for index in 0..BATCH_MAX {
+            *vectors.get_mut(index) = libc::iovec {
+                iov_base: buffers.pointer(index).cast(),
+                iov_len: DATAGRAM_BYTES_MAX,
+            };
+            let header = &mut headers.get_mut(index).msg_hdr;
+            header.msg_name = names.pointer(index).cast();
+            header.msg_control = controls.pointer(index).cast();
+            (header.msg_iov, header.msg_iovlen) = (vectors.pointer(index), 1);
+        }
         Self {
+            buffers,
+            headers,
+            names,
+            controls,
+            _vectors: vectors,
+            received: ArrayVec::new(),
+            sending: SendHeaders::new(OUTBOX_SLOTS),
             sockets,
-            bell,
-            buffers: Box::new([[0; DATAGRAM_BYTES_MAX]; BATCH_MAX]),
-            names: Box::new([Name::empty(); BATCH_MAX]),
             turn: 0,
         }
     }
 
     /// Waits until a datagram or the bell is there, or the time is over.
-    pub(super) fn wait(&mut self, timeout: Duration) -> Woken {
-        let mut polled: ArrayVec<libc::pollfd, { POLLED_MAX + 1 }> = ArrayVec::new();
-        for fd in self.sockets.iter().map(Socket::fd).chain([self.bell]) {
-            polled.push(libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    pub(super) fn wait(&mut self, timeout: Duration, ends: &mut Ends) -> Woken {
+        if self.receive(ends) || ends.spin(timeout, |ends| self.receive(ends)) {
+            return Woken { datagrams: true, bell: false };
         }
-        let timeout = libc::timespec {
-            tv_sec: timeout.as_secs() as libc::time_t,
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
-        let count = polled.len() as libc::nfds_t;
-        // SAFETY: `polled` is `count` whole pollfds and `timeout` a timespec; both outlive the call.
-        #[allow(unsafe_code)]
-        let ready = unsafe {
-            libc::ppoll(polled.as_mut_ptr(), count, &raw const timeout, std::ptr::null())
-        };
-        if ready > 0 { Woken::Ready } else { Woken::Timeout }
+        if !timeout.is_zero() {
+            ends.stats.sleeps += 1;
+        }
+        let bell = sleep(timeout, ends);
+        Woken { datagrams: self.receive(ends), bell }
     }
 
     /// What has arrived, up to a batch.
-    pub(super) fn reap(&mut self, stats: &mut Stats) -> Batch<'_> {
-        let mut received: ArrayVec<Received, BATCH_MAX> = ArrayVec::new();
-        for step in 0..self.sockets.len() {
-            let socket = (self.turn + step) % self.sockets.len();
-            self.receive(socket, &mut received);
-        }
-        self.turn = (self.turn + 1) % self.sockets.len();
+    pub(super) fn reap(&mut self, ends: &mut Ends) -> Batch<'_> {
+        self.receive(ends);
         let mut batch = Batch::new();
-        for (buffer, one) in self.buffers.iter_mut().zip(&received) {
-            stats.received_bytes += one.len as u64;
-            batch.push(Datagram {
-                peer: one.peer,
-                bytes: &mut buffer[..one.len.min(DATAGRAM_BYTES_MAX)],
-                truncated: one.truncated,
-            });
+        for (buffer, one) in self.buffers.as_mut_slice().iter_mut().zip(self.received.drain(..)) {
+            let bytes = &mut buffer[..usize::from(one.len)];
+            ends.stats.on_received(bytes.len(), one.truncated);
+            batch.push(Datagram { peer: one.peer, bytes, truncated: one.truncated });
         }
         batch
     }
 
-    fn receive(&mut self, socket: usize, received: &mut ArrayVec<Received, BATCH_MAX>) {
-        let from = received.len();
-        let mut vectors: ArrayVec<libc::iovec, BATCH_MAX> = ArrayVec::new();
-        let mut headers: ArrayVec<libc::mmsghdr, BATCH_MAX> = ArrayVec::new();
-        for (buffer, name) in self.buffers[from..].iter_mut().zip(&mut self.names[from..]) {
-            *name = Name::empty();
-            vectors.push(libc::iovec {
-                iov_base: buffer.as_mut_ptr().cast(),
-                iov_len: buffer.len(),
-            });
-            let vector = vectors.as_mut_ptr().wrapping_add(vectors.len() - 1);
-            headers.push(header(name, vector));
+    /// Fills the buffers from all sockets in turn, unless something is in them; true if something
+    /// is now.
+    fn receive(&mut self, ends: &mut Ends) -> bool {
+        if self.received.is_empty() {
+            for step in 0..self.sockets {
+                self.receive_from((self.turn + step) % self.sockets, ends);
+            }
+            self.turn = (self.turn + 1) % self.sockets.max(1);
         }
-        let (fd, count) = (self.sockets[socket].fd(), headers.len() as u32);
-        // SAFETY: each header points at a Name, an iovec and a buffer that outlive the call and
-        // that nothing else uses meanwhile: `vectors` never moves (its capacity is fixed).
-        #[allow(unsafe_code)]
-        let got = unsafe {
-            libc::recvmmsg(
-                fd,
-                headers.as_mut_ptr(),
-                count,
-                libc::MSG_DONTWAIT as _,
-                std::ptr::null_mut(),
-            )
-        };
-        for (header, name) in headers.iter().zip(&self.names[from..]).take(got.max(0) as usize) {
-            let address = name.address().unwrap_or_else(|| ([0, 0, 0, 0], 0).into());
-            received.push(Received {
-                peer: Peer::new(address, socket as u8),
-                len: header.msg_len as usize,
+        !self.received.is_empty()
+    }
+
+    fn receive_from(&mut self, number: usize, ends: &mut Ends) {
+        let (from, socket) = (self.received.len(), &ends.sockets[number]);
+        if from == BATCH_MAX {
+            return;
+        }
+        let control_bytes = if socket.is_wildcard { CONTROL_BYTES } else { 0 };
+        for header in &mut self.headers.as_mut_slice()[from..] {
+            header.msg_hdr.msg_namelen = Name::EMPTY.len();
+            header.msg_hdr.msg_controllen = control_bytes as _;
+        }
+        let (first, room) = (self.headers.pointer(from), (BATCH_MAX - from) as u32);
+        let flags = libc::MSG_DONTWAIT as _;
+        // SAFETY: `room` headers begin at `first`, and by the invariant of `headers` each points at
+        // memory of ours that outlives the call and is not borrowed: no batch is, in `&mut self`.
+        let got = unsafe { libc::recvmmsg(socket.fd(), first, room, flags, std::ptr::null_mut()) };
+        if got < 0 && io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock {
+            ends.stats.receive_errors += 1;
+        }
+        for index in from..from + got.max(0) as usize {
+            let header = self.headers.get(index);
+            let name = self.names.get(index).bytes();
+            let peer = peer_of(name, number as u8).unwrap_or_default();
+            let local = socket.is_wildcard.then(|| {
+                let len = header.msg_hdr.msg_controllen.min(CONTROL_BYTES);
+                local_of(&self.controls.get(index).bytes()[..len])
+            });
+            let local = local.flatten().map_or(0, |address| ends.sources.number(address));
+            self.received.push(Received {
+                peer: peer.with_local(local),
+                len: header.msg_len.min(DATAGRAM_BYTES_MAX as u32) as u16,
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             });
         }
     }
 
-    /// Sends everything in the outbox, in order, and empties it.
-    pub(super) fn flush(&mut self, outbox: &mut Outbox, stats: &mut Stats) {
-        let mut names: ArrayVec<Name, BATCH_MAX> = ArrayVec::new();
-        let mut vectors: ArrayVec<libc::iovec, BATCH_MAX> = ArrayVec::new();
-        let mut socket = 0;
-        for (peer, bytes) in outbox.datagrams() {
-            let to = usize::from(peer.socket());
-            let Some(sender) = self.sockets.get(to) else {
-                // A session from before the list of addresses became shorter.
-                stats.send_errors += 1;
-                continue;
-            };
-            if to != socket || names.is_full() {
-                self.send(socket, &mut names, &mut vectors, stats);
-                socket = to;
+    /// Sends everything in the outbox, in order of sockets.
+    pub(super) fn flush(&mut self, outbox: &Outbox, ends: &mut Ends) {
+        for number in 0..ends.sockets.len() {
+            let mut count = 0;
+            for (peer, bytes) in outbox.datagrams() {
+                if usize::from(peer.socket()) == number {
+                    if self.sending.set(count, peer, bytes, ends) {
+                        count += 1;
+                        ends.stats.on_sent(bytes.len());
+                    } else {
+                        ends.stats.send_errors.no_socket += 1;
+                    }
+                }
             }
-            names.push(sender.name_of(peer));
-            let iov_base = bytes.as_ptr().cast_mut().cast();
-            vectors.push(libc::iovec { iov_base, iov_len: bytes.len() });
+            self.send(number, count, ends);
         }
-        self.send(socket, &mut names, &mut vectors, stats);
-        outbox.clear();
+        let strays = outbox.datagrams().filter(|(p, _)| usize::from(p.socket()) >= self.sockets);
+        ends.stats.send_errors.no_socket += strays.count() as u64;
     }
 
-    fn send(
-        &self,
-        socket: usize,
-        names: &mut ArrayVec<Name, BATCH_MAX>,
-        vectors: &mut ArrayVec<libc::iovec, BATCH_MAX>,
-        stats: &mut Stats,
-    ) {
-        let mut headers: ArrayVec<libc::mmsghdr, BATCH_MAX> =
-            names.iter_mut().zip(vectors.iter_mut()).map(|(n, v)| header(n, v)).collect();
-        let mut left = &mut headers[..];
-        while !left.is_empty() {
-            let (fd, count) = (self.sockets[socket].fd(), left.len() as u32);
-            // SAFETY: each header points at a Name, an iovec and the outbox bytes behind it, which
-            // all outlive the call; the kernel only reads them.
-            #[allow(unsafe_code)]
-            let sent =
-                unsafe { libc::sendmmsg(fd, left.as_mut_ptr(), count, libc::MSG_DONTWAIT as _) };
-            let done = if sent > 0 {
-                sent as usize
-            } else {
-                // The first one failed (unreachable, buffer full, an ICMP error reported late).
-                stats.on_send_error(&io::Error::last_os_error());
-                1
-            };
-            left = &mut left[done..];
+    fn send(&mut self, number: usize, count: usize, ends: &mut Ends) {
+        let mut done = 0;
+        while done < count {
+            let (fd, first) = (ends.sockets[number].fd(), self.sending.messages_from(done));
+            let (left, flags) = ((count - done) as u32, libc::MSG_DONTWAIT as _);
+            // SAFETY: `left` headers begin at `first`, each set by `flush` to bytes of the outbox
+            // it still borrows; the kernel only reads what they point at.
+            let sent = unsafe { libc::sendmmsg(fd, first, left, flags) };
+            if sent > 0 {
+                done += sent as usize;
+                continue;
+            }
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                // The first one failed; the others may fare better.
+                ends.stats.on_send_error(&error);
+                done += 1;
+            }
         }
-        names.clear();
-        vectors.clear();
-    }
-
-    pub(super) fn sockets(&self) -> &[Socket] {
-        &self.sockets
     }
 }
 
-struct Received {
-    peer: Peer,
-    len: usize,
-    truncated: bool,
-}
-
-fn header(name: &mut Name, vector: *mut libc::iovec) -> libc::mmsghdr {
-    let msg_hdr = libc::msghdr {
-        msg_name: (&raw mut name.storage).cast(),
-        msg_namelen: name.len,
-        msg_iov: vector,
-        msg_iovlen: 1,
-        msg_control: std::ptr::null_mut(),
-        msg_controllen: 0,
-        msg_flags: 0,
+/// Sleeps until a socket or the bell is readable; true if the bell was.
+fn sleep(timeout: Duration, ends: &mut Ends) -> bool {
+    let mut polled: ArrayVec<libc::pollfd, POLLED_MAX> = ArrayVec::new();
+    for fd in ends.bell.fd().into_iter().chain(ends.sockets.iter().map(super::Socket::fd)) {
+        polled.push(libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    }
+    let timeout = libc::timespec {
+        tv_sec: timeout.as_secs().cast_signed(),
+        tv_nsec: timeout.subsec_nanos().into(),
     };
-    libc::mmsghdr { msg_hdr, msg_len: 0 }
+    let (first, count) = (polled.as_mut_ptr(), polled.len() as libc::nfds_t);
+    // SAFETY: `count` pollfds begin at `first`; they and `timeout` outlive the call.
+    let ready = unsafe { libc::ppoll(first, count, &raw const timeout, std::ptr::null()) };
+    let is_bell = |one: &libc::pollfd| Some(one.fd) == ends.bell.fd() && one.revents != 0;
+    let rang = ready > 0 && polled.first().is_some_and(is_bell);
+    if rang {
+        ends.stats.bells += 1;
+        ends.stats.bells_lost += u64::from(!ends.bell.drain());
+    }
+    rang
 }
 
-/// Most sockets of one worker: the bound of `listen`.
-pub(super) const POLLED_MAX: usize = 8;
+/// The bell, and most sockets of one worker: the bound of `listen`.
+const POLLED_MAX: usize = 1 + 8;

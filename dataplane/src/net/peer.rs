@@ -16,7 +16,9 @@ pub struct Peer {
     port: u16,
     /// Which of the worker's sockets hears and answers it: the place of its address in `listen`.
     socket: u8,
-    spare: u8,
+    /// Which of this machine's addresses it wrote to, as `source` numbers them; 0 = the kernel
+    /// knows best, because the socket is bound to one address.
+    local: u8,
 }
 
 impl Peer {
@@ -26,7 +28,7 @@ impl Peer {
             SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), 0),
             SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
         };
-        Self { ip: ip.octets(), scope_id, port: address.port(), socket, spare: 0 }
+        Self { ip: ip.octets(), scope_id, port: address.port(), socket, local: 0 }
     }
 
     /// Its address: IPv4 when it is mapped.
@@ -41,6 +43,26 @@ impl Peer {
     /// The place of its socket in `listen`.
     pub fn socket(&self) -> u8 {
         self.socket
+    }
+
+    /// The number of the local address it wrote to; 0 = none remembered.
+    pub(super) fn local(&self) -> u8 {
+        self.local
+    }
+
+    /// A peer as its parts say.
+    pub(super) fn from_parts(ip: [u8; 16], scope_id: u32, port: u16, socket: u8) -> Self {
+        Self { ip, scope_id, port, socket, local: 0 }
+    }
+
+    /// The same peer, having written to local address number `local`.
+    pub(super) fn with_local(self, local: u8) -> Self {
+        Self { local, ..self }
+    }
+
+    /// Interface of a link-local address, else 0.
+    pub(super) fn scope_id(&self) -> u32 {
+        self.scope_id
     }
 
     /// UDP port.

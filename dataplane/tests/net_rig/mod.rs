@@ -1,0 +1,160 @@
+//! What do the network tests stand on? A `Net` over real loopback sockets, with a bell.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tidegate_dataplane::config::{Backend, Config};
+use tidegate_dataplane::net::batch::Outbox;
+use tidegate_dataplane::net::peer::Peer;
+use tidegate_dataplane::net::{Net, Woken};
+use tidegate_ring::Doorbell;
+
+/// Longer than anything takes; only a failing test waits for it.
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// Tells a story once on each backend.
+#[macro_export]
+macro_rules! on_both_backends {
+    ($($(#[$doc:meta])* $story:ident;)+) => { $(
+        $(#[$doc])*
+        mod $story {
+            use tidegate_dataplane::config::Backend;
+            #[test]
+            fn on_io_uring() {
+                if $crate::net_rig::has_io_uring() {
+                    super::$story(Backend::IoUring);
+                }
+            }
+            #[test]
+            fn on_mmsg() {
+                super::$story(Backend::Mmsg);
+            }
+        }
+    )+ };
+}
+
+/// One worker's network, and an outbox.
+pub struct Rig {
+    pub net: Net,
+    pub outbox: Outbox,
+    pub bell: Doorbell,
+    /// Where it listens.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// One datagram as it was reaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaped {
+    pub peer: Peer,
+    pub bytes: Vec<u8>,
+    pub truncated: bool,
+}
+
+impl Rig {
+    /// Worker 0, listening at these addresses.
+    pub fn open(backend: Backend, listen: &[&str]) -> Self {
+        let listen: Vec<SocketAddr> = listen.iter().map(|a| a.parse().unwrap()).collect();
+        Self::worker(backend, &listen, 0)
+    }
+
+    /// A worker of a group.
+    pub fn worker(backend: Backend, listen: &[SocketAddr], worker: u8) -> Self {
+        let mut config = Config { listen: listen.to_vec(), ..Config::default() };
+        config.net.backend = backend;
+        let bell = bell();
+        let net = Net::open(&config, worker, std::os::fd::AsFd::as_fd(&bell)).unwrap();
+        let addresses = net.local_addresses().unwrap();
+        Self { net, outbox: Outbox::new(), bell, addresses }
+    }
+
+    /// Puts a datagram into the outbox.
+    pub fn post(&mut self, peer: Peer, bytes: &[u8]) {
+        let index = self.outbox.begin(peer).unwrap();
+        self.outbox.buffer_mut(index)[..bytes.len()].copy_from_slice(bytes);
+        self.outbox.commit(index, bytes.len());
+    }
+
+    /// Sends what was posted.
+    pub fn flush(&mut self) {
+        self.net.flush(&mut self.outbox);
+        assert!(self.outbox.is_empty());
+    }
+
+    /// One batch, without waiting.
+    pub fn reap(&mut self) -> Vec<Reaped> {
+        let mut batch = self.net.reap();
+        let reap = batch.iter_mut().map(|datagram| Reaped {
+            peer: datagram.peer,
+            bytes: datagram.bytes.to_vec(),
+            truncated: datagram.truncated,
+        });
+        reap.collect()
+    }
+
+    /// Waits for exactly `count` datagrams.
+    pub fn receive(&mut self, count: usize) -> Vec<Reaped> {
+        let mut reaped = Vec::new();
+        while reaped.len() < count {
+            let woken = self.net.wait(LONG);
+            assert!(woken != Woken::default(), "{} of {count} came", reaped.len());
+            reaped.append(&mut self.reap());
+        }
+        assert_eq!(reaped.len(), count);
+        reaped
+    }
+
+    /// All that is there now.
+    pub fn drain(&mut self) -> Vec<Reaped> {
+        let mut reaped = Vec::new();
+        while self.net.wait(Duration::ZERO).datagrams {
+            reaped.append(&mut self.reap());
+        }
+        reaped
+    }
+}
+
+/// A client on loopback of the same family, which sends to `server` and hears only from there.
+pub fn client(server: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind(if server.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" }).unwrap();
+    socket.connect(server).unwrap();
+    socket.set_read_timeout(Some(LONG)).unwrap();
+    socket
+}
+
+/// The next datagram a client hears.
+pub fn hear(client: &UdpSocket) -> Vec<u8> {
+    let mut bytes = [0; 2_048];
+    let len = client.recv(&mut bytes).unwrap();
+    bytes[..len].to_vec()
+}
+
+/// Whether nothing waits for a client.
+pub fn hears_nothing(client: &UdpSocket) -> bool {
+    client.set_nonblocking(true).unwrap();
+    let heard = client.recv(&mut [0; 2_048]);
+    client.set_nonblocking(false).unwrap();
+    matches!(heard, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
+/// A doorbell as the rings have it, which needs no name any more once it is open.
+pub fn bell() -> Doorbell {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("tidegate-bell-{}-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let bell = Doorbell::create(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    bell
+}
+
+/// Whether this kernel, or the container's filter, allows io_uring at all. Where it does, a backend
+/// that does not start is a failure.
+pub fn has_io_uring() -> bool {
+    let Err(refused) = io_uring::IoUring::new(2) else { return true };
+    let by_policy = matches!(refused.raw_os_error(), Some(libc::ENOSYS | libc::EPERM));
+    assert!(by_policy, "io_uring: {refused}");
+    eprintln!("this kernel refuses io_uring ({refused}): only mmsg is tested");
+    false
+}
