@@ -170,6 +170,11 @@ impl Story {
         &mut self.devices[who.0].device
     }
 
+    /// The device is switched off; whatever is sent to it is lost.
+    pub fn forget(&mut self, who: Who) {
+        self.devices.remove(who.0);
+    }
+
     /// From now on the device speaks from another address, as after a NAT rebinding.
     pub fn rebinds(&mut self, who: Who) {
         let port = 20_000 + self.random.random_range(0..10_000);
@@ -401,7 +406,10 @@ pub fn device_id(number: usize) -> wire::DeviceId {
 }
 
 fn address(number: usize) -> SocketAddr {
-    SocketAddr::from(([127, 0, (number >> 8) as u8, number as u8], 1_000 + (number % 60_000) as u16))
+    SocketAddr::from((
+        [127, 0, (number >> 8) as u8, number as u8],
+        1_000 + (number % 60_000) as u16,
+    ))
 }
 
 fn credential(wanted: &wire::CredentialWanted, identity: &[u8]) -> Vec<u8> {

@@ -39,7 +39,8 @@ fn a_piggybacked_response_delivers_and_responds() {
     let device = story.connected(1, Some(b""));
     sends(&mut story, 1, Type::Con, b"on");
     answers(&mut story, device, Type::Ack);
-    let expected = [(1, Step::Sent, false), (1, Step::Delivered, false), (1, Step::Responded, true)];
+    let expected =
+        [(1, Step::Sent, false), (1, Step::Delivered, false), (1, Step::Responded, true)];
     assert_eq!(told(&story), expected);
 }
 
@@ -68,13 +69,19 @@ fn a_downlink_nobody_acknowledges_fails_after_max_retransmit() {
     let began_ms = story.now.ms;
     sends(&mut story, 1, Type::Con, b"on");
     let first = story.hears(device).expect("the request");
-    for (earliest_ms, latest_ms) in [(2_000, 3_000), (6_000, 9_000), (14_000, 21_000), (30_000, 45_000)] {
+    for (earliest_ms, latest_ms) in
+        [(2_000, 3_000), (6_000, 9_000), (14_000, 21_000), (30_000, 45_000)]
+    {
         while story.now.ms - began_ms < earliest_ms {
             assert_eq!(story.hears(device), None);
             story.waits_ms(earliest_ms - (story.now.ms - began_ms));
         }
         story.waits_ms(latest_ms - (story.now.ms - began_ms));
-        assert_eq!(story.hears(device).as_ref(), Some(&first), "between {earliest_ms} and {latest_ms}");
+        assert_eq!(
+            story.hears(device).as_ref(),
+            Some(&first),
+            "between {earliest_ms} and {latest_ms}"
+        );
     }
     story.waits_ms(93_000 - 45_000);
     assert_eq!(story.hears(device), None);
@@ -120,7 +127,8 @@ fn a_downlink_without_its_session_fails_at_once() {
     };
     let request = request(Type::Con, Code::PUT, 0, "/d", b"on");
     story.tells(Kind::Downlink, stale.as_bytes(), &request);
-    let other = wire::Downlink { device: device_id(2), session: story.last_session().session, ..stale };
+    let other =
+        wire::Downlink { device: device_id(2), session: story.last_session().session, ..stale };
     story.tells(Kind::Downlink, other.as_bytes(), &request);
     assert_eq!(told(&story), [(1, Step::Failed, true), (1, Step::Failed, true)]);
     assert!(story.outcomes.iter().all(|(o, _)| o.reason == FailReason::NoSession as u8));

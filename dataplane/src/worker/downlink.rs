@@ -123,7 +123,13 @@ impl Worker {
         let jitter = self.random.random();
         let downlink = self.downlinks.pool.get_mut(number).expect("a line names live downlinks");
         let told = downlink.told;
-        downlink.coap.start(now.ms, &self.timing, mid, jitter, self.config.coap.response_timeout_ms);
+        downlink.coap.start(
+            now.ms,
+            &self.timing,
+            mid,
+            jitter,
+            self.config.coap.response_timeout_ms,
+        );
         self.sent.insert(sent_key(slot, mid), Sent::Downlink(number));
         self.send_downlink(number, outbox);
         self.tell(now, &told, Step::Sent, FailReason::None, false, &[]);
@@ -187,6 +193,10 @@ impl Worker {
         }
         let number = self.downlink_of_token(slot, response.token);
         let Some(downlink) = number.and_then(|number| self.live_downlink(slot, number)) else {
+            if response.ty == Type::Ack {
+                // RFC 7252 section 5.2.2: whatever is in it, it acknowledges.
+                return self.on_ack(now, slot, response.mid, outbox);
+            }
             self.counters.tally(Tally::MessageStray);
             return self.reply(slot, response, rejection(response), Told::Reset, outbox);
         };

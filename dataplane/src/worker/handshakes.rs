@@ -18,7 +18,7 @@ use crate::pool::Key;
 use crate::slab::{CID_BYTES, State};
 use rand::Rng;
 use tidegate_dtls::Suite;
-use tidegate_dtls::record::Record;
+use tidegate_dtls::record::protected_part;
 use tidegate_dtls::server::{self, Event, Greeting, Handshake};
 use tidegate_ring::contract as wire;
 use zerocopy::IntoBytes;
@@ -70,11 +70,15 @@ impl Worker {
                 Greeting::Drop(_) => {}
             }
         }
-        match self.by_peer_handshake.get(&peer) {
-            Some(&number) => self.feed(now, number, datagram, outbox),
-            // A client that did not hear our last flight repeats its own: the unprotected part
-            // is void now, its Finished is for the session.
-            None => (Fate::Unprotected, unprotected_len(datagram)),
+        // A client that did not hear our last flight repeats its own: the unprotected part of that
+        // is void by then, and its Finished is the session's.
+        let protected_at = protected_part(datagram, CID_BYTES).unwrap_or(datagram.len());
+        match (self.by_peer_handshake.get(&peer), self.by_peer.get(&peer)) {
+            (Some(_), Some(&slot)) if self.opens_on_a_copy(slot, &datagram[protected_at..]) => {
+                (Fate::Unprotected, protected_at)
+            }
+            (Some(&number), _) => self.feed(now, number, datagram, outbox),
+            (None, _) => (Fate::Unprotected, protected_at),
         }
     }
 
@@ -134,6 +138,8 @@ impl Worker {
         outbox: &mut Outbox,
     ) -> (Fate, usize) {
         let half_open = self.handshakes.get_mut(number).expect("the caller found it");
+        // What was held since the last datagram may have been dropped meanwhile: not this one's.
+        half_open.dtls.take_drop();
         let consumed = half_open.dtls.on_datagram(now.ms, datagram);
         let fate = half_open.dtls.take_drop().map_or(Fate::Handshake, Fate::from);
         self.pump(now, number, outbox);
@@ -194,7 +200,8 @@ impl Worker {
         let half_open = self.handshakes.get_mut(number).expect("it just asked");
         let identity = half_open.dtls.identity();
         if let Some(credential) = self.credentials.recall(identity, now.s()) {
-            half_open.owner = Some(Owner { device: credential.device, network: credential.network });
+            half_open.owner =
+                Some(Owner { device: credential.device, network: credential.network });
             half_open.dtls.on_credential(now.ms, Some(credential.key.as_bytes()));
             self.counters.tally(Tally::CredentialRemembered);
             return;
@@ -291,17 +298,6 @@ impl Worker {
             }
         }
     }
-}
-
-/// Length of the unprotected records at the front of a datagram, bytes.
-fn unprotected_len(datagram: &[u8]) -> usize {
-    let mut at = 0;
-    while let Ok(record) = Record::parse(datagram, at, CID_BYTES)
-        && record.epoch == 0
-    {
-        at = record.end();
-    }
-    at
 }
 
 /// Whether the first record is an unprotected handshake record that begins with a ClientHello.

@@ -44,7 +44,7 @@ impl Worker {
     }
 
     /// An ACK for a message of ours: a separate response, or a downlink request.
-    fn on_ack(&mut self, now: Now, slot: u32, mid: u16, outbox: &mut Outbox) {
+    pub(super) fn on_ack(&mut self, now: Now, slot: u32, mid: u16, outbox: &mut Outbox) {
         match self.sent.get(&sent_key(slot, mid)).copied() {
             Some(Sent::Exchange(number)) => self.on_response_acked(now, slot, number, mid),
             Some(Sent::Downlink(number)) => self.on_downlink_acked(now, slot, number, mid, outbox),

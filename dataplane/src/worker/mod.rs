@@ -33,18 +33,18 @@ use credentials::Credentials;
 use downlink::Downlinks;
 use foldhash::quality::RandomState;
 use handshakes::HalfOpen;
-use messages::Sent;
 use hashbrown::HashMap;
+use messages::Sent;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
 use tidegate_coap::timing::Timing;
 use tidegate_crypto::aead;
+use tidegate_dtls::Link;
 use tidegate_dtls::cookie::{CookieJar, PERIOD_MS as COOKIE_PERIOD_MS};
 use tidegate_dtls::established::{Established, SealPlan};
 use tidegate_dtls::record::ContentType;
 use tidegate_dtls::server;
-use tidegate_dtls::Link;
 use tidegate_dtls::suite::Suite;
 use tidegate_ring::Producer;
 use tidegate_ring::contract as wire;
@@ -307,7 +307,8 @@ impl Worker {
 
 fn dtls_config(config: &Config) -> Result<server::Config, String> {
     let suite = |name: &String| {
-        Suite::from_name(&format!("TLS_{name}")).ok_or_else(|| format!("handshake.suites: {name} is not a suite we speak"))
+        Suite::from_name(&format!("TLS_{name}"))
+            .ok_or_else(|| format!("handshake.suites: {name} is not a suite we speak"))
     };
     Ok(server::Config {
         suites: config.handshake.suites.iter().map(suite).collect::<Result<_, _>>()?,

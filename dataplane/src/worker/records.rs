@@ -5,7 +5,7 @@
 //! made before opening and again when it is committed, so two copies in one round can't both pass.
 
 use super::Worker;
-use crate::bounds::{BATCH_MAX, RECORDS_PER_DATAGRAM_MAX};
+use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, RECORDS_PER_DATAGRAM_MAX};
 use crate::clock::Now;
 use crate::fate::{Fate, Tally};
 use crate::handover::Letter;
@@ -14,8 +14,7 @@ use crate::net::peer::Peer;
 use crate::slab::{CID_BYTES, State};
 use arrayvec::ArrayVec;
 use tidegate_crypto::aead;
-use tidegate_dtls::control::{Control, on_control};
-use tidegate_dtls::established::{OpenPlan, Opened};
+use tidegate_dtls::established::{Control, OpenPlan, Opened, on_control};
 use tidegate_dtls::record::{ContentType, Record};
 use tidegate_ring::contract::EndReason;
 
@@ -117,8 +116,13 @@ impl Worker {
             (ContentType::HANDSHAKE | ContentType::CHANGE_CIPHER_SPEC | ContentType::ALERT, 0) => {
                 Lane::Handshake
             }
-            (ContentType::HANDSHAKE, _) if self.by_peer_handshake.contains_key(&peer) => {
-                Lane::Handshake
+            (ContentType::HANDSHAKE, 1..) if self.by_peer_handshake.contains_key(&peer) => {
+                // A repeated Finished is the session's, even when a late copy of its ClientHello
+                // has begun a handshake that will never go on.
+                match self.by_peer.get(&peer) {
+                    Some(&slot) if self.opens_on_a_copy(slot, bytes) => Lane::Session(slot),
+                    _ => Lane::Handshake,
+                }
             }
             (ContentType(20..=23), 1..) => match self.by_peer.get(&peer) {
                 Some(&slot) => Lane::Session(slot),
@@ -127,6 +131,18 @@ impl Worker {
             (ContentType::APPLICATION_DATA, 0) => Lane::Drop(Fate::Unprotected),
             _ => Lane::Drop(Fate::NotDtls),
         }
+    }
+
+    /// Whether a session's keys fit the first record; nothing is changed. For the rare datagram
+    /// that could be a session's or a handshake's.
+    pub(super) fn opens_on_a_copy(&self, slot: u32, bytes: &[u8]) -> bool {
+        let mut copy = [0; DATAGRAM_BYTES_MAX];
+        let Some(copy) = copy.get_mut(..bytes.len()) else { return false };
+        copy.copy_from_slice(bytes);
+        let mut dtls = self.slab.get(slot).dtls;
+        let opened = Record::parse(copy, 0, CID_BYTES).and_then(|record| dtls.open(&record, copy));
+        dtls.wipe();
+        opened.is_ok()
     }
 
     fn classify_cid(&self, from_cid: &[u8]) -> Lane {
@@ -140,7 +156,8 @@ impl Worker {
     }
 
     fn hand_over(&mut self, worker: u8, peer: Peer, bytes: &[u8]) -> Fate {
-        let posted = Letter::new(peer, bytes).is_some_and(|letter| self.handover.post(worker, letter));
+        let posted =
+            Letter::new(peer, bytes).is_some_and(|letter| self.handover.post(worker, letter));
         if posted {
             self.posted |= 1u64.checked_shl(worker.into()).unwrap_or(0);
             Fate::HandedOver
@@ -174,7 +191,13 @@ impl Worker {
             }
             match self.slab.get(item.slot).dtls.plan_open(&record, bytes) {
                 Ok(plan) => plans.push((item, plan)),
-                Err(reason) => settle(&mut fates[item.datagram], reason.into()),
+                Err(reason) => {
+                    if reason == tidegate_dtls::Drop::Closed {
+                        // Too many records failed to authenticate: the keys are given up.
+                        self.end_session(now, item.slot, EndReason::Broken, outbox);
+                    }
+                    settle(&mut fates[item.datagram], reason.into());
+                }
             }
         }
         let verified = self.open(batch, &plans);

@@ -13,7 +13,13 @@ use zerocopy::IntoBytes;
 impl Worker {
     /// Forgets a session and the downlinks of its line; exchanges notice by their timers. The device
     /// is not told: an alert to an address that is stale would reach the next device there.
-    pub(super) fn end_session(&mut self, now: Now, slot: u32, reason: EndReason, outbox: &mut Outbox) {
+    pub(super) fn end_session(
+        &mut self,
+        now: Now,
+        slot: u32,
+        reason: EndReason,
+        outbox: &mut Outbox,
+    ) {
         self.seal_all(outbox);
         self.end_downlinks(now, slot);
         let entry = self.slab.get(slot);

@@ -53,6 +53,7 @@ struct Exchange {
     device: wire::DeviceId,
     method: Code,
     is_con: bool,
+    received_ms: u64,
     /// Number in `Exchanges::kept`.
     kept: Option<u32>,
     /// The application's answer, whose outcomes are told.
@@ -63,7 +64,10 @@ impl Exchanges {
     pub(super) fn new(capacity: u32) -> Self {
         Self {
             pool: Pool::new(capacity),
-            by_request: HashMap::with_capacity_and_hasher(capacity as usize, RandomState::default()),
+            by_request: HashMap::with_capacity_and_hasher(
+                capacity as usize,
+                RandomState::default(),
+            ),
             kept: Pool::new(KEPT_REPLIES),
             answered: VecDeque::with_capacity(capacity as usize),
         }
@@ -165,6 +169,7 @@ impl Worker {
             device: entry.device,
             method: request.code,
             is_con: request.ty == Type::Con,
+            received_ms: now.ms,
             kept: None,
             answer: None,
         };
@@ -251,7 +256,8 @@ impl Worker {
             Publication::Forbidden => Code::FORBIDDEN,
             Publication::Unavailable => Code::SERVICE_UNAVAILABLE,
             Publication::AwaitingAnswer => {
-                exchange.coap.hold_until(now.ms + u64::from(self.config.coap.answer_window_ms));
+                let window_ms = self.config.coap.answer_window_ms;
+                exchange.coap.hold_until(exchange.received_ms + u64::from(window_ms));
                 return self.on_exchange_due(now, number, outbox);
             }
         };
@@ -270,9 +276,11 @@ impl Worker {
         bytes: &[u8],
         outbox: &mut Outbox,
     ) {
-        let mut told = OutcomeOf { message_id: answer.message_id, device: answer.device, network: 0 };
+        let mut told =
+            OutcomeOf { message_id: answer.message_id, device: answer.device, network: 0 };
         let number = self.live_exchange(Key::from_wire(answer.exchange.get()));
-        let Some((number, exchange)) = number.and_then(|n| Some((n, self.exchanges.pool.get_mut(n)?)))
+        let Some((number, exchange)) =
+            number.and_then(|n| Some((n, self.exchanges.pool.get_mut(n)?)))
         else {
             return self.refuse_answer(now, &told, FailReason::TokenGone);
         };
@@ -318,8 +326,7 @@ impl Worker {
         let jitter = self.random.random();
         let separate =
             if exchange.is_con { Separate::Con { mid, jitter } } else { Separate::Non { mid } };
-        let mut manner =
-            exchange.coap.respond(now.ms, &self.timing, code, separate, None, &fill);
+        let mut manner = exchange.coap.respond(now.ms, &self.timing, code, separate, None, &fill);
         if manner.is_err() {
             let Some(kept) = self.keep_place() else { return false };
             let exchange = self.exchanges.pool.get_mut(number).expect("the caller found it");
