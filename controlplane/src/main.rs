@@ -163,7 +163,8 @@ async fn serve(config: &Config) -> Result<(), String> {
 async fn tail(config: &Config, from: Option<u64>, raw: bool) -> Result<(), String> {
     let tail = Tail {
         address: config.http.listen,
-        key: RootKey::load(&config.data_dir)?,
+        key: RootKey::load(&config.data_dir)
+            .map_err(|why| format!("{why}: has the control plane run with this configuration?"))?,
         region: config.aws.region.clone(),
         raw,
     };

@@ -7,10 +7,12 @@ use warp::http::StatusCode;
 use super::{Api, Reply};
 
 /// 200 while the store answers, 503 when not; `Status` also minds the workers and the broker.
+///
+/// A worker is `Greeted` once it said Hello to this process: one that was there before is not, and
+/// serves all the same.
 pub async fn get(api: &Api) -> Reply {
     let health = api.control.health().await;
-    let greeted = health.workers.iter().filter(|worker| worker.greeted).count();
-    let well = health.store_ok && health.publisher.connected && greeted > 0;
+    let well = health.store_ok && health.publisher.connected && !health.workers.is_empty();
     let workers: Vec<Value> = health
         .workers
         .iter()

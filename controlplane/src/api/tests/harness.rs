@@ -16,7 +16,7 @@ use crate::api::access_key::RootKey;
 use crate::api::endpoint::Endpoints;
 use crate::api::sigv4::signer::Signing;
 use crate::api::{Api, Aws, Bounds, filter};
-use crate::control::{Control, Limits, Settings};
+use crate::control::{Control, Limits, MqttSettings, Settings};
 
 pub(super) const SECRET: &str = "a-secret-of-the-tests-that-nobody-may-see";
 pub(super) const BODY_BYTES_MAX: usize = 16_384;
@@ -73,12 +73,18 @@ impl Answer {
 }
 
 impl Server {
-    /// Starts one with an empty store.
+    /// Starts one with an empty store and the embedded stream.
     pub(super) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts one with an empty store that publishes to `broker`.
+    pub(super) async fn start_with(broker: Option<&str>) -> Self {
         let dir = std::env::temp_dir().join(format!("tidegate-api-{}", uuid::Uuid::new_v4()));
         let limits = Limits { queue_messages_per_device_max: 3, ..Limits::default() };
-        let settings =
-            Settings { run_dir: dir.join("run"), data_dir: dir.join("data"), mqtt: None, limits };
+        let mqtt = broker.map(|url| MqttSettings { url: url.to_owned(), client_id: None });
+        let (run_dir, data_dir) = (dir.join("run"), dir.join("data"));
+        let settings = Settings { run_dir, data_dir, mqtt, limits };
         std::fs::create_dir_all(dir.join("run")).unwrap();
         let control = Control::start(settings).await.unwrap();
         let (stop, stopping) = watch::channel(false);

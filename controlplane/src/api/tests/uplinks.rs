@@ -104,6 +104,8 @@ async fn a_follower_resumes_after_the_event_it_names() {
     assert_eq!(payload, DIGITS[2]);
     worker.uplink(&device, 3);
     assert_eq!(oldest.next().await.1, DIGITS[3]);
+    let health = server.unsigned("GET", "/health", &[], b"").await;
+    assert_eq!(health.json["Status"], "ok", "{}", health.text);
     drop(oldest);
 
     let (status, mut by_query) = Follower::open(&server, &format!("from={first}"), None).await;
@@ -188,5 +190,20 @@ async fn a_cursor_is_a_number() {
         let answer = server.get(&format!("/uplinks?{query}")).await;
         assert_eq!((answer.status, answer.shape()), (400, "SerializationException"), "{query}");
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_broker_there_is_no_stream() {
+    // Nobody listens there; the API answers all the same, and health says what is wrong.
+    let server = Server::start_with(Some("mqtt://127.0.0.1:9")).await;
+    let answer = server.get("/uplinks").await;
+    assert_eq!((answer.status, answer.shape()), (404, "ResourceNotFoundException"));
+    assert_eq!(answer.json["ResourceType"], "UplinkStream");
+    let health = server.unsigned("GET", "/health", &[], b"").await;
+    assert_eq!((health.status, &health.json["Status"]), (200, &Value::from("degraded")));
+    assert_eq!(health.json["Publisher"]["Connected"], false);
+    let tail = Tail { address: server.address, key: root_key(), region: REGION.into(), raw: false };
+    assert!(tail.follow(None, |_| {}).await.contains("MQTT broker"));
     server.stop().await;
 }
