@@ -20,6 +20,7 @@ on_both_backends! {
     two_families_share_a_worker;
     a_full_outbox_leaves_in_one_flush;
     a_worker_restarts_at_once_on_its_address;
+    a_worker_that_looks_before_it_sleeps_misses_nothing;
 }
 
 fn ten_thousand_datagrams_come_back_to_their_senders(backend: Backend) {
@@ -103,6 +104,17 @@ fn a_worker_restarts_at_once_on_its_address(backend: Backend) {
     }
 }
 
+fn a_worker_that_looks_before_it_sleeps_misses_nothing(backend: Backend) {
+    let echo = Echo::spinning(backend, "127.0.0.1:0", 200);
+    let client = client(echo.address);
+    for turn in 0..500u16 {
+        client.send(&turn.to_be_bytes()).unwrap();
+        assert_eq!(hear(&client), turn.to_be_bytes());
+    }
+    let stats = echo.stop();
+    assert_eq!((stats.received, stats.sent), (500, 500));
+}
+
 /// What client `number` says: different for each, between 12 and 91 bytes.
 fn body(number: usize, round: u16, turn: u8) -> Vec<u8> {
     let mut body = format!("{number:4}/{round:4}/{turn}").into_bytes();
@@ -120,11 +132,15 @@ struct Echo {
 
 impl Echo {
     fn start(backend: Backend, listen: &'static str) -> Self {
+        Self::spinning(backend, listen, 0)
+    }
+
+    fn spinning(backend: Backend, listen: &'static str, spin_us: u32) -> Self {
         let should_stop = Arc::new(AtomicBool::new(false));
         let (started, start) = mpsc::channel();
         let stop = Arc::clone(&should_stop);
         let thread = std::thread::spawn(move || {
-            let mut rig = Rig::open(backend, &[listen]);
+            let mut rig = Rig::spinning(backend, &[listen.parse().unwrap()], 0, spin_us);
             // A second bell that stays ours: the worker's own is on its thread.
             let bell = net_rig::bell();
             let (mut address, theirs) = (rig.addresses[0], rig.bell);

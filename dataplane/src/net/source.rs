@@ -13,15 +13,24 @@
 #[derive(Debug)]
 pub(super) struct Sources {
     addresses: Box<[Option<[u8; 16]>; 256]>,
+    /// The address asked for last, and its number. *Why:* most machines have one.
+    last: ([u8; 16], u8),
 }
 
 impl Sources {
     pub(super) fn new() -> Self {
-        Self { addresses: Box::new([None; 256]) }
+        Self { addresses: Box::new([None; 256]), last: ([0; 16], 0) }
     }
 
     /// The number of `address`, 1..=255; 0 when all are taken.
     pub(super) fn number(&mut self, address: [u8; 16]) -> u8 {
+        if self.last.0 != address {
+            self.last = (address, self.find(address));
+        }
+        self.last.1
+    }
+
+    fn find(&mut self, address: [u8; 16]) -> u8 {
         let first = hash(&address);
         for step in 0..255u16 {
             let number = ((u16::from(first) - 1 + step) % 255 + 1) as u8;

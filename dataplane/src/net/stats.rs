@@ -31,7 +31,7 @@ pub struct Stats {
     pub send_errors: SendErrors,
     /// Waits that ended by the bell.
     pub bells: u64,
-    /// Waits that went to sleep.
+    /// Waits that entered the kernel ready to sleep.
     pub sleeps: u64,
     /// Waits that found something while spinning, before they went to sleep.
     pub spins_paid: u64,

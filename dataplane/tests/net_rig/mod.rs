@@ -61,7 +61,13 @@ impl Rig {
 
     /// A worker of a group.
     pub fn worker(backend: Backend, listen: &[SocketAddr], worker: u8) -> Self {
+        Self::spinning(backend, listen, worker, 0)
+    }
+
+    /// One that looks for `spin_us` before it sleeps.
+    pub fn spinning(backend: Backend, listen: &[SocketAddr], worker: u8, spin_us: u32) -> Self {
         let mut config = Config { listen: listen.to_vec(), ..Config::default() };
+        config.net.spin_us = spin_us;
         config.net.backend = backend;
         let bell = bell();
         let net = Net::open(&config, worker, std::os::fd::AsFd::as_fd(&bell)).unwrap();
