@@ -21,6 +21,7 @@ use futures_util::Stream;
 use crate::core::{Reply, Request};
 use crate::edge::Edge;
 use crate::model::{Refused, ResourceType, StreamedUplink};
+use crate::publish::broker_url::BrokerUrl;
 use crate::publish::stream::StreamReader;
 use crate::store::vault::Vault;
 use crate::store::{Store, Table};
@@ -56,12 +57,20 @@ pub struct Settings {
 }
 
 /// The broker.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct MqttSettings {
     /// `mqtt://[user[:password]@]host[:1883]`.
     pub url: String,
     /// MQTT client id, ≤ 23 characters; `None`: `tidegate-` and a random suffix.
     pub client_id: Option<String>,
+}
+
+/// Shows no password.
+impl std::fmt::Debug for MqttSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url = BrokerUrl::parse(&self.url).map(|url| url.to_string());
+        f.debug_struct("MqttSettings").field("url", &url).field("id", &self.client_id).finish()
+    }
 }
 
 /// What is bounded, and to how much.

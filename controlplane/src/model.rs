@@ -57,16 +57,6 @@ uuid_id! {
     MessageId
 }
 
-/// A pre-shared key as bytes. Zeroised when dropped; `Debug` shows its length only.
-#[derive(Clone)]
-pub struct Psk(pub Zeroizing<Vec<u8>>);
-
-impl fmt::Debug for Psk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Psk({} bytes)", self.0.len())
-    }
-}
-
 /// A tag of a resource; kept and returned, no meaning yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag {
@@ -156,7 +146,7 @@ pub struct NewDevice {
 }
 
 /// A network block as it arrives in Create and Update; in Update only what is `Some` changes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct NewNetwork {
     /// `Imei` or `MacAddress`.
     pub hardware: Option<String>,
@@ -164,6 +154,17 @@ pub struct NewNetwork {
     pub identity: Option<String>,
     /// `PreSharedKeySecret` as printed: 32–512 characters, `0x…` is hex.
     pub secret: Option<Zeroizing<String>>,
+}
+
+/// Shows no secret.
+impl fmt::Debug for NewNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewNetwork")
+            .field("hardware", &self.hardware)
+            .field("identity", &self.identity)
+            .field("secret", &self.secret.as_ref().map(|_| "redacted"))
+            .finish()
+    }
 }
 
 /// What UpdateWirelessDevice changes: only what is `Some`.

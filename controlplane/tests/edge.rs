@@ -11,7 +11,7 @@ use fake_worker::{
 };
 use futures_util::StreamExt as _;
 use tidegate_controlplane::control::{Control, Limits, Settings};
-use tidegate_controlplane::model::{Downlink, MessageState, QueueMode, Refused};
+use tidegate_controlplane::model::{Downlink, MessageState, PageRequest, QueueMode, Refused};
 use tidegate_ring::contract::{Publication, Step, Verdict};
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn the_queue_survives_a_restart_of_both() {
         });
         assert_eq!(state.await, MessageState::Delivered);
     }
-    let page = control.queued_messages(&id, Default::default()).await.unwrap();
+    let page = control.queued_messages(&id, PageRequest::default()).await.unwrap();
     assert!(page.items.is_empty());
     control.stop().await;
 }

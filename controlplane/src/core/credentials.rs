@@ -28,9 +28,12 @@ impl Core {
         };
         let stored = self.store.get(Table::Identities, identity);
         let stored = stored.and_then(|stored| stored.as_deref().map(Identity::decode).transpose());
-        let opened = stored.and_then(|stored| match stored {
-            Some(stored) => stored.open(&self.vault, identity).map(|key| Some((stored, key))),
-            None => Ok(None),
+        let opened = stored.and_then(|stored| {
+            let Some(stored) = stored else {
+                self.vault.open_decoy();
+                return Ok(None);
+            };
+            stored.open(&self.vault, identity).map(|key| Some((stored, key)))
         });
         let key = match opened {
             Ok(Some((stored, key))) => {

@@ -20,6 +20,8 @@ use super::StoreError;
 pub struct Vault {
     at_rest: Key<32>,
     tokens: CookieKey,
+    /// A sealed secret of nobody.
+    decoy: Vec<u8>,
 }
 
 impl Vault {
@@ -28,7 +30,9 @@ impl Vault {
         let master = CookieKey::new(master);
         let at_rest = Zeroizing::new(master.mac(&[b"tidegate secrets at rest 1"]));
         let tokens = Zeroizing::new(master.mac(&[b"tidegate tokens 1"]));
-        Self { at_rest: Key::new(*at_rest), tokens: CookieKey::new(&tokens) }
+        let at_rest = Key::new(*at_rest);
+        let decoy = vault::seal(&at_rest, [0; vault::NONCE_BYTES], DECOY_KEY, &[0; 32]);
+        Self { at_rest, tokens: CookieKey::new(&tokens), decoy }
     }
 
     /// Reads the key file, or makes it when there is none.
@@ -58,11 +62,19 @@ impl Vault {
         vault::open(&self.at_rest, key, sealed).map_err(|_| StoreError::Corrupt("sealed secret"))
     }
 
+    /// Takes the time of an `open`: an identity that nobody has is answered as late as one that
+    /// somebody has.
+    pub fn open_decoy(&self) {
+        std::hint::black_box(vault::open(&self.at_rest, DECOY_KEY, &self.decoy).is_ok());
+    }
+
     /// The key of tokens that we hand out and want back unforged.
     pub fn tokens(&self) -> &CookieKey {
         &self.tokens
     }
 }
+
+const DECOY_KEY: &[u8] = b"nobody";
 
 /// Written whole before it has its name: a crash leaves no half key file.
 fn make(path: &Path) -> io::Result<Zeroizing<String>> {
