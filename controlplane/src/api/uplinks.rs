@@ -66,8 +66,10 @@ impl Stream for Events {
         match uplinks.poll_next_unpin(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(uplink))) => {
+                // A line break would end the comment and begin a field.
+                let topic = uplink.topic.replace(char::is_control, "\u{fffd}");
                 let event = Event::default()
-                    .comment(format!("topic {}", uplink.topic))
+                    .comment(format!("topic {topic}"))
                     .id(uplink.cursor.to_string())
                     .data(uplink.json);
                 Poll::Ready(Some(Ok(event)))
