@@ -150,7 +150,10 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: vec!["0.0.0.0:5684".parse().expect("a literal"), "[::]:5684".parse().expect("a literal")],
+            listen: vec![
+                "0.0.0.0:5684".parse().expect("a literal"),
+                "[::]:5684".parse().expect("a literal"),
+            ],
             workers: 0,
             run_dir: PathBuf::from("/run/tidegate"),
             net: NetConfig::default(),

@@ -115,9 +115,15 @@ struct Shell {
 }
 
 impl Shell {
-    fn run(self, mut link: WorkerEnds, slab: Slab, ready: &mpsc::Sender<String>) -> Result<(), String> {
+    fn run(
+        self,
+        mut link: WorkerEnds,
+        slab: Slab,
+        ready: &mpsc::Sender<String>,
+    ) -> Result<(), String> {
         let fail = |e: &dyn std::fmt::Display| format!("worker {}: {e}", self.index);
-        let mut net = Net::open(&self.config, self.index, link.bell.as_fd()).map_err(|e| fail(&e))?;
+        let mut net =
+            Net::open(&self.config, self.index, link.bell.as_fd()).map_err(|e| fail(&e))?;
         // What the last process had not read is void: its exchanges are gone, and the control
         // plane takes up what was under way when it hears this worker's Hello.
         link.down.discard().map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;

@@ -102,13 +102,24 @@ pub struct Recovered {
 impl Slab {
     /// Maps `path`, keeping its sessions when they are of this boot and layout. Keeps the larger
     /// of the file's capacity and `capacity`.
-    pub fn open(path: &Path, worker: u8, capacity: u32, boot_id: [u8; 16]) -> io::Result<(Self, Recovered)> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    pub fn open(
+        path: &Path,
+        worker: u8,
+        capacity: u32,
+        boot_id: [u8; 16],
+    ) -> io::Result<(Self, Recovered)> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)?;
         let mut head = [0; HEAD_BYTES];
         let kept = {
             use std::os::unix::fs::FileExt;
-            file.read_exact_at(&mut head, 0).is_ok() && Head::kept_capacity(&head, worker, boot_id).is_some()
+            file.read_exact_at(&mut head, 0).is_ok()
+                && Head::kept_capacity(&head, worker, boot_id).is_some()
         };
         let capacity = match Head::kept_capacity(&head, worker, boot_id) {
             Some(found) if kept => found.max(capacity),
@@ -137,7 +148,12 @@ impl Slab {
         Self::over(self.map, self.worker, self.capacity, boot_id)
     }
 
-    fn over(map: memmap2::MmapMut, worker: u8, capacity: u32, boot_id: [u8; 16]) -> (Self, Recovered) {
+    fn over(
+        map: memmap2::MmapMut,
+        worker: u8,
+        capacity: u32,
+        boot_id: [u8; 16],
+    ) -> (Self, Recovered) {
         let mut slab = Self { map, worker, capacity, free: NIL, live: 0 };
         let used = slab.head().used.min(capacity);
         *slab.head_mut() = Head {
@@ -186,7 +202,14 @@ impl Slab {
     }
 
     /// Turns a reserved slot into a session.
-    pub fn establish(&mut self, slot: u32, device: DeviceId, network: u8, dtls: Established, mid: u16) {
+    pub fn establish(
+        &mut self,
+        slot: u32,
+        device: DeviceId,
+        network: u8,
+        dtls: Established,
+        mid: u16,
+    ) {
         let entry = self.get_mut(slot);
         assert_eq!(entry.state(), State::Reserved, "only a handshake becomes a session");
         entry.generation |= 1;
@@ -230,7 +253,8 @@ impl Slab {
             return None;
         }
         let entry = self.get(slot);
-        (entry.state() != State::Free && entry.tag == u16::from_be_bytes([cid[4], cid[5]])).then_some(slot)
+        (entry.state() != State::Free && entry.tag == u16::from_be_bytes([cid[4], cid[5]]))
+            .then_some(slot)
     }
 
     /// The Connection ID of a slot: `worker:1 | slot:3 | tag:2`.
@@ -277,7 +301,8 @@ impl Slab {
 
     /// One slot.
     pub fn get_mut(&mut self, slot: u32) -> &mut Slot {
-        Slot::mut_from_bytes(&mut self.map[Self::range(slot)]).expect("slots are aligned to 256 bytes")
+        Slot::mut_from_bytes(&mut self.map[Self::range(slot)])
+            .expect("slots are aligned to 256 bytes")
     }
 
     fn range(slot: u32) -> std::ops::Range<usize> {
@@ -323,7 +348,8 @@ impl Head {
 /// that the run directory itself does not).
 pub fn boot_id() -> [u8; 16] {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits: Vec<u8> = text.bytes().filter_map(|b| (b as char).to_digit(16).map(|d| d as u8)).collect();
+    let digits: Vec<u8> =
+        text.bytes().filter_map(|b| (b as char).to_digit(16).map(|d| d as u8)).collect();
     let mut id = [0; 16];
     for (byte, pair) in id.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = pair[0] << 4 | pair[1];

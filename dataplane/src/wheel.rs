@@ -255,8 +255,11 @@ mod tests {
                     _ => {
                         let leap_bits = random.random_range(1..27);
                         now_ms += random.random_range(0..1u64 << leap_bits);
-                        let due: Vec<u32> =
-                            model.iter().filter(|(_, due)| **due <= now_ms).map(|(t, _)| *t).collect();
+                        let due: Vec<u32> = model
+                            .iter()
+                            .filter(|(_, due)| **due <= now_ms)
+                            .map(|(t, _)| *t)
+                            .collect();
                         model.retain(|_, due| *due > now_ms);
                         assert_eq!(fired(&mut wheel, now_ms), due, "seed {seed}");
                         let first = model.values().min().copied();
