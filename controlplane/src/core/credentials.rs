@@ -60,9 +60,7 @@ impl Core {
         for link in links {
             self.post(link, Kind::CredentialDropped, &[dropped.as_bytes()], None);
         }
-        if let Some(session) = self.sessions.session(device) {
-            self.end_session(device, session, EndReason::CredentialDropped);
-        }
+        self.end_located(device, EndReason::CredentialDropped);
     }
 }
 

@@ -46,10 +46,11 @@ impl Core {
         let mut ticket = Ticket::Entry { link, seq };
         if step == Step::Failed {
             let sent_to = open.message.session;
+            let failed = final_state(status.state, reason);
             if self.goes_again(device, id, reason) {
                 self.requeue(now, &mut tx, device, id, reason, sent_to);
             } else {
-                self.end_in(&mut tx, now, device, id, final_state(reason));
+                self.end_in(&mut tx, now, device, id, failed);
             }
         } else if step == Step::Responded {
             let state = status.state;
@@ -130,7 +131,8 @@ impl Core {
         }
     }
 
-    /// What that worker had is lost: QueueMode 1 goes back to the queue, the rest has failed.
+    /// What that worker had is lost: QueueMode 1 goes back to the queue, the rest has failed,
+    /// unless it was delivered.
     pub(super) fn on_worker_restarted(&mut self, now: Now, worker: u8) {
         let mut lost = Vec::new();
         for (device, lane) in &self.messages.lanes {
@@ -138,15 +140,18 @@ impl Core {
                 let session = open.message.session.map(SessionRef);
                 let was_there = session.is_none_or(|session| session.worker() == worker);
                 if was_there && matches!(open.phase, Phase::UnderWay) {
-                    lost.push((*device, open.message.status.id, open.waiting));
+                    let status = &open.message.status;
+                    lost.push((*device, status.id, status.state));
                 }
             }
         }
-        for (device, id, waiting) in lost {
-            if waiting == Waiting::Queued {
+        for (device, id, state) in lost {
+            if self.goes_again(device, id, FailReason::NoSession) {
                 let mut tx = Transaction::new();
                 self.requeue(now, &mut tx, device, id, FailReason::NoSession, None);
                 self.write(tx, None);
+            } else if state == MessageState::Delivered {
+                self.end(now, device, id, state);
             } else {
                 self.end(now, device, id, MessageState::Failed(Failure::Restarted));
             }
@@ -164,6 +169,7 @@ impl Core {
                 continue;
             };
             let is_queued = open.waiting == Waiting::Queued;
+            let given_up = final_state(open.message.status.state, FailReason::Timeout);
             if matches!(open.phase, Phase::UnderWay)
                 && self.goes_again(device, id, FailReason::Timeout)
             {
@@ -173,7 +179,7 @@ impl Core {
             } else if is_queued && self.is_waiting(device, id) {
                 self.end(now, device, id, MessageState::Expired);
             } else {
-                self.end(now, device, id, MessageState::Failed(Failure::Timeout));
+                self.end(now, device, id, given_up);
             }
             self.hand_over(now, device);
         }
@@ -184,11 +190,13 @@ impl Core {
         open.is_some_and(|open| !matches!(open.phase, Phase::UnderWay))
     }
 
-    /// Does a QueueMode 1 message that failed so go back to the queue?
+    /// Does a QueueMode 1 message that failed so go back to the queue? One that the device has
+    /// acknowledged does not: it is there.
     fn goes_again(&mut self, device: DeviceId, id: MessageId, reason: FailReason) -> bool {
         let open = self.messages.get_mut(device, id);
         open.is_some_and(|open| {
             open.waiting == Waiting::Queued
+                && open.message.status.state != MessageState::Delivered
                 && match reason {
                     FailReason::NoSession | FailReason::Busy => true,
                     FailReason::Timeout => open.message.attempts < ATTEMPTS_MAX,
@@ -267,7 +275,12 @@ fn advance(status: &mut MessageStatus, step: Step, at_unix_ms: u64) -> bool {
     true
 }
 
-fn final_state(reason: FailReason) -> MessageState {
+/// The state of a message that failed for good. What was delivered stays delivered: only its
+/// response is missing.
+fn final_state(before: MessageState, reason: FailReason) -> MessageState {
+    if before == MessageState::Delivered && reason != FailReason::Reset {
+        return before;
+    }
     MessageState::Failed(match reason {
         FailReason::Cancelled => return MessageState::Deleted,
         FailReason::Reset => Failure::Reset,

@@ -1,8 +1,8 @@
 //! Where is a device now? Its session, kept in memory and, so that downlinks find it after a
 //! restart, in the store.
 //!
-//! *Why the store may lag:* a location is a hint. A stale one costs a downlink a `NoSession`, and
-//! the next sign of life puts it right.
+//! *Why uplinks are not written each:* a location is a hint. A stale one costs a downlink a
+//! `NoSession`, and the next sign of life puts it right.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use tidegate_ring::contract::{EndReason, Kind, SessionDown, SessionEnd, SessionR
 use zerocopy::IntoBytes;
 
 use super::credentials::from_the_wire;
-use super::{Core, LinkId, Now};
+use super::{Core, LinkId, Now, Ticket};
 use crate::model::{DeviceId, Network};
 use crate::store::records::{Identity, Location};
 use crate::store::{Store, StoreError, Table, Transaction, keys};
@@ -59,9 +59,16 @@ impl Sessions {
         self.alive
     }
 
-    /// The device's session.
+    /// The device's session, unless it is about to end.
     pub(super) fn session(&self, device: DeviceId) -> Option<SessionRef> {
-        self.located.get(&device)?.location.session.map(SessionRef)
+        let location = &self.located.get(&device)?.location;
+        location.session.filter(|_| !location.is_ending).map(SessionRef)
+    }
+
+    /// Was this session told to end?
+    pub(super) fn is_ending(&self, device: DeviceId, session: u64) -> bool {
+        let location = self.located.get(&device).map(|located| located.location);
+        location.is_some_and(|at| at.is_ending && at.session == Some(session))
     }
 
     /// Unix milliseconds.
@@ -93,10 +100,10 @@ impl Core {
         let (up, identity) = SessionUp::split(bytes)?;
         let network = from_the_wire(up.network)?;
         let (device, session) = (DeviceId(up.device), SessionRef(up.session.get()));
-        self.done(link, seq);
         if !self.is_identity_of(identity, device) {
             // Deleted or renamed while the handshake was under way.
             self.end_session(device, session, EndReason::CredentialDropped);
+            self.done(link, seq);
             return Some(());
         }
         let before = self.sessions.located.get(&device).map(|located| located.location);
@@ -105,7 +112,9 @@ impl Core {
             self.end_session(device, SessionRef(replaced), EndReason::Replaced);
         }
         let last_uplink_unix_ms = before.map_or(0, |before| before.last_uplink_unix_ms);
-        self.locate(device, Location { session: Some(session.0), network, last_uplink_unix_ms });
+        let session = Some(session.0);
+        let location = Location { session, is_ending: false, network, last_uplink_unix_ms };
+        self.locate(device, location, Some(Ticket::Entry { link, seq }));
         self.on_awake(now, device);
         Some(())
     }
@@ -115,9 +124,11 @@ impl Core {
         let device = DeviceId(down.device);
         let before = self.sessions.located.get(&device).map(|located| located.location);
         if let Some(location) = before.filter(|at| at.session == Some(down.session.get())) {
-            self.locate(device, Location { session: None, ..location });
+            let location = Location { session: None, is_ending: false, ..location };
+            self.locate(device, location, Some(Ticket::Entry { link, seq }));
+        } else {
+            self.done(link, seq);
         }
-        self.done(link, seq);
         Some(())
     }
 
@@ -129,12 +140,14 @@ impl Core {
                 located.location.last_uplink_unix_ms = now.unix_ms;
                 if now.unix_ms.saturating_sub(located.stored_unix_ms) >= LAST_UPLINK_LAG_MS {
                     let location = located.location;
-                    self.locate(device, location);
+                    self.locate(device, location, None);
                 }
             }
             _ => {
                 let last_uplink_unix_ms = now.unix_ms;
-                self.locate(device, Location { session: Some(by), network, last_uplink_unix_ms });
+                let session = Some(by);
+                let location = Location { session, is_ending: false, network, last_uplink_unix_ms };
+                self.locate(device, location, None);
             }
         }
     }
@@ -147,6 +160,17 @@ impl Core {
         self.write(tx, None);
     }
 
+    /// The device's session is no longer good. It is remembered as ending until the worker says
+    /// that it has: a worker that restarts now finds no order in its ring.
+    pub(super) fn end_located(&mut self, device: DeviceId, why: EndReason) {
+        let located = self.sessions.located.get(&device).map(|located| located.location);
+        let Some(location) = located else { return };
+        if let Some(session) = location.session {
+            self.locate(device, Location { is_ending: true, ..location }, None);
+            self.end_session(device, SessionRef(session), why);
+        }
+    }
+
     pub(super) fn end_session(&mut self, device: DeviceId, session: SessionRef, why: EndReason) {
         if let Some(link) = self.link_of_worker(session.worker()).map(|link| link.id) {
             let end = SessionEnd { device: device.0, session: session.0.into(), reason: why as u8 };
@@ -154,11 +178,11 @@ impl Core {
         }
     }
 
-    fn locate(&mut self, device: DeviceId, location: Location) {
+    fn locate(&mut self, device: DeviceId, location: Location, ticket: Option<Ticket>) {
         self.sessions.set(device, location, location.last_uplink_unix_ms);
         let mut tx = Transaction::new();
         tx.put(Table::Sessions, keys::session(device), location.encode());
-        self.write(tx, None);
+        self.write(tx, ticket);
     }
 
     fn is_identity_of(&self, identity: &[u8], device: DeviceId) -> bool {

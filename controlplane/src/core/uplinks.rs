@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tidegate_coap::message::Message;
 use tidegate_ring::Seq;
-use tidegate_ring::contract::{Kind, Publication, Published, Uplink};
+use tidegate_ring::contract::{EndReason, Kind, Publication, Published, SessionRef, Uplink};
 use zerocopy::IntoBytes;
 
 use super::credentials::from_the_wire;
@@ -79,7 +79,9 @@ impl Core {
         let message = Message::parse(message).ok()?;
         let device = DeviceId(uplink.device);
         let exchange = uplink.exchange.get();
+        let session = uplink.session.get();
         let refusal = match self.route(device) {
+            Ok(_) if self.sessions.is_ending(device, session) => Some(Publication::Forbidden),
             Ok(Route::Topic(topic)) if self.publisher_up && self.uplinks.has_room() => {
                 let answer_awaited = uplink.answer_awaited != 0;
                 let about = Circumstances {
@@ -103,8 +105,11 @@ impl Core {
         if let Some(refusal) = refusal {
             self.publication(link, seq, exchange, refusal);
         }
-        if refusal != Some(Publication::Forbidden) {
-            self.saw_uplink(now, device, uplink.session.get(), network);
+        if refusal == Some(Publication::Forbidden) {
+            // The worker may never have got the first order to end it.
+            self.end_session(device, SessionRef(session), EndReason::CredentialDropped);
+        } else {
+            self.saw_uplink(now, device, session, network);
             self.on_awake(now, device);
         }
         Some(())

@@ -116,6 +116,8 @@ pub async fn run(parts: Parts, inbox: Inbox) {
     loop {
         let has_worked = turn.take_inputs();
         if let Some(stopped) = turn.stopped.take() {
+            // Who hears it may open store and rings again.
+            drop(turn);
             let _ = stopped.send(());
             return;
         }
@@ -189,20 +191,25 @@ impl Turn {
             has_worked = true;
             self.on_event(now, event);
         }
-        for _ in 0..INPUTS_PER_TURN {
-            let Ok(asked) = self.inbox.requests.try_recv() else { break };
-            has_worked = true;
-            self.on_asked(now, asked);
-        }
-        if self.has_publisher || self.started.elapsed() >= FIRST_CONNECTION_MAX {
+        if self.is_open() {
             self.links.scan(now, &mut self.core);
             has_worked |= self.links.take_entries(now, &mut self.core, INPUTS_PER_TURN);
+            for _ in 0..INPUTS_PER_TURN {
+                let Ok(asked) = self.inbox.requests.try_recv() else { break };
+                has_worked = true;
+                self.on_asked(now, asked);
+            }
         }
         self.core.on_due(now);
         self.janitor.work(now, &*self.store);
         self.carry_out();
         self.links.flush();
         has_worked
+    }
+
+    /// The API waits for the rings too: a credential that is dropped must reach every worker.
+    fn is_open(&self) -> bool {
+        self.has_publisher || self.started.elapsed() >= FIRST_CONNECTION_MAX
     }
 
     fn on_asked(&mut self, now: Now, (request, reply): Asked) {
@@ -264,6 +271,7 @@ impl Turn {
             .core
             .due_ms()
             .map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms).max(1)));
+        let is_open = self.is_open();
         let mut longest = due.unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
         if self.links.has_outgoing() {
             longest = longest.min(Duration::from_millis(1));
@@ -271,7 +279,9 @@ impl Turn {
         tokio::select! {
             () = self.bell.notified() => {}
             Some(event) = self.inbox.events.recv() => self.woken.push(Woken::Event(event)),
-            Some(asked) = self.inbox.requests.recv() => self.woken.push(Woken::Asked(asked)),
+            Some(asked) = self.inbox.requests.recv(), if is_open => {
+                self.woken.push(Woken::Asked(asked));
+            }
             () = tokio::time::sleep(longest) => {}
         }
     }

@@ -68,11 +68,13 @@ impl Identity {
     }
 }
 
-/// Where a device's session is: `session:8 | network:1 | last uplink unix ms:8`.
+/// Where a device's session is: `session:8 | flags and network:1 | last uplink unix ms:8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     /// [`tidegate_ring::contract::SessionRef`]; `None` after the session ended.
     pub session: Option<u64>,
+    /// The worker was told to end it (its credential is no longer good) and has not done so yet.
+    pub is_ending: bool,
     /// The block it authenticated with.
     pub network: Network,
     /// Unix time of the last uplink, milliseconds; 0: none yet.
@@ -84,21 +86,25 @@ impl Location {
     pub fn encode(&self) -> Vec<u8> {
         // No session has all bits set: a worker's number 255 and slot 2^24 - 1 do not exist.
         let session = self.session.unwrap_or(u64::MAX).to_be_bytes();
-        [&session[..], &[self.network as u8], &self.last_uplink_unix_ms.to_be_bytes()].concat()
+        let flags = self.network as u8 | if self.is_ending { ENDING } else { 0 };
+        [&session[..], &[flags], &self.last_uplink_unix_ms.to_be_bytes()].concat()
     }
 
     /// From what was stored.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (session, rest) = bytes.split_first_chunk::<8>()?;
-        let (network, last) = rest.split_first()?;
+        let (flags, last) = rest.split_first()?;
         let session = u64::from_be_bytes(*session);
         Some(Self {
             session: (session != u64::MAX).then_some(session),
-            network: if *network == 1 { Network::WiFi } else { Network::Cellular },
+            is_ending: flags & ENDING != 0,
+            network: if flags & 1 == 1 { Network::WiFi } else { Network::Cellular },
             last_uplink_unix_ms: u64::from_be_bytes(last.try_into().ok()?),
         })
     }
 }
+
+const ENDING: u8 = 0x80;
 
 /// A message as stored under its id: its status and what the core needs to go on with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

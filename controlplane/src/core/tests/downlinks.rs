@@ -245,6 +245,27 @@ fn a_queued_message_follows_the_device_to_its_new_session() {
     assert_eq!(last.session.get(), session(2).0);
 }
 
+/// DELIVERED means that the device has it: it is not sent again for want of a response.
+#[test]
+fn what_was_delivered_is_not_sent_again() {
+    let mut story = Story::new();
+    story.hello(1);
+    story.session_up(1);
+    for queue_mode in [QueueMode::Queued, QueueMode::Immediate] {
+        let id = story.sends(queue_mode, b"");
+        story.uplink(1, Code::PUT, b"");
+        story.outcome(id, Step::Delivered, false);
+        story.fails(id, FailReason::NoSession);
+        assert_eq!((story.state(id), story.has_ended(id)), (MessageState::Delivered, true));
+    }
+    let id = story.sends(QueueMode::Queued, b"");
+    story.uplink(1, Code::PUT, b"");
+    story.outcome(id, Step::Delivered, false);
+    story.hello(2);
+    assert_eq!((story.state(id), story.has_ended(id)), (MessageState::Delivered, true));
+    assert_eq!(story.handed_over().len(), 3);
+}
+
 #[test]
 fn a_busy_worker_gets_it_at_the_next_sign_of_life() {
     let mut story = Story::new();

@@ -76,6 +76,26 @@ fn a_changed_secret_ends_the_session() {
     assert_eq!(story.ended_sessions(), [(session(1).0, dropped)]);
 }
 
+/// The order may get lost with a restarted worker: the next uplink repeats it.
+#[test]
+fn a_session_that_should_have_ended_ends_at_its_next_uplink() {
+    let mut story = Story::new();
+    story.session_up(1);
+    story.asks(Request::DeviceChanged { device: DEVICE, credentials: true });
+    let now_or_never = story.sends(QueueMode::Immediate, b"");
+    assert!(story.handed_over().is_empty() && story.has_ended(now_or_never));
+    let mut story = story.restarts();
+    story.hello(2);
+    story.uplink(1, Code::PUT, b"");
+    assert_eq!(story.publications(), [(1, Publication::Forbidden)]);
+    let dropped = EndReason::CredentialDropped as u8;
+    assert_eq!(story.ended_sessions(), [(session(1).0, dropped)]);
+    story.session_down(1);
+    story.session_up(2);
+    story.uplink(2, Code::PUT, b"");
+    assert_eq!(story.publishes.len(), 1);
+}
+
 /// A device has one session: the older one ends, and its end changes nothing.
 #[test]
 fn a_new_session_replaces_the_old_one() {

@@ -1,7 +1,7 @@
 //! DESIGN section 8, the rows of a device's requests.
 
 use serde_json::Value;
-use tidegate_ring::contract::{Answer, FailReason};
+use tidegate_ring::contract::{Answer, FailReason, Published};
 
 use super::*;
 use crate::model::{DownlinkResponse, Failure};
@@ -101,7 +101,6 @@ fn without_a_broker_an_uplink_is_unavailable() {
     story.uplink(2, Code::PUT, b"");
     assert_eq!(story.publishes.len(), 1);
 }
-use tidegate_ring::contract::Published;
 
 /// Too slow is the same; a PUBACK after that changes nothing.
 #[test]

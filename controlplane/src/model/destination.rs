@@ -1,0 +1,79 @@
+//! What are destinations and rules? Where uplinks go.
+
+use serde::{Deserialize, Serialize};
+
+use super::Tag;
+
+/// A destination: where the uplinks of its devices go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// `[a-zA-Z0-9-_]+`, ≤ 128 characters; the key.
+    pub name: String,
+    /// How to read `expression`.
+    pub expression_type: ExpressionType,
+    /// A topic or a rule's name, ≤ 2048 characters.
+    pub expression: String,
+    /// ≤ 2048 characters.
+    pub description: Option<String>,
+    /// 20–2048 characters; kept, no meaning here.
+    pub role_arn: String,
+    /// ≤ 200.
+    pub tags: Vec<Tag>,
+    /// Unix time of creation, milliseconds (the facade sets it).
+    pub created_unix_ms: u64,
+}
+
+/// How a destination's expression is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExpressionType {
+    /// The rule of that name runs.
+    RuleName,
+    /// Published to that topic.
+    MqttTopic,
+}
+
+/// What UpdateDestination changes: only what is `Some`.
+#[derive(Clone, Debug, Default)]
+pub struct DestinationChange {
+    /// New expression type.
+    pub expression_type: Option<ExpressionType>,
+    /// New expression.
+    pub expression: Option<String>,
+    /// New description.
+    pub description: Option<String>,
+    /// New role.
+    pub role_arn: Option<String>,
+}
+
+/// A topic rule (AWS IoT's shape).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// `[a-zA-Z0-9_]+`, ≤ 128 characters; the key.
+    pub name: String,
+    /// `SELECT * [FROM '…']` for now.
+    pub sql: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// A disabled rule publishes nothing: its devices get 4.04.
+    pub disabled: bool,
+    /// `2015-10-08` or `2016-03-23`.
+    pub sql_version: Option<String>,
+    /// 1–10 actions.
+    pub actions: Vec<Action>,
+    /// Unix time of creation, milliseconds (the facade sets it).
+    pub created_unix_ms: u64,
+}
+
+/// What a rule does with a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Publishes to another topic.
+    Republish {
+        /// A plain topic.
+        topic: String,
+        /// 0 or 1; sent with QoS 1 either way, since a 2.xx promises a PUBACK.
+        qos: u8,
+        /// Kept, no meaning here.
+        role_arn: Option<String>,
+    },
+}

@@ -1,0 +1,146 @@
+//! What is a device? Its record, and what Create and Update ask for.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{DeviceId, Tag};
+
+/// Which block of the device record: how the device reaches us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Network {
+    /// Known by its IMEI.
+    Cellular,
+    /// Known by its MAC address.
+    WiFi,
+}
+
+impl Network {
+    /// The name in requests, answers and uplinks.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cellular => "Cellular",
+            Self::WiFi => "WiFi",
+        }
+    }
+}
+
+/// A stored device. Its secrets are elsewhere, sealed, and never come back out of the facade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Given at creation.
+    pub id: DeviceId,
+    /// ≤ 256 characters.
+    pub name: Option<String>,
+    /// ≤ 2048 characters.
+    pub description: Option<String>,
+    /// Name of an existing destination.
+    pub destination: String,
+    /// The `Cellular` block; `hardware` is the IMEI (15 digits).
+    pub cellular: Option<NetworkBlock>,
+    /// The `WiFi` block; `hardware` is the MAC address (12 hex digits, lower case, with colons).
+    pub wifi: Option<NetworkBlock>,
+    /// `Positioning` as given: `Enabled` or `Disabled`.
+    pub positioning: Option<String>,
+    /// ≤ 200.
+    pub tags: Vec<Tag>,
+    /// Unix time of creation, milliseconds.
+    pub created_unix_ms: u64,
+}
+
+/// One network block of a stored device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkBlock {
+    /// IMEI or MAC address, unique among devices.
+    pub hardware: Option<String>,
+    /// PSK identity, 32–256 printable ASCII characters without spaces, unique among devices.
+    pub identity: Option<String>,
+}
+
+/// A device as the list shows it.
+#[derive(Clone, Debug)]
+pub struct DeviceSummary {
+    /// The record.
+    pub device: Device,
+    /// Unix time of the last uplink, milliseconds (within a minute after a restart).
+    pub last_uplink_unix_ms: Option<u64>,
+}
+
+/// What CreateWirelessDevice asks for. Text is validated by the facade.
+#[derive(Clone, Debug, Default)]
+pub struct NewDevice {
+    /// See [`Device::name`].
+    pub name: Option<String>,
+    /// See [`Device::description`].
+    pub description: Option<String>,
+    /// See [`Device::destination`].
+    pub destination: String,
+    /// The `Cellular` block.
+    pub cellular: Option<NewNetwork>,
+    /// The `WiFi` block.
+    pub wifi: Option<NewNetwork>,
+    /// See [`Device::positioning`].
+    pub positioning: Option<String>,
+    /// See [`Device::tags`].
+    pub tags: Vec<Tag>,
+}
+
+/// A network block as it arrives in Create and Update; in Update only what is `Some` changes.
+#[derive(Clone, Default)]
+pub struct NewNetwork {
+    /// `Imei` or `MacAddress`.
+    pub hardware: Option<String>,
+    /// `PreSharedKeyIdentity`.
+    pub identity: Option<String>,
+    /// `PreSharedKeySecret` as printed: 32–512 characters, `0x…` is hex.
+    pub secret: Option<Zeroizing<String>>,
+}
+
+/// Shows no secret.
+impl fmt::Debug for NewNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewNetwork")
+            .field("hardware", &self.hardware)
+            .field("identity", &self.identity)
+            .field("secret", &self.secret.as_ref().map(|_| "redacted"))
+            .finish()
+    }
+}
+
+/// What UpdateWirelessDevice changes: only what is `Some`.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceChange {
+    /// New name.
+    pub name: Option<String>,
+    /// New description.
+    pub description: Option<String>,
+    /// New destination.
+    pub destination: Option<String>,
+    /// Changes of the `Cellular` block.
+    pub cellular: Option<NewNetwork>,
+    /// Changes of the `WiFi` block.
+    pub wifi: Option<NewNetwork>,
+    /// New positioning.
+    pub positioning: Option<String>,
+}
+
+/// How GetWirelessDevice names a device (`identifierType`).
+#[derive(Clone, Debug)]
+pub enum DeviceKey {
+    /// `WirelessDeviceId`: the text as it came, malformed ids are just not found.
+    Id(String),
+    /// `Imei`.
+    Imei(String),
+    /// `MacAddress`, any usual spelling.
+    MacAddress(String),
+    /// `PreSharedKeyIdentity`.
+    Identity(String),
+}
+
+/// Filters of ListWirelessDevices.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceFilter {
+    /// Only devices of this destination.
+    pub destination: Option<String>,
+}

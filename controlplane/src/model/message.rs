@@ -1,0 +1,210 @@
+//! What goes to a device, and what becomes of it?
+
+use serde::{Deserialize, Serialize};
+
+use super::{DeviceId, MessageId};
+
+/// CON or NON (RFC 7252 section 4.2, 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MessageType {
+    /// Acknowledged by the device.
+    Confirmable,
+    /// Sent once.
+    NonConfirmable,
+}
+
+/// The request methods of RFC 7252 section 5.8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Method {
+    Get = 1,
+    Post = 2,
+    Put = 3,
+    Delete = 4,
+}
+
+impl Method {
+    /// The name in requests and uplinks.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// What SendDataToWirelessDevice asks for.
+#[derive(Clone, Debug)]
+pub enum Downlink {
+    /// A request for the device's CoAP server.
+    Request(DownlinkRequest),
+    /// The answer to a GET or POST of the device.
+    Response(DownlinkResponse),
+}
+
+/// A request for the device's CoAP server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownlinkRequest {
+    /// CON or NON.
+    pub message_type: MessageType,
+    /// GET, POST, PUT, DELETE.
+    pub method: Method,
+    /// One Uri-Path segment each, ≤ 255 bytes.
+    pub uri_paths: Vec<String>,
+    /// One Uri-Query each (`key=value`), ≤ 255 bytes.
+    pub uri_query: Vec<String>,
+    /// Content-Format number (the registry's names are `tidegate_coap::content_format`'s).
+    pub content_format: Option<u16>,
+    /// Accept number.
+    pub accept: Option<u16>,
+    /// Now or never, or kept for the device's next sign of life.
+    pub queue_mode: QueueMode,
+    /// ≤ [`crate::control::PAYLOAD_BYTES_MAX`].
+    #[serde(with = "base64_text")]
+    pub payload: Vec<u8>,
+}
+
+/// The answer to a request of the device.
+#[derive(Clone, Debug)]
+pub struct DownlinkResponse {
+    /// `ResponseToken` of the uplink.
+    pub token: String,
+    /// Response code as it stands in the message (class · 32 + detail), 2.xx–5.xx.
+    pub status: u8,
+    /// One Location-Path segment each.
+    pub location_path: Vec<String>,
+    /// Content-Format number.
+    pub content_format: Option<u16>,
+    /// ≤ [`crate::control::PAYLOAD_BYTES_MAX`].
+    pub payload: Vec<u8>,
+}
+
+/// `QueueMode` of a downlink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QueueMode {
+    /// 0: straight to the device's session; no session: FAILED.
+    Immediate,
+    /// 1: durable, in order, delivered when the device shows itself.
+    Queued,
+}
+
+/// A message that has not reached its final state.
+#[derive(Clone, Debug)]
+pub struct QueuedMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// To whom.
+    pub device: DeviceId,
+    /// Unix time of acceptance, milliseconds.
+    pub accepted_unix_ms: u64,
+    /// What is to be sent.
+    pub request: DownlinkRequest,
+    /// `Queued`, `Sent` or `Delivered`.
+    pub state: MessageState,
+}
+
+/// Where a message is in its life (DESIGN section 8). The state it has when it ends is its final
+/// one: `Sent` for a NON that is never answered, `Delivered` for an answer or a CON without
+/// response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MessageState {
+    /// Accepted, not sent yet.
+    Queued,
+    /// Left this machine at least once.
+    Sent,
+    /// Acknowledged by the device; its response may follow.
+    Delivered,
+    /// Final: the device responded.
+    Responded,
+    /// Final: see [`Failure`].
+    Failed(Failure),
+    /// Final: too old before it could be sent.
+    Expired,
+    /// Final: deleted by the application before it was sent.
+    Deleted,
+}
+
+impl MessageState {
+    /// The name in answers: `QUEUED`, `SENT`, … `DELETED`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "QUEUED",
+            Self::Sent => "SENT",
+            Self::Delivered => "DELIVERED",
+            Self::Responded => "RESPONDED",
+            Self::Failed(_) => "FAILED",
+            Self::Expired => "EXPIRED",
+            Self::Deleted => "DELETED",
+        }
+    }
+}
+
+/// Why a message failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// No acknowledgement, or nothing heard of it any more.
+    Timeout,
+    /// The device answered RST.
+    Reset,
+    /// The device has no session.
+    NoSession,
+    /// The worker had no room.
+    Busy,
+    /// The request it answers is gone.
+    TokenGone,
+    /// The message does not fit.
+    Malformed,
+    /// The dataplane restarted while it was under way.
+    Restarted,
+}
+
+/// The life of one message so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageStatus {
+    /// Which message.
+    pub id: MessageId,
+    /// To whom.
+    pub device: DeviceId,
+    /// Now.
+    pub state: MessageState,
+    /// Unix time of acceptance, milliseconds.
+    pub accepted_unix_ms: u64,
+    /// Unix time it first left, milliseconds.
+    pub sent_unix_ms: Option<u64>,
+    /// Unix time of the acknowledgement, milliseconds.
+    pub delivered_unix_ms: Option<u64>,
+    /// Unix time of the final state, milliseconds; `None`: still open.
+    pub ended_unix_ms: Option<u64>,
+}
+
+impl MessageStatus {
+    /// A message that was just accepted.
+    pub fn accepted(id: MessageId, device: DeviceId, unix_ms: u64) -> Self {
+        Self {
+            id,
+            device,
+            state: MessageState::Queued,
+            accepted_unix_ms: unix_ms,
+            sent_unix_ms: None,
+            delivered_unix_ms: None,
+            ended_unix_ms: None,
+        }
+    }
+}
+
+/// Payloads as base64 in stored JSON records.
+mod base64_text {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        STANDARD.decode(text).map_err(serde::de::Error::custom)
+    }
+}
