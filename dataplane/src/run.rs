@@ -73,13 +73,11 @@ impl Workers {
                 .spawn(move || shell.run(link, slab, &ready))
                 .map_err(|e| format!("worker {index}: {e}"))?;
             workers.threads.push(thread);
-            match is_ready.recv() {
-                Ok(backend) => tell(Started { worker: index, backend, sessions }),
-                Err(_) => {
-                    workers.stop();
-                    return Err(workers.join().err().unwrap_or_else(|| "a worker ended".into()));
-                }
-            }
+            let Ok(backend) = is_ready.recv() else {
+                workers.stop();
+                return Err(workers.join().err().unwrap_or_else(|| "a worker ended".into()));
+            };
+            tell(Started { worker: index, backend, sessions });
         }
         Ok(workers)
     }
@@ -157,33 +155,12 @@ impl Shell {
             {
                 worker.on_letter(now, &mut letter, &mut outbox);
             }
-            self.take_entries(now, &mut worker, &mut link.down, &mut outbox)
+            take_entries(now, &mut worker, &mut link.down, &mut outbox)
                 .map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
             worker.on_due(now, &mut outbox);
             net.flush(&mut outbox);
             self.wake_others(&mut worker);
         }
-        Ok(())
-    }
-
-    /// Deals with entries of the control plane, as many as the outbox has room for.
-    fn take_entries(
-        &self,
-        now: Now,
-        worker: &mut Worker,
-        down: &mut Consumer,
-        outbox: &mut Outbox,
-    ) -> Result<(), Corrupt> {
-        let mut done = None;
-        for _ in 0..ENTRIES_PER_TURN_MAX {
-            if outbox.room() < OUTBOX_SLOTS / 4 {
-                break;
-            }
-            let Some(entry) = down.next()? else { break };
-            worker.on_entry(now, entry.kind, entry.bytes, outbox);
-            done = Some(entry.seq);
-        }
-        done.map(|seq| down.release(seq));
         Ok(())
     }
 
@@ -196,6 +173,28 @@ impl Shell {
             }
         }
     }
+}
+
+/// Deals with entries of the control plane, as many as the outbox has room for.
+fn take_entries(
+    now: Now,
+    worker: &mut Worker,
+    down: &mut Consumer,
+    outbox: &mut Outbox,
+) -> Result<(), Corrupt> {
+    let mut done = None;
+    for _ in 0..ENTRIES_PER_TURN_MAX {
+        if outbox.room() < OUTBOX_SLOTS / 4 {
+            break;
+        }
+        let Some(entry) = down.next()? else { break };
+        worker.on_entry(now, entry.kind, entry.bytes, outbox);
+        done = Some(entry.seq);
+    }
+    if let Some(seq) = done {
+        down.release(seq);
+    }
+    Ok(())
 }
 
 /// How long nothing is due, at most a second: a peer that was killed between writing to its ring

@@ -358,7 +358,7 @@ impl Story {
             match wire::Kind::from_wire(entry.kind).expect("a kind of ours") {
                 wire::Kind::CredentialWanted => {
                     let (wanted, identity) = wire::CredentialWanted::split(bytes).expect("whole");
-                    answers.push((wire::Kind::Credential, credential(wanted, identity)));
+                    answers.push((wire::Kind::Credential, credential(*wanted, identity)));
                 }
                 wire::Kind::Uplink => {
                     let (uplink, request) = wire::Uplink::split(bytes).expect("whole");
@@ -412,7 +412,7 @@ fn address(number: usize) -> SocketAddr {
     ))
 }
 
-fn credential(wanted: &wire::CredentialWanted, identity: &[u8]) -> Vec<u8> {
+fn credential(wanted: wire::CredentialWanted, identity: &[u8]) -> Vec<u8> {
     let number = std::str::from_utf8(identity).ok().and_then(|text| text.parse().ok());
     let entry = wire::Credential {
         request: wanted.request,

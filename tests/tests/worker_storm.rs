@@ -131,7 +131,8 @@ fn the_storm_would_be_served_if_it_were_honest() {
     for _ in 0..10 {
         storm.record_an_honest_device();
         let last = storm.honest.len() - 4;
-        for (peer, mut bytes) in storm.honest[last..].to_vec() {
+        let messages = storm.honest.split_off(last);
+        for (peer, mut bytes) in messages {
             storm.story.arrives(peer, &mut bytes);
         }
     }

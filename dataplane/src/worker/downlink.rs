@@ -91,9 +91,8 @@ impl Worker {
         let line = self.downlinks.lines.entry(slot).or_default();
         let is_line_full = line.waiting.len() >= OUTBOUND_PER_DEVICE_MAX as usize;
         let session = self.slab.session(slot);
-        let key = (!is_line_full)
-            .then(|| Downlink { coap, session, slot, told })
-            .and_then(|downlink| self.downlinks.pool.insert(token, downlink));
+        let downlink = Downlink { coap, session, slot, told };
+        let key = if is_line_full { None } else { self.downlinks.pool.insert(token, downlink) };
         let Some(key) = key else {
             return self.refuse_downlink(now, &told, FailReason::Busy);
         };

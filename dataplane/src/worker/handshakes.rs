@@ -211,13 +211,13 @@ impl Worker {
             return;
         }
         let request = wire::CredentialWanted { request: key.to_wire().into() };
-        match self.up.push(wire::Kind::CredentialWanted as u8, &[request.as_bytes(), identity], 0) {
-            Ok(_) => self.counters.tally(Tally::CredentialWanted),
-            Err(_) => {
-                // The control plane has stood still for a whole ring: the device tries again.
-                self.counters.tally(Tally::NoticeLost);
-                self.abandon(number);
-            }
+        let parts = [request.as_bytes(), identity];
+        if self.up.push(wire::Kind::CredentialWanted as u8, &parts, 0).is_ok() {
+            self.counters.tally(Tally::CredentialWanted);
+        } else {
+            // The control plane has stood still for a whole ring: the device tries again.
+            self.counters.tally(Tally::NoticeLost);
+            self.abandon(number);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::net::peer::Peer;
 use crate::slab::{CID_BYTES, State};
 use arrayvec::ArrayVec;
 use tidegate_crypto::aead;
-use tidegate_dtls::established::{Control, OpenPlan, Opened, on_control};
+use tidegate_dtls::established::{Control, Established, OpenPlan, Opened, on_control};
 use tidegate_dtls::record::{ContentType, Record};
 use tidegate_ring::contract::EndReason;
 
@@ -278,7 +278,7 @@ impl Worker {
             Control::FatalAlert(_) => self.end_session(now, slot, EndReason::Broken, outbox),
             Control::FinishedAgain => {
                 self.counters.tally(Tally::FinishedRepeated);
-                self.send_record(slot, outbox, |dtls, out| dtls.last_flight_again(out));
+                self.send_record(slot, outbox, Established::last_flight_again);
             }
             Control::Renegotiation => {
                 self.send_record(slot, outbox, |dtls, out| dtls.no_renegotiation(out).ok());

@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_dataplane::config::{Backend, Config};
 use tidegate_dataplane::net::batch::Outbox;
 use tidegate_dataplane::net::peer::Peer;
@@ -99,11 +99,16 @@ impl Rig {
         reap.collect()
     }
 
+    /// Waits for datagrams or the bell. A signal may end a single wait early.
+    pub fn wait(&mut self) -> Woken {
+        wait(&mut self.net)
+    }
+
     /// Waits for exactly `count` datagrams.
     pub fn receive(&mut self, count: usize) -> Vec<Reaped> {
         let mut reaped = Vec::new();
         while reaped.len() < count {
-            let woken = self.net.wait(LONG);
+            let woken = self.wait();
             assert!(woken != Woken::default(), "{} of {count} came", reaped.len());
             reaped.append(&mut self.reap());
         }
@@ -121,6 +126,17 @@ impl Rig {
     }
 }
 
+/// Waits for datagrams or the bell; neither came if neither is said.
+pub fn wait(net: &mut Net) -> Woken {
+    let begun = Instant::now();
+    loop {
+        let woken = net.wait(LONG);
+        if woken != Woken::default() || begun.elapsed() >= LONG {
+            return woken;
+        }
+    }
+}
+
 /// A client on loopback of the same family, which sends to `server` and hears only from there.
 pub fn client(server: SocketAddr) -> UdpSocket {
     let socket = UdpSocket::bind(if server.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" }).unwrap();
@@ -132,8 +148,12 @@ pub fn client(server: SocketAddr) -> UdpSocket {
 /// The next datagram a client hears.
 pub fn hear(client: &UdpSocket) -> Vec<u8> {
     let mut bytes = [0; 2_048];
-    let len = client.recv(&mut bytes).unwrap();
-    bytes[..len].to_vec()
+    loop {
+        match client.recv(&mut bytes) {
+            Ok(len) => return bytes[..len].to_vec(),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}"),
+        }
+    }
 }
 
 /// Whether nothing waits for a client.
