@@ -83,8 +83,10 @@ impl Consumer {
     }
 
     /// Drops everything committed, read or not, and goes on behind it: the way out of
-    /// [`Corrupt::Entry`], and a restarted worker's choice about commands of its former life.
-    /// Returns the bytes dropped.
+    /// [`Corrupt::Entry`]. Returns the bytes dropped.
+    ///
+    /// Not a way to forget a former life: a restarted worker's sessions are still there, and so an
+    /// entry that ends one (`CredentialDropped`, `SessionEnd`) must be read, not dropped.
     pub fn discard(&mut self) -> Result<u64, Corrupt> {
         self.look()?;
         let dropped = self.head - self.released;
