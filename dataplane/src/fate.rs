@@ -5,7 +5,9 @@
 //! its first record that was accepted, or else of its first record.
 
 macro_rules! counters {
-    ($(#[$doc:meta])* $name:ident, $all:ident { $($(#[$vdoc:meta])* $variant:ident => $text:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident, $all:ident {
+        $($(#[$vdoc:meta])* $variant:ident => $text:literal),+ $(,)?
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(usize)]

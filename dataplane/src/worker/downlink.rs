@@ -1,7 +1,7 @@
 //! What becomes of a request for a device? Its turn, its retransmissions, its response.
 //!
 //! ```text
-//! Downlink ─▶ line of its session ─ its turn (NSTART) ─▶ Sent ─ ACK ─▶ Delivered ─ response ─▶ Responded
+//! Downlink ─▶ line of its session ─ its turn (NSTART) ─▶ Sent ─ ACK ─▶ Delivered ─▶ Responded
 //!                                                         └─ RST, no ACK, session gone ─▶ Failed
 //! ```
 //!

@@ -11,8 +11,8 @@ use tidegate_ring::contract::{self as wire, EndReason};
 use zerocopy::IntoBytes;
 
 impl Worker {
-    /// Forgets a session and the downlinks of its line; exchanges notice by their timers. The device
-    /// is not told: an alert to an address that is stale would reach the next device there.
+    /// Forgets a session and the downlinks of its line; exchanges notice by their timers. The
+    /// device is not told: an alert to a stale address would reach the next device there.
     pub(super) fn end_session(
         &mut self,
         now: Now,

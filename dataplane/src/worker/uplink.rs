@@ -1,9 +1,9 @@
 //! What becomes of a device's request? Onto the ring, and the response when its outcome is known.
 //!
 //! ```text
-//! request ─▶ dedup ─▶ admission ─▶ exchange + ring entry       full: 5.03 with Max-Age, NON: silence
-//!   Published Confirmed      ─▶ 2.04 (PUT …), 2.02 (DELETE)    on the ACK inside the window, else
-//!   Published AwaitingAnswer ─▶ empty ACK after the answer window          a separate response
+//! request ─▶ dedup ─▶ admission ─▶ exchange + ring entry    full: 5.03 with Max-Age, NON: silence
+//!   Published Confirmed      ─▶ 2.04 (PUT …), 2.02 (DELETE) on the ACK inside the window, else
+//!   Published AwaitingAnswer ─▶ empty ACK after the answer window       a separate response
 //!   Published Unavailable 5.03 · NoRoute 4.04 · Forbidden 4.03
 //!   Answer                   ─▶ the application's response
 //!   no outcome in time       ─▶ 5.04 (GET, POST …), 5.03 (PUT, DELETE …)

@@ -35,7 +35,7 @@ async fn refused_signatures_have_the_shapes_of_aws() {
     let authorization = headers.iter_mut().find(|(name, _)| name == "authorization").unwrap();
     let good = authorization.1.clone();
     for (from, to, status, shape) in [
-        ("Credential=TGRK", "Credential=XXXX", 403, "InvalidClientTokenId"),
+        ("Credential=TGRK", "Credential=ZZZZ", 403, "InvalidClientTokenId"),
         ("us-east-1", "eu-west-1", 403, "SignatureDoesNotMatch"),
         ("AWS4-HMAC-SHA256", "Bearer", 400, "IncompleteSignature"),
         ("Signature=", "Signature=zz", 400, "IncompleteSignature"),
