@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tidegate_ring::contract::Kind;
 use tidegate_ring::link::{self, WorkerEnds};
 use tidegate_ring::{Consumer, Corrupt, Doorbell};
 
@@ -122,9 +123,8 @@ impl Shell {
         let fail = |e: &dyn std::fmt::Display| format!("worker {}: {e}", self.index);
         let mut net =
             Net::open(&self.config, self.index, link.bell.as_fd()).map_err(|e| fail(&e))?;
-        // What the last process had not read is void: its exchanges are gone, and the control
-        // plane takes up what was under way when it hears this worker's Hello.
-        link.down.discard().map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
+        let left =
+            take_left(&mut link.down).map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
         let parts = Parts {
             index: self.index,
             workers: self.count,
@@ -135,10 +135,13 @@ impl Shell {
             seed: rand::random(),
         };
         let mut worker = Worker::new(Now::read(), parts).map_err(|e| fail(&e))?;
+        let mut outbox = Outbox::new();
+        for (kind, bytes) in left {
+            worker.on_entry(Now::read(), kind, &bytes, &mut outbox);
+        }
         worker.up().wake_if_sleeping();
         let _ = ready.send(net.describe().into());
 
-        let mut outbox = Outbox::new();
         while !self.stop.load(Ordering::Relaxed) {
             let is_idle = link.down.prepare_sleep();
             let timeout = if is_idle { until_due(&worker) } else { Duration::ZERO };
@@ -173,6 +176,24 @@ impl Shell {
             }
         }
     }
+}
+
+/// What the last process had not read: what ends sessions still counts, because they outlived it.
+/// The rest is void: its exchanges are gone, and the control plane takes up what was under way
+/// when it hears this worker's Hello.
+fn take_left(down: &mut Consumer) -> Result<Vec<(u8, Vec<u8>)>, Corrupt> {
+    let mut left = Vec::new();
+    let mut last = None;
+    while let Some(entry) = down.next()? {
+        last = Some(entry.seq);
+        if matches!(Kind::from_wire(entry.kind), Some(Kind::SessionEnd | Kind::CredentialDropped)) {
+            left.push((entry.kind, entry.bytes.to_vec()));
+        }
+    }
+    if let Some(seq) = last {
+        down.release(seq);
+    }
+    Ok(left)
 }
 
 /// Deals with entries of the control plane, as many as the outbox has room for.
