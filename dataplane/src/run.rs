@@ -123,8 +123,9 @@ impl Shell {
         let fail = |e: &dyn std::fmt::Display| format!("worker {}: {e}", self.index);
         let mut net =
             Net::open(&self.config, self.index, link.bell.as_fd()).map_err(|e| fail(&e))?;
-        let left =
-            take_left(&mut link.down).map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
+        let left = take_left(&mut link.down)
+            .or_else(|_| link.down.discard().map(|_| Vec::new()))
+            .map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
         let parts = Parts {
             index: self.index,
             workers: self.count,
