@@ -138,18 +138,22 @@ pub struct Event {
 }
 
 impl Events {
-    /// The next event; comments (heartbeats) and chunk lengths are passed over.
+    /// The next event; comments (heartbeats) and chunk lengths are passed over. An event ends
+    /// with an empty line.
     pub fn next_event(&mut self) -> Event {
-        let mut id = String::new();
+        let (mut id, mut data) = (String::new(), None);
         loop {
             let mut line = String::new();
             let n = self.reader.read_line(&mut line).expect("the stream goes on");
             assert!(n > 0, "the stream ended");
-            if let Some(value) = line.trim_end().strip_prefix("id:") {
+            let line = line.trim_end();
+            if let Some(value) = line.strip_prefix("id:") {
                 value.trim().clone_into(&mut id);
-            }
-            if let Some(value) = line.trim_end().strip_prefix("data:") {
-                let data = serde_json::from_str(value).expect("data is JSON");
+            } else if let Some(value) = line.strip_prefix("data:") {
+                data = Some(serde_json::from_str(value).expect("data is JSON"));
+            } else if line.is_empty()
+                && let Some(data) = data.take()
+            {
                 return Event { id, data };
             }
         }

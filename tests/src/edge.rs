@@ -15,7 +15,7 @@ use crate::place::{Directory, free_port};
 use crate::process::Process;
 use crate::repository::binary;
 use crate::sigv4::Credentials;
-use crate::wait::eventually;
+use crate::wait::{eventually, eventually_or_say};
 
 /// What differs from the defaults, story by story.
 #[derive(Clone, Debug, Default)]
@@ -154,9 +154,10 @@ impl Edge {
 
     /// Waits until the API says that all is well and the devices' port answers a stranger.
     pub fn wait_until_ready(&mut self) {
-        eventually("the API is well and has greeted the workers", || {
+        eventually_or_say("the API is well and has greeted the workers", || {
             self.check_alive();
-            self.health().filter(|health| health["Status"] == "ok")
+            let health = self.health().unwrap_or_default();
+            if health["Status"] == "ok" { Ok(()) } else { Err(health.to_string()) }
         });
         eventually("the devices' port answers", || {
             self.check_alive();
@@ -228,15 +229,13 @@ impl Edge {
         device
     }
 
-    /// Waits until a message is in its final state and returns its whole status.
+    /// Waits until nothing follows for a message (`EndedAt`) and returns its whole status.
     pub fn final_state(&self, device: &Provisioned, message_id: &str) -> Value {
         let api = self.api();
         let target = format!("/wireless-devices/{}/data/{message_id}", device.id);
-        eventually("a final state", || {
+        eventually_or_say("a final state", || {
             let status = api.succeed("GET", &target, &Value::Null);
-            let state = text(&status, "Status");
-            let is_open = matches!(state.as_str(), "QUEUED" | "SENT" | "DELIVERED");
-            (!is_open).then_some(status)
+            if status["EndedAt"].is_null() { Err(status.to_string()) } else { Ok(status) }
         })
     }
 

@@ -1,6 +1,8 @@
 //! Where do uplinks arrive? A real mosquitto on a port of its own, and mosquitto_sub behind it.
 
+use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::Value;
@@ -15,14 +17,27 @@ use crate::wait::eventually;
 pub struct Mosquitto {
     port: u16,
     directory: Directory,
+    persistence: &'static str,
     process: Option<Process>,
 }
 
 impl Mosquitto {
     /// Starts one with the configuration that `make run` uses, on a free port.
     pub fn start() -> Self {
+        Self::start_with("persistence false")
+    }
+
+    /// Starts one that keeps what it has acknowledged over [`Mosquitto::stop_in_order`].
+    pub fn start_durable() -> Self {
+        Self::start_with("persistence true")
+    }
+
+    fn start_with(persistence: &'static str) -> Self {
         let directory = Directory::new("mosquitto");
-        let mut broker = Self { port: free_port(), directory, process: None };
+        // Started by root it becomes the user mosquitto before it writes its database.
+        let everybody = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(directory.path(), everybody).expect("ours");
+        let mut broker = Self { port: free_port(), directory, persistence, process: None };
         broker.go_on();
         broker
     }
@@ -42,10 +57,20 @@ impl Mosquitto {
         self.process = None;
     }
 
+    /// SIGTERM: what it has acknowledged is written down first.
+    pub fn stop_in_order(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.terminate();
+        }
+    }
+
     /// Starts it (again) on the same port and waits until it listens.
     pub fn go_on(&mut self) {
         let config = include_str!("../../deploy/mosquitto.conf");
-        let config = config.replace("listener 1883 ", &format!("listener {} ", self.port));
+        let config = config
+            .replace("listener 1883 ", &format!("listener {} ", self.port))
+            .replace("persistence false", self.persistence);
+        let config = format!("{config}persistence_location {}/\n", self.directory.path().display());
         let path = self.directory.write("mosquitto.conf", &config);
         // Debian puts mosquitto into /usr/sbin, which is not in everybody's PATH.
         let search = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
@@ -57,7 +82,8 @@ impl Mosquitto {
         });
     }
 
-    /// Subscribes, and returns when the broker has said so.
+    /// Subscribes, and returns when the broker has said so. The broker remembers the subscriber
+    /// (a session that is not clean) while it is away.
     pub fn subscribe(&self, topic: &str) -> Subscriber {
         let port = self.port.to_string();
         // mosquitto_sub holds its lines back from a pipe; stdbuf becomes it and makes it tell.
@@ -75,8 +101,9 @@ impl Mosquitto {
             "-t",
             topic,
         ]);
-        command.args(["-F", "message %t %p"]);
-        let mut subscriber = Subscriber { process: Process::start("mosquitto_sub", &mut command) };
+        command.args(["-c", "-i", "subscriber", "-F", "message %t %p"]);
+        let process = Process::start("mosquitto_sub", &mut command);
+        let mut subscriber = Subscriber { process, subscriptions: 0 };
         subscriber.subscribed();
         subscriber
     }
@@ -86,12 +113,18 @@ impl Mosquitto {
 #[derive(Debug)]
 pub struct Subscriber {
     process: Process,
+    subscriptions: usize,
 }
 
 impl Subscriber {
     /// Waits until a subscription stands (again, after the broker was away).
     pub fn subscribed(&mut self) {
-        self.process.next_line("Subscribed", |line| line.starts_with("Subscribed"));
+        self.subscriptions += 1;
+        eventually("mosquitto_sub has subscribed", || {
+            let said = self.process.said();
+            let count = said.lines().filter(|line| line.starts_with("Subscribed")).count();
+            (count >= self.subscriptions).then_some(())
+        });
     }
 
     /// The next message: its topic and its JSON.

@@ -21,12 +21,20 @@ pub fn give_up_everything_at(end: Instant) {
 /// # Panics
 /// When there is none after [`patience`].
 pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    eventually_or_say(what, || ask().ok_or(String::new()))
+}
+
+/// The same; what stood in the way at last is told.
+///
+/// # Panics
+/// When there is no answer after [`patience`].
+pub fn eventually_or_say<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let give_up = Instant::now() + patience();
     loop {
-        if let Some(answer) = ask() {
-            return answer;
+        match ask() {
+            Ok(answer) => return answer,
+            Err(at_last) => assert!(Instant::now() < give_up, "gave up waiting: {what} {at_last}"),
         }
-        assert!(Instant::now() < give_up, "gave up waiting: {what}");
         sleep(ASK_EVERY);
     }
 }

@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
 use tidegate_tests::api::payload;
 use tidegate_tests::coap_client::Flavour::OpenSsl;
 use tidegate_tests::coap_client::{CoapClient, Request};
@@ -46,38 +49,60 @@ fn an_uplink_is_promised_only_by_the_broker() {
     assert_eq!(seen, "3");
 }
 
-/// Every uplink that was promised while the broker came and went is at the subscriber.
+/// Every uplink that was promised while the broker came and went is at the subscriber. The broker
+/// here keeps its own promises: it is stopped in order, between and during uplinks.
 #[test]
 fn nothing_promised_is_lost_while_the_broker_comes_and_goes() {
-    let mut broker = Mosquitto::start();
+    let mut broker = Mosquitto::start_durable();
     let mut subscriber = broker.subscribe("#");
     let controlplane = "[publish]\ntimeout_ms = 1500\n".to_owned();
     let mqtt_url = Some(broker.url());
     let edge = Edge::with(&Options { mqtt_url, controlplane, ..Options::default() });
     let provisioned = edge.provision("counter");
-    let mut device = Device::connect(edge.coap_port, &provisioned, &["cid=0"]);
+    let coap_port = edge.coap_port;
 
-    let mut promised = Vec::new();
-    for number in 0..30 {
-        match number {
-            10 | 20 => broker.stop(),
-            13 | 23 => {
-                broker.go_on();
-                subscriber.subscribed();
+    let (stop, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let (stopped, refusals) = (Arc::clone(&stop), Arc::clone(&refused));
+    let device = std::thread::spawn(move || {
+        let mut device = Device::connect(coap_port, &provisioned, &["cid=0"]);
+        let mut promised = Vec::new();
+        for number in 0.. {
+            match device.asks(&format!("con put n {number}")).code.as_str() {
+                "2.04" => promised.push(number.to_string()),
+                code => {
+                    assert_eq!(code, "5.03");
+                    refusals.fetch_add(1, Ordering::Relaxed);
+                }
             }
-            _ => {}
+            if stopped.load(Ordering::Relaxed) {
+                break;
+            }
         }
-        let text = number.to_string();
-        match device.asks(&format!("con put n {text}")).code.as_str() {
-            "2.04" => promised.push(text),
-            code => assert_eq!(code, "5.03"),
-        }
-    }
-    assert!(promised.len() > 15, "{promised:?}");
+        promised
+    });
     let mut arrived = Vec::new();
+    for _outage in 0..3 {
+        // Some uplinks pass, then the broker goes while the next are under way.
+        for _ in 0..20 {
+            arrived.push(payload(&subscriber.next_json()));
+        }
+        let before = refused.load(Ordering::Relaxed);
+        broker.stop_in_order();
+        eventually("the device feels it", || {
+            (refused.load(Ordering::Relaxed) > before).then_some(())
+        });
+        broker.go_on();
+        subscriber.subscribed();
+    }
+    for _ in 0..20 {
+        arrived.push(payload(&subscriber.next_json()));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let promised = device.join().expect("the device's story");
     while arrived.last() != promised.last() {
         arrived.push(payload(&subscriber.next_json()));
     }
-    promised.retain(|text| !arrived.contains(text));
-    assert_eq!(promised, [] as [&str; 0], "promised and lost; arrived: {arrived:?}");
+    let mut lost = promised;
+    lost.retain(|text| !arrived.contains(text));
+    assert_eq!(lost, [] as [&str; 0], "promised and lost; arrived: {arrived:?}");
 }

@@ -32,6 +32,7 @@ fn a_device_with_a_connection_id_goes_on_from_a_new_port() {
         let message = edge.api().send_data(&provisioned.id, &coap, "");
         assert_eq!(device.next_request(), "get CON led", "{name}");
         assert_eq!(edge.final_state(&provisioned, &message)["Status"], "RESPONDED");
+        assert_eq!(payload(&uplinks.next_event().data), "value of led");
         device.closes();
     }
 }
