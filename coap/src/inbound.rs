@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Small and without a message buffer: a short reply stands inside, a longer one in a [`Kept`] that
-//! the owner lends. Copies of the request are first shown to [`dedup::Window`](crate::dedup::Window).
+//! the owner lends. Copies of the request are first shown to
+//! [`dedup::Window`](crate::dedup::Window).
 
 use crate::code::Code;
 use crate::message::{self, HEADER_BYTES, MESSAGE_BYTES_MAX, Message, Token, Type, Writer};

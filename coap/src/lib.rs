@@ -1,9 +1,10 @@
 //! CoAP messages and exchanges (RFC 7252), for both roles, without sockets, clocks or randomness.
 //!
 //! ```text
-//! bytes ─▶ message::Message::parse ─▶ triage::triage ─┬ Request ─▶ dedup::Window ─▶ admission::admit ─▶ inbound::Inbound
-//!                                                    ├ Response, EmptyAck, Reset ─▶ outbound::Outbound, inbound::Inbound
-//!                                                    └ Ping, Reject, Ignore ─▶ four bytes back, or silence
+//! bytes ─▶ message::Message::parse ─▶ triage::triage
+//!     ├ Request ─▶ dedup::Window ─▶ admission::admit ─▶ inbound::Inbound
+//!     ├ Response, EmptyAck, Reset ─▶ outbound::Outbound, inbound::Inbound
+//!     └ Ping, Reject, Ignore ─▶ four bytes back, or silence
 //! writer::Writer ─▶ bytes
 //! ```
 //!

@@ -85,9 +85,9 @@ impl Record {
     }
 }
 
-/// Where the first protected record (epoch 1 or later) of a datagram starts, if it has one. A client
-/// that repeats its last flight puts it behind plaintext that is nobody's any more, and the
-/// protected part belongs to its session.
+/// Where the first protected record (epoch 1 or later) of a datagram starts, if it has one. A
+/// client that repeats its last flight puts it behind plaintext that is nobody's any more, and
+/// the protected part belongs to its session.
 pub fn protected_part(datagram: &[u8], own_cid_len: usize) -> Option<usize> {
     let mut at = 0;
     loop {

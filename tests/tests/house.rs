@@ -104,8 +104,9 @@ fn files_are_short_and_begin_with_their_question() {
             faults.push(format!("{path} has {lines} lines"));
         }
         for (index, line) in text.lines().enumerate() {
+            // Code is rustfmt's business; it leaves comments alone.
             let columns = line.chars().count();
-            if columns > COLUMNS_MAX {
+            if line.trim_start().starts_with("//") && columns > COLUMNS_MAX {
                 faults.push(format!("{path}:{} has {columns} columns", index + 1));
             }
         }

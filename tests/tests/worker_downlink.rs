@@ -26,7 +26,7 @@ fn a_downlink_has_one_life() {
     assert_eq!(told(&story)[2..], [(1, Step::Responded, true)]);
     assert_eq!(story.outcomes[2].1, response);
 
-    // The device did not hear our ACK: the copy is acknowledged again, the outcome is not told again.
+    // The device did not hear our ACK: the copy is acknowledged again, the outcome not told again.
     story.sends(device, &response);
     assert_eq!(seen(story.hears(device)), Some((Type::Ack, Code::EMPTY, 77)));
     assert_eq!(story.outcomes.len(), 3);
