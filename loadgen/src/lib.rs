@@ -1,4 +1,5 @@
 //! Simulated devices that load any CoAP/DTLS server, and a decoder for captures of such devices.
 #![forbid(unsafe_code)]
 
+pub mod decode;
 pub mod device;
