@@ -8,8 +8,8 @@ pub const BATCH_MAX: usize = 64;
 /// Datagrams one turn may send before it flushes. *Why:* every received datagram can cause two,
 /// and timers get as much again.
 pub const OUTBOX_SLOTS: usize = 4 * BATCH_MAX;
-/// Largest datagram received or sent, bytes: IPv6 over Ethernet without fragmentation.
-pub const DATAGRAM_BYTES_MAX: usize = 1452;
+/// Largest datagram received or sent, bytes: IPv4 over Ethernet without fragmentation.
+pub const DATAGRAM_BYTES_MAX: usize = 1472;
 /// Records looked at in one datagram; what follows is dropped with it.
 pub const RECORDS_PER_DATAGRAM_MAX: usize = 8;
 /// Entries taken from the control plane's ring in one turn.
