@@ -248,6 +248,7 @@ fn name(msg_type: MessageType) -> String {
         MessageType::CLIENT_HELLO => "ClientHello",
         MessageType::SERVER_HELLO => "ServerHello",
         MessageType::HELLO_VERIFY_REQUEST => "HelloVerifyRequest",
+        MessageType(4) => "NewSessionTicket",
         MessageType::CERTIFICATE => "Certificate",
         MessageType::SERVER_KEY_EXCHANGE => "ServerKeyExchange",
         MessageType::CERTIFICATE_REQUEST => "CertificateRequest",
@@ -341,8 +342,8 @@ mod tests {
             ),
             (What::Refused(Drop::BadTag), "refused: BadTag"),
             (
-                What::Handshake { msg_type: MessageType(4), message_seq: 3, body_bytes: 2 },
-                "handshake message of type 4 (message 3, 2 bytes)",
+                What::Handshake { msg_type: MessageType(99), message_seq: 3, body_bytes: 2 },
+                "handshake message of type 99 (message 3, 2 bytes)",
             ),
         ];
         for (what, expected) in cases {
