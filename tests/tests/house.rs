@@ -125,6 +125,18 @@ fn nothing_is_named_after_nothing() {
     }
 }
 
+/// The steady state of the dataplane takes no lock: its sources name none.
+#[test]
+fn the_dataplane_has_no_locks() {
+    let locks = [concat!("Mut", "ex"), concat!("RwL", "ock"), concat!("Cond", "var"), "OnceLock"];
+    let mut found = rust_files();
+    found.retain(|(path, text)| {
+        path.starts_with("dataplane/src/") && locks.iter().any(|lock| text.contains(lock))
+    });
+    let paths: Vec<_> = found.into_iter().map(|(path, _)| path).collect();
+    assert_none("locks", &paths);
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     let marks = [
