@@ -57,12 +57,16 @@ smoke: install-deps foreign
 bench: install-deps
 	cargo bench --locked --workspace
 
-# A minute for each fuzz target, on the stable compiler.
+# A minute (FUZZ_S seconds) for each fuzz target, on the stable compiler, address sanitizer on.
+FUZZ_S := 60
 fuzz: install-deps
-	@command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
-	@set -e; export RUSTC_BOOTSTRAP=1; for crate in $(dir $(wildcard */fuzz/Cargo.toml)); do \
-		cd $(CURDIR)/$$crate/..; \
-		for parser in $$(cargo fuzz list); do cargo fuzz run $$parser -- -max_total_time=60; done; \
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@set -e; export RUSTC_BOOTSTRAP=1; for project in $(wildcard */fuzz); do \
+		for target in $$(cargo fuzz list --fuzz-dir $$project); do \
+			printf '\n\033[1m== %s\033[0m\n' $$target; \
+			cargo fuzz run --fuzz-dir $$project --target-dir $(CARGO_TARGET_DIR)/fuzz \
+				$$target -- -max_total_time=$(FUZZ_S) -print_final_stats=1; \
+		done; \
 	done
 
 # The apt step is skipped when everything is there, so a second run needs no root.

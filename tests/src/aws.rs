@@ -24,6 +24,7 @@ impl Aws {
             ("AWS_ACCESS_KEY_ID", key.access_key_id),
             ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
             ("AWS_DEFAULT_REGION", REGION.to_owned()),
+            ("AWS_REGION", REGION.to_owned()),
             // Nothing of the person who runs the tests: no profile, no metadata service, no proxy.
             ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
@@ -63,6 +64,7 @@ impl Aws {
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("timeout");
         command.arg(GIVE_UP_S).arg(cached(program, "aws")).envs(self.environment.clone());
+        command.env_remove("AWS_PROFILE").env_remove("AWS_SESSION_TOKEN");
         command
     }
 }
