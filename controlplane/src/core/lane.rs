@@ -35,17 +35,17 @@ pub(super) enum Phase {
 
 impl Lane {
     /// The next message that may be handed over now: QueueMode 0 first (now or never), QueueMode 1
-    /// while the device is awake; nothing while a request is under way (NSTART 1).
+    /// while the device is awake; nothing while a request is outstanding. NSTART is 1: a request
+    /// counts until it is acknowledged, its response may come later (RFC 7252 section 4.7).
     pub(super) fn next(&self) -> Option<&Open> {
-        let is_request_under_way =
-            |open: &Open| open.waiting != Waiting::Answer && matches!(open.phase, Phase::UnderWay);
-        if self.open.iter().any(is_request_under_way) {
+        if self.open.iter().any(Open::is_outstanding) {
             return None;
         }
         let waits = |open: &&Open, how| matches!(open.phase, Phase::Waiting) && open.waiting == how;
         let immediate = self.open.iter().find(|open| waits(open, Waiting::Immediate));
         let queued = || {
-            let first = self.open.iter().find(|open| open.waiting == Waiting::Queued);
+            let in_queue = |open: &&Open| open.waiting == Waiting::Queued && !open.is_delivered();
+            let first = self.open.iter().find(in_queue);
             // A message before it may still be on its way to the disk: order is kept.
             first.filter(|open| matches!(open.phase, Phase::Waiting))
         };
@@ -68,6 +68,16 @@ impl Lane {
 }
 
 impl Open {
+    /// Handed to a worker, and the device has not acknowledged it.
+    fn is_outstanding(&self) -> bool {
+        let is_request = self.waiting != Waiting::Answer;
+        is_request && matches!(self.phase, Phase::UnderWay) && !self.is_delivered()
+    }
+
+    fn is_delivered(&self) -> bool {
+        self.message.status.state == MessageState::Delivered
+    }
+
     /// Back to the queue: nothing of it counts but the attempts.
     pub(super) fn requeue(&mut self) {
         self.phase = Phase::Waiting;

@@ -84,7 +84,7 @@ fn a_queued_message_waits_for_a_sign_of_life() {
     assert_eq!(story.handed_over(), [first, second]);
 }
 
-/// In order, one at a time, the next one when the one before has its final state.
+/// In order, one at a time, the next one when the one before is acknowledged or has ended.
 #[test]
 fn queued_messages_keep_their_order() {
     let mut story = Story::new();
@@ -99,6 +99,20 @@ fn queued_messages_keep_their_order() {
     assert_eq!(story.handed_over(), ids);
     story.outcome(ids[2], Step::Sent, true);
     assert!(ids.iter().all(|id| story.has_ended(*id)));
+}
+
+/// RFC 7252 section 4.7: what is acknowledged is not outstanding; its response may take its time.
+#[test]
+fn a_response_that_takes_its_time_holds_nothing_up() {
+    let mut story = Story::new();
+    let ids: Vec<_> = (0..2).map(|n| story.sends(QueueMode::Queued, &[n])).collect();
+    story.session_up(1);
+    story.outcome(ids[0], Step::Sent, false);
+    assert_eq!(story.handed_over(), ids[..1]);
+    story.outcome(ids[0], Step::Delivered, false);
+    assert_eq!(story.handed_over(), ids);
+    story.responds(ids[0], b"late");
+    assert!(story.has_ended(ids[0]) && !story.has_ended(ids[1]));
 }
 
 #[test]
