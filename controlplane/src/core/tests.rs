@@ -1,6 +1,7 @@
 //! Stories of the core: ring entries and requests in, what leaves it out. Time and store are ours.
 #![allow(clippy::unwrap_used)]
 
+mod chance;
 mod downlinks;
 mod sessions;
 mod uplinks;
