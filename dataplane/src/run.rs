@@ -55,6 +55,7 @@ impl Workers {
             .collect::<Result<Arc<[Doorbell]>, String>>()?;
         let mut workers =
             Self { threads: Vec::new(), bells: Arc::clone(&bells), stop: Arc::default() };
+        let mut gates = Vec::new();
         for (index, link) in (0..count).zip(links) {
             let path = run_dir.join(format!("worker-{index}.slab"));
             let capacity = config.sessions.per_worker;
@@ -69,17 +70,22 @@ impl Workers {
                 stop: Arc::clone(&workers.stop),
             };
             let (ready, is_ready) = mpsc::channel();
+            let (gate, opens) = mpsc::channel();
+            gates.push(gate);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || shell.run(link, slab, &ready))
+                .spawn(move || shell.run(link, slab, &ready, &opens))
                 .map_err(|e| format!("worker {index}: {e}"))?;
             workers.threads.push(thread);
             let Ok(backend) = is_ready.recv() else {
-                workers.stop();
+                drop(gates);
                 return Err(workers.join().err().unwrap_or_else(|| "a worker ended".into()));
             };
             tell(Started { worker: index, backend, sessions });
         }
+        // Only now does anyone serve: while sockets join a group, the kernel's choice for an address
+        // changes, and a handshake would go on at a worker that never heard its beginning.
+        gates.iter().for_each(|gate| drop(gate.send(())));
         Ok(workers)
     }
 
@@ -119,6 +125,7 @@ impl Shell {
         mut link: WorkerEnds,
         slab: Slab,
         ready: &mpsc::Sender<String>,
+        opens: &mpsc::Receiver<()>,
     ) -> Result<(), String> {
         let fail = |e: &dyn std::fmt::Display| format!("worker {}: {e}", self.index);
         let mut net =
@@ -142,6 +149,9 @@ impl Shell {
         }
         worker.up().wake_if_sleeping();
         let _ = ready.send(net.describe().into());
+        if opens.recv().is_err() {
+            return Ok(());
+        }
 
         while !self.stop.load(Ordering::Relaxed) {
             let is_idle = link.down.prepare_sleep();
