@@ -85,7 +85,10 @@ impl Workers {
         }
         // Only now does anyone serve: while sockets join a group, the kernel's choice for an address
         // changes, and a handshake would go on at a worker that never heard its beginning.
-        gates.iter().for_each(|gate| drop(gate.send(())));
+        for gate in &gates {
+            // One that has ended meanwhile is noticed by `has_ended`.
+            let _ = gate.send(());
+        }
         Ok(workers)
     }
 
