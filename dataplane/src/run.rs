@@ -83,8 +83,8 @@ impl Workers {
             };
             tell(Started { worker: index, backend, sessions });
         }
-        // Only now does anyone serve: while sockets join a group, the kernel's choice for an address
-        // changes, and a handshake would go on at a worker that never heard its beginning.
+        // Only now does anyone serve: while sockets join a group, the kernel's choice for an
+        // address changes, and a handshake would go on at a worker that never heard its beginning.
         for gate in &gates {
             // One that has ended meanwhile is noticed by `has_ended`.
             let _ = gate.send(());
