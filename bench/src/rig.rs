@@ -159,6 +159,7 @@ impl Rig {
                     let answer = wire::Credential {
                         request: wanted.request,
                         device: [1; 16],
+                        stamp: 1.into(),
                         verdict: wire::Verdict::Known as u8,
                         network: wire::Network::Cellular as u8,
                     };

@@ -13,11 +13,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Changes whenever a layout or a meaning in this file changes; rings of another version are
 /// refused when they are opened.
-pub const CONTRACT_VERSION: u32 = 1;
+pub const CONTRACT_VERSION: u32 = 2;
 
 /// Longest tail an entry may carry, bytes. *Why:* one CoAP message in one DTLS record, or one
 /// identity (256) or key (256); blockwise bodies cross block by block.
 pub const TAIL_BYTES_MAX: usize = 2048;
+
+/// Longest trust sheet, bytes.
+pub const TRUST_BYTES_MAX: usize = 1 << 20;
 
 /// A wireless device's id: the bytes of its UUID.
 pub type DeviceId = [u8; 16];
@@ -71,16 +74,19 @@ wire_enum! {
         Hello = 1,
         /// [`Uplink`] + the request as received (RFC 7252 bytes, token and options included).
         Uplink = 2,
-        /// [`CredentialWanted`] + the PSK identity.
+        /// [`CredentialWanted`] + the name that its [`Claim`] describes.
         CredentialWanted = 3,
         /// [`Outcome`] + the device's response as received, when there is one.
         Outcome = 4,
-        /// [`SessionUp`] + the PSK identity.
+        /// [`SessionUp`] + the name under which the device was let in (as in
+        /// [`CredentialWanted`]); empty when the session was resumed.
         SessionUp = 5,
         /// [`SessionDown`], no tail.
         SessionDown = 6,
         /// [`Counters`] + `count` little-endian `u64`, in the order of the dataplane's enum.
         Counters = 7,
+        /// [`ConnectFailed`], no tail.
+        ConnectFailed = 8,
         /// [`Credential`] + the pre-shared key (empty unless the verdict is `Known`).
         Credential = 32,
         /// [`CredentialDropped`], no tail: forget the cached credential of the device.
@@ -95,6 +101,10 @@ wire_enum! {
         Cancel = 37,
         /// [`SessionEnd`], no tail: end this session (replaced elsewhere, or no longer wanted).
         SessionEnd = 38,
+        /// [`Trust`] + a piece of the trust sheet (layout in [`crate::trust`]).
+        Trust = 39,
+        /// [`Connect`] + the PSK identity, then the key.
+        Connect = 40,
     }
 }
 
@@ -103,6 +113,22 @@ wire_enum! {
     Network { /// `Cellular` (known by IMEI).
         Cellular = 1, /// `WiFi` (known by MAC address).
         WiFi = 2 }
+}
+
+wire_enum! {
+    /// How a device says who it is (RFC 7252 section 9), and what stands in the tail.
+    Claim {
+        /// PreSharedKey: the PSK identity.
+        PskIdentity = 1,
+        /// RawPublicKey: the DER of its SubjectPublicKeyInfo; the device proved to own the key.
+        RawPublicKey = 2,
+        /// Certificate: SHA-256 of the leaf (32 bytes), then its names, each a little-endian `u16`
+        /// length and UTF-8: `CN=…` from the subject, `DNS:…`, `URI:…` from the SAN. The chain is
+        /// validated and the device proved to own the key.
+        Certificate = 3,
+        /// NoSec: the source address as the trust sheet has it; never in [`CredentialWanted`].
+        Address = 4,
+    }
 }
 
 wire_enum! {
@@ -137,7 +163,7 @@ wire_enum! {
     FailReason { /// No reason: the step is not `Failed`.
         None = 0, /// MAX_RETRANSMIT without an ACK (RFC 7252 section 4.2).
         Timeout = 1, /// The device answered RST.
-        Reset = 2, /// The session named is gone.
+        Reset = 2, /// The session named is gone, or none could be opened to the device.
         NoSession = 3, /// No free exchange, or the worker's queue for the device is full.
         Busy = 4, /// The request that the answer belongs to is gone (answered, timed out).
         TokenGone = 5, /// Cancelled before it was sent.
@@ -191,7 +217,8 @@ layout! {
 layout! {
     /// A handshake is parked until the credential for this identity comes.
     CredentialWanted { /// Echoed in [`Credential`].
-        request: U64 }
+        request: U64, /// [`Claim`].
+        claim: u8 }
 }
 layout! {
     /// A step in a downlink's life. Exactly one entry per message has `is_final` = 1.
@@ -212,9 +239,13 @@ layout! {
         at_unix_ms: U64, /// Cipher suite, IANA number.
         suite: U16, /// Peer port.
         peer_port: U16, /// Peer address, IPv4 as mapped IPv6.
-        peer_ip: [u8; 16], /// 1 when records towards us carry a Connection ID.
+        peer_ip: [u8; 16], /// From [`Credential`], [`Connect`] or the trust sheet: what was valid.
+        stamp: U64, /// 1 when records towards us carry a Connection ID.
         has_cid: u8, /// [`Network`].
-        network: u8 }
+        network: u8, /// [`Claim`].
+        claim: u8, /// 1 when an earlier session was resumed.
+        resumed: u8, /// 1 when we opened it ([`Connect`]).
+        connected: u8 }
 }
 layout! {
     /// A session ended.
@@ -233,14 +264,44 @@ layout! {
     /// The answer to [`CredentialWanted`].
     Credential { /// From [`CredentialWanted`].
         request: U64, /// The device of the identity (zero unless `Known`).
-        device: DeviceId, /// [`Verdict`].
+        device: DeviceId, /// Changes whenever a credential of the device does; a resumed session
+        /// carries the one it was made with, so that the control plane can refuse it.
+        stamp: U64, /// [`Verdict`].
         verdict: u8, /// [`Network`] whose block holds the identity (0 unless `Known`).
         network: u8 }
 }
 layout! {
-    /// The device was deleted or its key changed. Its sessions are ended by [`SessionEnd`].
+    /// The device was deleted or a credential of it changed: forget it, and what could be resumed.
+    /// Its sessions are ended by [`SessionEnd`].
     CredentialDropped { /// Which device.
         device: DeviceId }
+}
+layout! {
+    /// A piece of the trust sheet: certificate authorities, the server's own identities, and the
+    /// devices without security. Pieces come in order, from 0 on; the sheet counts when it is
+    /// whole, and a batch sees one of them. Sent when a worker says [`Hello`] and on each change.
+    Trust { /// Grows with each sheet; a piece of another one begins anew.
+        generation: U64, /// Where this piece belongs, bytes.
+        offset: U32, /// Length of the whole sheet, bytes, at most [`TRUST_BYTES_MAX`].
+        total: U32 }
+}
+layout! {
+    /// Open a session to a device (the edge is the DTLS client). Answered by [`SessionUp`] with
+    /// `connected` = 1, or by [`ConnectFailed`].
+    Connect { /// To whom.
+        device: DeviceId, /// As in [`Credential`].
+        stamp: U64, /// Echoed in [`ConnectFailed`].
+        attempt: U64, /// Where it listens, IPv4 as mapped IPv6.
+        peer_ip: [u8; 16], /// And on which port.
+        peer_port: U16, /// How much of the tail is the identity, bytes; the rest is the key.
+        identity_len: U16, /// [`Network`].
+        network: u8 }
+}
+layout! {
+    /// The device did not answer, or not with the right key.
+    ConnectFailed { /// Which device.
+        device: DeviceId, /// From [`Connect`].
+        attempt: U64 }
 }
 layout! {
     /// Ends one session; ignored unless it is still that device's.

@@ -39,6 +39,7 @@ mod ledger;
 pub mod link;
 mod producer;
 mod shm;
+pub mod trust;
 
 pub use consumer::{Consumer, Entry};
 #[cfg(not(loom))]

@@ -417,6 +417,7 @@ fn credential(wanted: wire::CredentialWanted, identity: &[u8]) -> Vec<u8> {
     let entry = wire::Credential {
         request: wanted.request,
         device: number.map_or([0; 16], device_id),
+        stamp: 1.into(),
         verdict: if number.is_some() { wire::Verdict::Known } else { wire::Verdict::Unknown } as u8,
         network: wire::Network::Cellular as u8,
     };

@@ -23,6 +23,7 @@ impl Core {
         let mut answer = Credential {
             request: wanted.request,
             device: [0; 16],
+            stamp: 0.into(),
             verdict: Verdict::Unknown as u8,
             network: 0,
         };

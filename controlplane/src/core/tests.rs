@@ -214,6 +214,10 @@ impl Story {
             peer_ip: [0; 16],
             has_cid: 1,
             network: contract::Network::Cellular as u8,
+            stamp: 0.into(),
+            claim: contract::Claim::PskIdentity as u8,
+            resumed: 0,
+            connected: 0,
         };
         self.entry(Kind::SessionUp, &[up.as_bytes(), IDENTITY.as_bytes()])
     }

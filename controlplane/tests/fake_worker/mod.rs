@@ -14,8 +14,8 @@ use tidegate_controlplane::model::{
 };
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{
-    Credential, CredentialWanted, Downlink, FailReason, Hello, Kind, Network, Outcome, Publication,
-    Published, SessionRef, SessionUp, Step, Uplink,
+    Claim, Credential, CredentialWanted, Downlink, FailReason, Hello, Kind, Network, Outcome,
+    Publication, Published, SessionRef, SessionUp, Step, Uplink,
 };
 use tidegate_ring::link::{self, WorkerEnds};
 use zerocopy::IntoBytes;
@@ -186,7 +186,7 @@ impl FakeWorker {
     }
 
     pub async fn credential(&mut self, identity: &str) -> (Credential, Vec<u8>) {
-        let wanted = CredentialWanted { request: 1.into() };
+        let wanted = CredentialWanted { request: 1.into(), claim: Claim::PskIdentity as u8 };
         self.push(Kind::CredentialWanted, &[wanted.as_bytes(), identity.as_bytes()]).unwrap();
         match self.next().await {
             (Kind::Credential, bytes) => {
@@ -218,6 +218,10 @@ impl FakeWorker {
             peer_ip: [0; 16],
             has_cid: 0,
             network: Network::Cellular as u8,
+            stamp: 0.into(),
+            claim: Claim::PskIdentity as u8,
+            resumed: 0,
+            connected: 0,
         };
         self.push(Kind::SessionUp, &[up.as_bytes(), IDENTITY.as_bytes()]).unwrap();
     }

@@ -56,7 +56,10 @@ impl Worker {
             | Kind::Outcome
             | Kind::SessionUp
             | Kind::SessionDown
-            | Kind::Counters => return None,
+            | Kind::Counters
+            | Kind::ConnectFailed
+            | Kind::Trust
+            | Kind::Connect => return None,
         }
         Some(())
     }

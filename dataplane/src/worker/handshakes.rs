@@ -210,7 +210,10 @@ impl Worker {
             half_open.dtls.on_credential(now.ms, None);
             return;
         }
-        let request = wire::CredentialWanted { request: key.to_wire().into() };
+        let request = wire::CredentialWanted {
+            request: key.to_wire().into(),
+            claim: wire::Claim::PskIdentity as u8,
+        };
         let parts = [request.as_bytes(), identity];
         if self.up.push(wire::Kind::CredentialWanted as u8, &parts, 0).is_ok() {
             self.counters.tally(Tally::CredentialWanted);
@@ -282,6 +285,10 @@ impl Worker {
             peer_ip: half_open.peer.ip_bytes(),
             has_cid: has_cid.into(),
             network: owner.network,
+            stamp: 0.into(),
+            claim: wire::Claim::PskIdentity as u8,
+            resumed: 0,
+            connected: 0,
         };
         self.notify(wire::Kind::SessionUp, up.as_bytes(), half_open.dtls.identity());
         let mut held = half_open.dtls.take_held();

@@ -1,13 +1,15 @@
 //! Who may shake hands, and where a device is.
 
-use tidegate_ring::contract::{Credential, CredentialWanted, EndReason, SessionEnd, Verdict};
+use tidegate_ring::contract::{
+    Claim, Credential, CredentialWanted, EndReason, SessionEnd, Verdict,
+};
 
 use super::*;
 use crate::store::StoreError;
 
 impl Story {
     fn wants_credential(&mut self, identity: &str) -> (Credential, Vec<u8>) {
-        let wanted = CredentialWanted { request: 5.into() };
+        let wanted = CredentialWanted { request: 5.into(), claim: Claim::PskIdentity as u8 };
         let seq = self.entry(Kind::CredentialWanted, &[wanted.as_bytes(), identity.as_bytes()]);
         let post = self.posts.last().unwrap();
         assert_eq!((post.kind, post.finishes), (Kind::Credential, Some(seq)));
