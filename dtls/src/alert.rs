@@ -46,6 +46,7 @@ descriptions! {
     HANDSHAKE_FAILURE = 40 "handshake_failure",
     BAD_CERTIFICATE = 42 "bad_certificate",
     UNSUPPORTED_CERTIFICATE = 43 "unsupported_certificate",
+    CERTIFICATE_EXPIRED = 45 "certificate_expired",
     CERTIFICATE_UNKNOWN = 46 "certificate_unknown",
     ILLEGAL_PARAMETER = 47 "illegal_parameter",
     UNKNOWN_CA = 48 "unknown_ca",

@@ -28,15 +28,15 @@ use crate::flight::MTU_MIN;
 use crate::handshake::{Fragment, MessageType};
 use crate::hello::parse_hello_verify_request;
 use crate::hello::{ClientHello, ClientHelloHead, RANDOM_BYTES, ServerHello};
-use crate::key_exchange::ClientKeyExchange;
-use crate::key_schedule::{MasterSecret, Role, add_message};
+use crate::key_exchange::{ClientKeyExchange, ServerKeyExchange};
+use crate::key_schedule::{MasterSecret, Role, add_message, psk_premaster};
 use crate::record::{CID_BYTES_MAX, DTLS_1_2};
-use crate::suite::{EMPTY_RENEGOTIATION_INFO_SCSV, Suite};
+use crate::suite::{EMPTY_RENEGOTIATION_INFO_SCSV, KeyExchange, Suite};
 
 /// What many handshakes of a client may have in common.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Offered in this order.
+    /// Offered in this order; those with a pre-shared key alone.
     pub suites: Vec<Suite>,
     /// Offer `extended_master_secret` (RFC 7627); a server may decline.
     pub extended_master_secret: bool,
@@ -49,7 +49,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            suites: Suite::ALL.to_vec(),
+            suites: Suite::of(KeyExchange::Psk).collect(),
             extended_master_secret: true,
             max_fragment_length: None,
             link: Link::default(),
@@ -189,7 +189,6 @@ enum State {
     /// Or a ServerKeyExchange before it, once.
     ServerHelloDone {
         chosen: Chosen,
-        exchange: ClientKeyExchange,
         had_key_exchange: bool,
     },
     Finished {
@@ -266,8 +265,7 @@ impl Client {
             association.own_cid = self.own_cid.clone().unwrap_or_default();
         }
         association.max_fragment_length = hello.extensions.max_fragment_length;
-        let exchange = ClientKeyExchange::new(chosen.suite.key_exchange());
-        self.state = State::ServerHelloDone { chosen, exchange, had_key_exchange: false };
+        self.state = State::ServerHelloDone { chosen, had_key_exchange: false };
         Ok(())
     }
 
@@ -315,12 +313,11 @@ impl Client {
         association: &mut Association,
         message: Message<'_>,
     ) -> Result<(), Failure> {
-        let State::ServerHelloDone { exchange, had_key_exchange: had @ false, .. } =
-            &mut self.state
+        let State::ServerHelloDone { chosen, had_key_exchange: had @ false } = &mut self.state
         else {
             return Err(Failure::UnexpectedMessage);
         };
-        exchange.on_server(message.body)?;
+        ServerKeyExchange::parse(chosen.suite.key_exchange(), message.body)?;
         *had = true;
         let transcript = &mut association.transcript;
         add_message(transcript, message.msg_type, message.message_seq, message.body);
@@ -334,7 +331,7 @@ impl Client {
         now_ms: u64,
         message: Message<'_>,
     ) -> Result<(), Failure> {
-        let State::ServerHelloDone { chosen, exchange, .. } = &self.state else {
+        let State::ServerHelloDone { chosen, .. } = &self.state else {
             return Err(Failure::UnexpectedMessage);
         };
         if !message.body.is_empty() {
@@ -344,9 +341,10 @@ impl Client {
         let transcript = &mut association.transcript;
         add_message(transcript, message.msg_type, message.message_seq, message.body);
         association.flight.clear();
-        let body = exchange.message(&self.credential.identity);
+        let mut body = Vec::new();
+        ClientKeyExchange::Psk { identity: &self.credential.identity }.write(&mut body);
         association.send(MessageType::CLIENT_KEY_EXCHANGE, &body);
-        let premaster = exchange.premaster(self.credential.psk.as_bytes());
+        let premaster = psk_premaster(self.credential.psk.as_bytes());
         let master = self.master(association, &chosen, &premaster);
 
         let block = master.key_block(chosen.suite, &self.random, &chosen.server_random);
@@ -356,6 +354,7 @@ impl Client {
             peer_cid: &chosen.peer_cid[..chosen.peer_cid_len],
             extended_master_secret: chosen.extended_master_secret,
             max_fragment_length: association.max_fragment_length,
+            return_routability: false,
         };
         let keys = Established::new(&negotiated, &block, Role::Client);
         let verify_data = master.verify_data(Role::Client, &association.transcript);

@@ -78,6 +78,8 @@ const EXTENDED_MASTER_SECRET: u8 = 1;
 pub(crate) const LAST_FLIGHT: u8 = 1 << 1;
 /// `flags`: a close_notify or a fatal alert ended it.
 const CLOSED: u8 = 1 << 2;
+/// `flags`: return_routability_check is negotiated.
+const RETURN_ROUTABILITY: u8 = 1 << 3;
 /// `flags`: where the code of max_fragment_length stands, 3 bits; 0 when not negotiated.
 const MAX_FRAGMENT_SHIFT: u8 = 4;
 
@@ -94,6 +96,8 @@ pub struct Negotiated<'a> {
     pub extended_master_secret: bool,
     /// The code of max_fragment_length, 1–4.
     pub max_fragment_length: Option<u8>,
+    /// Whether a new address of the peer is checked (RFC 9853).
+    pub return_routability: bool,
 }
 
 impl Established {
@@ -124,6 +128,7 @@ impl Established {
             own_cid_len: negotiated.own_cid_len as u8,
             peer_cid_len: negotiated.peer_cid.len() as u8,
             flags: (u8::from(negotiated.extended_master_secret) * EXTENDED_MASTER_SECRET)
+                | (u8::from(negotiated.return_routability) * RETURN_ROUTABILITY)
                 | (negotiated.max_fragment_length.unwrap_or(0) << MAX_FRAGMENT_SHIFT),
             last_sequence_high: 0,
             peer_cid,
@@ -316,6 +321,10 @@ impl Established {
     /// Whether the master secret is bound to the handshake (RFC 7627).
     pub fn has_extended_master_secret(&self) -> bool {
         self.flags & EXTENDED_MASTER_SECRET != 0
+    }
+    /// Whether a new address of the peer is checked before it is used (RFC 9853).
+    pub fn has_return_routability(&self) -> bool {
+        self.flags & RETURN_ROUTABILITY != 0
     }
     /// The number the next sealed record takes.
     pub fn write_sequence(&self) -> u64 {

@@ -32,6 +32,27 @@ pub enum Failure {
     UnsupportedExtension,
     /// A message that may not come now.
     UnexpectedMessage,
+    /// No certificate type in common (RFC 7250 section 4.2).
+    NoCommonCertificateType,
+    /// The peer has no certificate to show, or no raw public key.
+    NoCertificate,
+    /// A certificate or a raw public key that can't be read, or a chain that is too long.
+    BadCertificate,
+    /// A certificate whose key or purpose does not fit (RFC 7925 section 4.4).
+    UnsupportedCertificate,
+    /// A certificate before or after its time.
+    CertificateExpired,
+    /// A chain that ends at nobody who is trusted.
+    UnknownAuthority,
+    /// A valid certificate, or a proven raw public key, that is nobody's who is known.
+    AccessDenied,
+    /// A server's certificate for another name, or not the raw public key that is pinned.
+    CertificateUnknown,
+    /// A signature in the handshake that does not verify.
+    Signature,
+    /// The session can be resumed with `extended_master_secret` alone, which this hello does not
+    /// offer (RFC 7627 section 5.3).
+    ResumedWithoutExtendedMasterSecret,
     /// A Finished that authenticated and does not fit the handshake: someone changed a message.
     Finished,
 }
@@ -42,14 +63,24 @@ impl Failure {
         match self {
             Self::Timeout | Self::WrongKey | Self::UnknownIdentity | Self::PeerAlert(_) => None,
             Self::Version => Some(Description::PROTOCOL_VERSION),
-            Self::NoCommonSuite | Self::NoExtendedMasterSecret | Self::Renegotiation => {
-                Some(Description::HANDSHAKE_FAILURE)
+            Self::NoCommonSuite
+            | Self::NoExtendedMasterSecret
+            | Self::ResumedWithoutExtendedMasterSecret
+            | Self::NoCertificate
+            | Self::Renegotiation => Some(Description::HANDSHAKE_FAILURE),
+            Self::NoCommonCertificateType | Self::UnsupportedCertificate => {
+                Some(Description::UNSUPPORTED_CERTIFICATE)
             }
+            Self::BadCertificate => Some(Description::BAD_CERTIFICATE),
+            Self::CertificateExpired => Some(Description::CERTIFICATE_EXPIRED),
+            Self::UnknownAuthority => Some(Description::UNKNOWN_CA),
+            Self::AccessDenied => Some(Description::ACCESS_DENIED),
+            Self::CertificateUnknown => Some(Description::CERTIFICATE_UNKNOWN),
             Self::Decode => Some(Description::DECODE_ERROR),
             Self::Illegal => Some(Description::ILLEGAL_PARAMETER),
             Self::UnsupportedExtension => Some(Description::UNSUPPORTED_EXTENSION),
             Self::UnexpectedMessage => Some(Description::UNEXPECTED_MESSAGE),
-            Self::Finished => Some(Description::DECRYPT_ERROR),
+            Self::Signature | Self::Finished => Some(Description::DECRYPT_ERROR),
         }
     }
 }

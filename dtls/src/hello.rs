@@ -1,7 +1,7 @@
 //! What do the two hellos and the HelloVerifyRequest say, and how are ours written?
 //! (RFC 5246 section 7.4.1, RFC 6347 section 4.2.1)
 
-use crate::extension::{Extensions, HelloError};
+use crate::extension::{CertificateTypes, Extensions, HelloError};
 use crate::record::DTLS_1_2;
 use crate::suite::Suite;
 use crate::wire::{Reader, put_vector8, put_vector16};
@@ -59,6 +59,15 @@ impl<'a> ClientHello<'a> {
         let cipher_suites = reader.vector16().ok_or(HelloError::Decode)?;
         let compression = reader.vector8().ok_or(HelloError::Decode)?;
         let extensions = read_extensions(&mut reader)?;
+        let chosen = |types: Option<CertificateTypes<'_>>| {
+            matches!(types, Some(CertificateTypes::Chosen(_)))
+        };
+        if extensions.server_name.is_some_and(<[u8]>::is_empty)
+            || chosen(extensions.client_certificate_type)
+            || chosen(extensions.server_certificate_type)
+        {
+            return Err(HelloError::Decode);
+        }
         if cipher_suites.is_empty() || cipher_suites.len() % 2 != 0 {
             return Err(HelloError::Decode);
         }
@@ -104,11 +113,16 @@ pub struct ServerHello<'a> {
 
 impl<'a> ServerHello<'a> {
     /// The answer of a server of this crate.
-    pub fn new(random: &'a [u8; RANDOM_BYTES], suite: Suite, extensions: Extensions<'a>) -> Self {
+    pub fn new(
+        random: &'a [u8; RANDOM_BYTES],
+        session_id: &'a [u8],
+        suite: Suite,
+        extensions: Extensions<'a>,
+    ) -> Self {
         Self {
             version: DTLS_1_2,
             random,
-            session_id: &[],
+            session_id,
             cipher_suite: suite.code(),
             compression: 0,
             extensions,
@@ -123,6 +137,15 @@ impl<'a> ServerHello<'a> {
         let (cipher_suite, compression) =
             reader.u16().zip(reader.u8()).ok_or(HelloError::Decode)?;
         let extensions = read_extensions(&mut reader)?;
+        let offered = |types: Option<CertificateTypes<'_>>| {
+            matches!(types, Some(CertificateTypes::Offered(_)))
+        };
+        if extensions.server_name.is_some_and(|name| !name.is_empty())
+            || offered(extensions.client_certificate_type)
+            || offered(extensions.server_certificate_type)
+        {
+            return Err(HelloError::Decode);
+        }
         if session_id.len() > SESSION_ID_BYTES_MAX {
             return Err(HelloError::Decode);
         }
@@ -172,10 +195,7 @@ mod tests {
         extensions: Extensions {
             extended_master_secret: true,
             connection_id: Some(b""),
-            max_fragment_length: None,
-            supported_groups: None,
-            renegotiation_info: None,
-            others: false,
+            ..Extensions::NONE
         },
     };
 
@@ -227,11 +247,30 @@ mod tests {
 
     #[test]
     fn a_server_hello_is_read_as_it_was_written() {
-        let hello = ServerHello::new(&[9; 32], Suite::PskAes128Gcm, HELLO.extensions);
+        let hello = ServerHello::new(&[9; 32], b"session", Suite::PskAes128Gcm, HELLO.extensions);
         let mut body = Vec::new();
         hello.write(&mut body);
         assert_eq!(ServerHello::parse(&body), Ok(hello));
         assert_eq!(ServerHello::parse(&body[..body.len() - 1]), Err(HelloError::Decode));
+    }
+
+    /// RFC 6066 section 3, RFC 7250 section 3: what a client asks and what a server answers differ.
+    #[test]
+    fn a_hello_has_the_forms_of_its_own_direction() {
+        let server_name = |name| Extensions { server_name: Some(name), ..HELLO.extensions };
+        let types = |types| Extensions { client_certificate_type: Some(types), ..HELLO.extensions };
+        for (extensions, is_clients) in [
+            (server_name(&b"name"[..]), true),
+            (server_name(b""), false),
+            (types(CertificateTypes::Offered(&[2])), true),
+            (types(CertificateTypes::Chosen(2)), false),
+        ] {
+            let client = written(&ClientHello { extensions, ..HELLO });
+            assert_eq!(ClientHello::parse(&client).is_ok(), is_clients, "{extensions:?}");
+            let mut server = Vec::new();
+            ServerHello::new(&[9; 32], b"", Suite::PskAes128Gcm, extensions).write(&mut server);
+            assert_eq!(ServerHello::parse(&server).is_ok(), !is_clients, "{extensions:?}");
+        }
     }
 
     #[test]

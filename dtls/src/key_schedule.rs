@@ -1,5 +1,5 @@
 //! Which keys come out of a handshake? (RFC 5246 sections 5, 6.3, 7.4.9, 8.1; RFC 4279 section 2;
-//! RFC 7627 section 4)
+//! RFC 5489 section 2; RFC 7627 section 4)
 //!
 //! Pure functions of what crossed the wire and the shared secret, so that a capture can be
 //! decrypted with them as well as a handshake completed.
@@ -27,12 +27,30 @@ pub enum Role {
 /// # Panics
 /// If the key is longer than 65535 bytes: whoever provisions keys bounds them.
 pub fn psk_premaster(psk: &[u8]) -> Secret {
-    let len = u16::try_from(psk.len()).expect("a key of at most 65535 bytes").to_be_bytes();
-    let mut premaster = Secret::zeros(4 + 2 * psk.len());
-    let bytes = premaster.as_bytes_mut();
-    bytes[..2].copy_from_slice(&len);
-    bytes[2 + psk.len()..4 + psk.len()].copy_from_slice(&len);
-    bytes[4 + psk.len()..].copy_from_slice(psk);
+    premaster(Secret::zeros(psk.len()).as_bytes(), psk)
+}
+
+/// The premaster secret of a pre-shared key with a key agreement (RFC 5489 section 2). That of the
+/// agreement alone is what was agreed upon (RFC 8422 section 5.10).
+///
+/// # Panics
+/// If the key or what was agreed upon is longer than 65535 bytes.
+pub fn ecdhe_psk_premaster(agreed: &Secret, psk: &[u8]) -> Secret {
+    premaster(agreed.as_bytes(), psk)
+}
+
+/// Both secrets, each behind its length.
+fn premaster(other: &[u8], psk: &[u8]) -> Secret {
+    let mut premaster = Secret::zeros(2 + other.len() + 2 + psk.len());
+    let mut rest = premaster.as_bytes_mut();
+    for part in [other, psk] {
+        let len = u16::try_from(part.len()).expect("a secret of at most 65535 bytes");
+        let (head, tail) = rest.split_at_mut(2);
+        head.copy_from_slice(&len.to_be_bytes());
+        let (body, tail) = tail.split_at_mut(part.len());
+        body.copy_from_slice(part);
+        rest = tail;
+    }
     premaster
 }
 
@@ -44,6 +62,11 @@ pub struct MasterSecret {
 }
 
 impl MasterSecret {
+    /// Of a session that is resumed; `bytes` are wiped by whoever keeps them.
+    pub fn resume(hash: Hash, bytes: &[u8; 48]) -> Self {
+        Self { secret: Key::new(*bytes), hash }
+    }
+
     /// Without the extension: bound to the two randoms alone (RFC 5246 section 8.1).
     pub fn derive(
         hash: Hash,
@@ -162,6 +185,9 @@ mod tests {
     fn the_premaster_secret_carries_the_length_twice() {
         assert_eq!(psk_premaster(b"abc").as_bytes(), b"\x00\x03\x00\x00\x00\x00\x03abc");
         assert_eq!(psk_premaster(b"").as_bytes(), [0; 4]);
+        let agreed = Secret::new(b"\0z");
+        let premaster = ecdhe_psk_premaster(&agreed, b"abc");
+        assert_eq!(premaster.as_bytes(), b"\x00\x02\0z\x00\x03abc");
     }
 
     #[test]

@@ -12,12 +12,13 @@
 //!   [`suite`], [`key_schedule`]: the parts, for whoever reads captures;
 //! - [`Drop`]: why something was ignored, for the counters.
 //!
-//! New key exchanges are variants in `key_exchange` and rows in [`suite`].
+//! [`key_exchange`] and [`certificate`] are the messages of the exchanges that [`suite`] names.
 
 #![forbid(unsafe_code)]
 
 pub mod alert;
 mod association;
+pub mod certificate;
 pub mod client;
 pub mod control;
 pub mod cookie;
@@ -28,7 +29,7 @@ mod failure;
 mod flight;
 pub mod handshake;
 pub mod hello;
-mod key_exchange;
+pub mod key_exchange;
 pub mod key_schedule;
 pub mod reassembly;
 pub mod record;

@@ -31,11 +31,11 @@ pub use crate::failure::Failure;
 use crate::flight::MTU_MIN;
 use crate::handshake::{Fragment, MessageType};
 use crate::hello::{ClientHello, RANDOM_BYTES, ServerHello};
-use crate::key_exchange::ServerKeyExchange;
-use crate::key_schedule::{MasterSecret, Role, VERIFY_DATA_BYTES, add_message};
+use crate::key_exchange::ClientKeyExchange;
+use crate::key_schedule::{MasterSecret, Role, VERIFY_DATA_BYTES, add_message, psk_premaster};
 use crate::reassembly::Reassembly;
 use crate::record::{CID_BYTES_MAX, DTLS_1_2};
-use crate::suite::{EMPTY_RENEGOTIATION_INFO_SCSV, Suite};
+use crate::suite::{EMPTY_RENEGOTIATION_INFO_SCSV, KeyExchange, Suite};
 
 /// What all handshakes of a server have in common.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            suites: Suite::ALL.to_vec(),
+            suites: Suite::of(KeyExchange::Psk).collect(),
             own_cid_len: 0,
             require_extended_master_secret: false,
             link: Link::default(),
@@ -248,8 +248,8 @@ struct Server {
 /// What the server waits for.
 enum State {
     ClientHello,
-    KeyExchange { chosen: Chosen, exchange: ServerKeyExchange },
-    Credential { chosen: Chosen, exchange: ServerKeyExchange, identity: Vec<u8> },
+    KeyExchange { chosen: Chosen },
+    Credential { chosen: Chosen, identity: Vec<u8> },
     Finished { master: MasterSecret, identity: Vec<u8> },
 }
 
@@ -294,17 +294,13 @@ impl Server {
         association.own_cid = self.own_cid[..chosen.own_cid_len].to_vec();
         association.max_fragment_length = hello.extensions.max_fragment_length;
 
-        let exchange = ServerKeyExchange::new(chosen.suite.key_exchange());
         let mut body = Vec::with_capacity(160);
         let extensions = self.answer(&hello, &chosen);
-        ServerHello::new(&self.random, chosen.suite, extensions).write(&mut body);
+        ServerHello::new(&self.random, &[], chosen.suite, extensions).write(&mut body);
         association.send(MessageType::SERVER_HELLO, &body);
-        if let Some(body) = exchange.message() {
-            association.send(MessageType::SERVER_KEY_EXCHANGE, &body);
-        }
         association.send(MessageType::SERVER_HELLO_DONE, &[]);
         association.retransmission.start(now_ms);
-        self.state = State::KeyExchange { chosen, exchange };
+        self.state = State::KeyExchange { chosen };
         Ok(())
     }
 
@@ -357,10 +353,14 @@ impl Server {
         now_ms: u64,
         message: Message<'_>,
     ) -> Result<(), Failure> {
-        let State::KeyExchange { chosen, exchange } = &mut self.state else {
+        let State::KeyExchange { chosen } = self.state else {
             return Err(Failure::UnexpectedMessage);
         };
-        let identity = exchange.on_client(message.body)?;
+        let ClientKeyExchange::Psk { identity } =
+            ClientKeyExchange::parse(KeyExchange::Psk, message.body)?
+        else {
+            return Err(Failure::UnexpectedMessage);
+        };
         add_message(
             &mut association.transcript,
             message.msg_type,
@@ -369,8 +369,7 @@ impl Server {
         );
         let is_too_long = identity.len() > IDENTITY_BYTES_MAX;
         let identity = if is_too_long { Vec::new() } else { identity.to_vec() };
-        let (chosen, exchange) = (*chosen, std::mem::take(exchange));
-        self.state = State::Credential { chosen, exchange, identity };
+        self.state = State::Credential { chosen, identity };
         if is_too_long {
             self.on_credential(association, now_ms, None);
         } else {
@@ -380,10 +379,10 @@ impl Server {
     }
 
     fn on_credential(&mut self, association: &mut Association, now_ms: u64, psk: Option<&[u8]>) {
-        let State::Credential { chosen, exchange, identity } = &mut self.state else { return };
+        let State::Credential { chosen, identity } = &mut self.state else { return };
         let (chosen, identity) = (*chosen, std::mem::take(identity));
         self.is_unknown = psk.is_none();
-        let premaster = exchange.premaster(psk.unwrap_or(self.fake_key.as_bytes()));
+        let premaster = psk_premaster(psk.unwrap_or(self.fake_key.as_bytes()));
         let client_random = self.client_random.as_ref().expect("seen in the first datagram");
         let hash = chosen.suite.hash();
         let master = if chosen.extended_master_secret {
@@ -399,6 +398,7 @@ impl Server {
             peer_cid: &chosen.peer_cid[..chosen.peer_cid_len],
             extended_master_secret: chosen.extended_master_secret,
             max_fragment_length: association.max_fragment_length,
+            return_routability: false,
         };
         let keys = Established::new(&negotiated, &key_block, Role::Server);
         self.state = State::Finished { master, identity };

@@ -37,6 +37,15 @@ impl<'a> Reader<'a> {
         let len = self.u16()?;
         self.take(len.into())
     }
+    /// A vector whose length travels in three bytes.
+    pub(crate) fn vector24(&mut self) -> Option<&'a [u8]> {
+        let len = self.u24()?;
+        self.take(len as usize)
+    }
+    /// How much is left, bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -61,6 +70,24 @@ pub(crate) fn put_vector16(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// Appends a vector whose length travels in three bytes.
+///
+/// # Panics
+/// If it is longer than 2^24 - 1 bytes: whoever chose the bytes had to bound them.
+pub(crate) fn put_vector24(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_u24(out, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+/// Appends three bytes.
+///
+/// # Panics
+/// If the number does not fit.
+pub(crate) fn put_u24(out: &mut Vec<u8>, number: usize) {
+    assert!(number < 1 << 24, "24 bits");
+    out.extend_from_slice(&(number as u32).to_be_bytes()[1..]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,6 +109,9 @@ mod tests {
         let mut out = Vec::new();
         put_vector8(&mut out, b"ab");
         put_vector16(&mut out, b"c");
-        assert_eq!(out, b"\x02ab\x00\x01c");
+        put_vector24(&mut out, b"def");
+        assert_eq!(out, b"\x02ab\x00\x01c\x00\x00\x03def");
+        assert_eq!(Reader::new(&out[6..]).vector24(), Some(&b"def"[..]));
+        assert_eq!(Reader::new(&out[6..11]).vector24(), None);
     }
 }

@@ -15,14 +15,7 @@ const HELLO: ClientHello<'_> = ClientHello {
     head: ClientHelloHead { version: 0xfefd, random: &[7; 32], session_id: b"", cookie: b"" },
     cipher_suites: &[0xc0, 0xa8],
     compression: &[0],
-    extensions: Extensions {
-        max_fragment_length: None,
-        supported_groups: None,
-        extended_master_secret: false,
-        connection_id: None,
-        renegotiation_info: None,
-        others: false,
-    },
+    extensions: Extensions::NONE,
 };
 
 /// Both hellos through the door; what the server says to the second.
@@ -76,7 +69,7 @@ fn what_is_offered_is_answered() {
         extended_master_secret: true,
         connection_id: Some(b"wish"),
         renegotiation_info: Some(b""),
-        others: false,
+        ..Extensions::NONE
     };
     let (_, datagram) = answer(with_cid(), &ClientHello { extensions: offered, ..HELLO });
     let expected = Extensions { supported_groups: None, connection_id: Some(&[1; 6]), ..offered };

@@ -7,6 +7,7 @@ mod story;
 
 use story::{ClientEnd, ServerEnd, application, records, shake_hands};
 use tidegate_dtls::record::Record;
+use tidegate_dtls::suite::KeyExchange;
 use tidegate_dtls::{Link, Suite, client, server};
 
 const CCS: u8 = 20;
@@ -57,7 +58,7 @@ fn the_six_flights_of_figure_one() {
 
 #[test]
 fn every_suite_with_every_kind_of_connection_id_with_and_without_extended_master_secret() {
-    for suite in Suite::ALL {
+    for suite in Suite::of(KeyExchange::Psk) {
         for own_cid_len in [0, 1, 6, 32] {
             for client_cid in [None, Some(&b""[..]), Some(&b"x"[..]), Some(&[7; 32][..])] {
                 for extended_master_secret in [false, true] {
@@ -104,7 +105,7 @@ fn one_combination(suite: Suite, own_cid_len: usize, client_cid: Option<&[u8]>, 
 fn the_server_prefers_by_its_own_order() {
     let preferred = Suite::PskAes256Gcm;
     let mut suites = vec![preferred];
-    suites.extend(Suite::ALL.into_iter().filter(|suite| *suite != preferred));
+    suites.extend(Suite::of(KeyExchange::Psk).filter(|suite| *suite != preferred));
     let config = server::Config { suites, ..Default::default() };
     let (client, _) = shake_hands(config, client::Config::default(), None);
     assert_eq!(client.session.unwrap().suite(), Some(preferred));

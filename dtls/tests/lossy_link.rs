@@ -5,6 +5,7 @@
 mod story;
 
 use story::{ClientEnd, Dice, ServerEnd, application};
+use tidegate_dtls::suite::KeyExchange;
 use tidegate_dtls::{Link, Suite, Timing, client, server};
 
 /// What the link does to each datagram.
@@ -107,7 +108,7 @@ impl Simulation {
 
 fn all_complete(weather: Weather, link: Link, seeds: std::ops::Range<u64>) {
     for seed in seeds {
-        let suite = Suite::ALL[seed as usize % Suite::ALL.len()];
+        let suite = Suite::of(KeyExchange::Psk).nth(seed as usize % 6).unwrap();
         let cids = seed % 3 != 0;
         let case = format!("seed {seed}, {}, Connection IDs {cids}", suite.name());
         let done_ms = Simulation::new(seed, weather, link, suite, cids).run(&case);

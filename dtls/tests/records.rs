@@ -12,6 +12,7 @@ use tidegate_dtls::established::{
     Control, FAILED_OPENS_MAX, NUMBERS_FOR_ALERTS, Opened, SealError, on_control,
 };
 use tidegate_dtls::record::{ContentType, Record, SEQUENCE_MAX};
+use tidegate_dtls::suite::KeyExchange;
 use tidegate_dtls::{Drop, Established, Suite, client, server};
 use zerocopy::IntoBytes;
 
@@ -41,7 +42,7 @@ fn with_write_sequence(mut session: Established, sequence: u64) -> Established {
 /// RFC 6347 section 4.1.2.6.
 #[test]
 fn a_record_is_opened_once() {
-    for suite in Suite::ALL {
+    for suite in Suite::of(KeyExchange::Psk) {
         for cids in [false, true] {
             let (mut client, mut server) = pair(suite, cids);
             let record = application(&mut client, b"21.5");

@@ -37,6 +37,7 @@ fn server() -> Established {
         peer_cid: b"",
         extended_master_secret: true,
         max_fragment_length: None,
+        return_routability: false,
     };
     Established::new(&negotiated, &keys, Role::Server)
 }

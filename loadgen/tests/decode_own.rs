@@ -11,6 +11,7 @@ use tidegate_dtls::client::{self, Credential};
 use tidegate_dtls::cookie::{CookieJar, Greeting, greet};
 use tidegate_dtls::record::{ContentType, Record};
 use tidegate_dtls::server::{self, Event, Handshake};
+use tidegate_dtls::suite::KeyExchange;
 use tidegate_dtls::{Established, Suite};
 use tidegate_loadgen::decode::association::{Finished, Obstacle, Records};
 use tidegate_loadgen::decode::{Counts, Decoded, Direction, What};
@@ -23,7 +24,7 @@ const CHANGED: &[u8] = b"\x61\x44\x12\x34\xaa";
 
 #[test]
 fn every_suite_is_decoded() {
-    for suite in Suite::ALL {
+    for suite in Suite::of(KeyExchange::Psk) {
         let mut story = Story::new(Setup { suite, ..Setup::default() });
         story.shake_hands();
         story.exchange();

@@ -8,6 +8,7 @@ use tidegate_dtls::hello::{ClientHello, RANDOM_BYTES, ServerHello};
 use tidegate_dtls::key_schedule::{MasterSecret, VERIFY_DATA_BYTES, add_message, psk_premaster};
 use tidegate_dtls::reassembly::Whole;
 use tidegate_dtls::record::{CID_BYTES_MAX, Record};
+use tidegate_dtls::suite::KeyExchange;
 use tidegate_dtls::{Drop, Established, Role, Suite, established};
 
 use super::Direction;
@@ -34,8 +35,10 @@ impl Agreement {
         if !server.session_id.is_empty() && server.session_id == client.head.session_id {
             return Err(Obstacle::Resumed);
         }
-        let suite =
-            Suite::from_code(server.cipher_suite).ok_or(Obstacle::Suite(server.cipher_suite))?;
+        // Why PSK alone: what is agreed upon by key agreement is not in a capture.
+        let suite = Suite::from_code(server.cipher_suite)
+            .filter(|suite| suite.key_exchange() == KeyExchange::Psk)
+            .ok_or(Obstacle::Suite(server.cipher_suite))?;
         // Without the server's answer neither direction carries one (RFC 9146 section 3).
         let cids = client.extensions.connection_id.zip(server.extensions.connection_id);
         let (client_cid, server_cid) = cids.unwrap_or_default();
@@ -145,6 +148,7 @@ impl Keys {
                 peer_cid,
                 extended_master_secret: agreement.extended_master_secret,
                 max_fragment_length: None,
+                return_routability: false,
             };
             Established::new(&negotiated, &key_block, role)
         };
