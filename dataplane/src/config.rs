@@ -16,6 +16,8 @@ pub struct Config {
     pub workers: u8,
     /// Directory of rings, doorbells and session slabs; on a tmpfs, mode 0700.
     pub run_dir: PathBuf,
+    /// `[nosec]`
+    pub nosec: NoSecConfig,
     /// `[net]`
     pub net: NetConfig,
     /// `[sessions]`
@@ -24,6 +26,14 @@ pub struct Config {
     pub handshake: HandshakeConfig,
     /// `[coap]`
     pub coap: CoapConfig,
+}
+
+/// Plain CoAP for devices known by their source address (RFC 7252 section 9, NoSec).
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NoSecConfig {
+    /// Addresses of the plain CoAP sockets, each named by the operator; none: no such socket.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// How datagrams move.
@@ -119,6 +129,8 @@ impl Config {
             Ok(())
         }
         within("listen: number of addresses", self.listen.len(), 1, 8)?;
+        within("nosec.listen: number of addresses", self.nosec.listen.len(), 0, 8)?;
+        self.nosec.listen.iter().try_for_each(|address| self.check_nosec(address))?;
         within("net.spin_us", self.net.spin_us, 0, 1_000)?;
         within("sessions.per_worker", self.sessions.per_worker, 1, bounds::SESSIONS_MAX)?;
         within("handshake.half_open", self.handshake.half_open, 1, 65_536)?;
@@ -133,6 +145,29 @@ impl Config {
         within("coap.exchanges", self.coap.exchanges, 1, 1 << 20)?;
         within("coap.downlinks", self.coap.downlinks, 1, 1 << 20)?;
         Ok(())
+    }
+
+    /// Plain CoAP is served where the operator says so and nowhere else.
+    fn check_nosec(&self, address: &SocketAddr) -> Result<(), String> {
+        if address.ip().is_unspecified() {
+            return Err(format!(
+                "nosec.listen: {address} would take plain CoAP on every interface; name the \
+                 address of the network whose devices need it"
+            ));
+        }
+        if address.ip().is_multicast() {
+            return Err(format!("nosec.listen: {address} is a multicast address"));
+        }
+        if address.port() != 0 && self.listen.iter().any(|dtls| dtls.port() == address.port()) {
+            return Err(format!("nosec.listen: {address} has the port of the DTLS sockets"));
+        }
+        Ok(())
+    }
+
+    /// Whether socket number `socket` of a worker carries plain CoAP: those of `nosec.listen` come
+    /// after those of `listen`.
+    pub fn is_nosec(&self, socket: u8) -> bool {
+        usize::from(socket) >= self.listen.len()
     }
 
     /// The configuration as TOML, defaults filled in.
@@ -156,6 +191,7 @@ impl Default for Config {
             ],
             workers: 0,
             run_dir: PathBuf::from("/run/tidegate"),
+            nosec: NoSecConfig::default(),
             net: NetConfig::default(),
             sessions: SessionsConfig::default(),
             handshake: HandshakeConfig::default(),
@@ -225,6 +261,15 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_values_are_the_defaults() {
+        let documented = include_str!("../../deploy/dataplane.toml");
+        let config: Config = toml::from_str(documented).unwrap();
+        assert_eq!(config.to_toml(), Config::default().to_toml());
+        let sections = |text: &str| text.lines().filter(|line| line.starts_with('[')).count();
+        assert_eq!(sections(documented), sections(&config.to_toml()), "a section is missing");
+    }
+
+    #[test]
     fn an_unknown_key_is_an_error() {
         let error = toml::from_str::<Config>("[coap]\nack_timeout = 2").unwrap_err();
         assert!(error.to_string().contains("ack_timeout"), "{error}");
@@ -244,5 +289,29 @@ mod tests {
         assert!(with(|c| c.sessions.per_worker = 0).is_err());
         assert!(with(|c| c.handshake.mtu = 255).is_err());
         assert!(with(|c| c.listen.clear()).is_err());
+    }
+
+    /// NoSec is off until the operator names an address, and no wildcard is a name.
+    #[test]
+    fn plain_coap_is_served_only_where_the_operator_says() {
+        assert!(Config::default().nosec.listen.is_empty());
+        let with = |listen: &[&str]| {
+            let listen = listen.iter().map(|text| text.parse().unwrap()).collect();
+            Config { nosec: NoSecConfig { listen }, ..Config::default() }.check()
+        };
+        assert!(with(&["192.0.2.1:5683", "[2001:db8::1]:5683"]).is_ok());
+        for wildcard in ["0.0.0.0:5683", "[::]:5683"] {
+            let error = with(&[wildcard]).unwrap_err();
+            assert!(error.contains(wildcard) && error.contains("every interface"), "{error}");
+        }
+        assert!(with(&["224.0.1.187:5683"]).is_err() && with(&["[ff02::fd]:5683"]).is_err());
+        assert!(with(&["192.0.2.1:5684"]).unwrap_err().contains("DTLS"));
+        assert!(with(&["127.0.0.1:0"; 8]).is_ok() && with(&["127.0.0.1:0"; 9]).is_err());
+    }
+
+    #[test]
+    fn sockets_of_plain_coap_come_after_those_of_dtls() {
+        let config = Config::default();
+        assert_eq!([0, 1, 2].map(|socket| config.is_nosec(socket)), [false, false, true]);
     }
 }

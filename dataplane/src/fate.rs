@@ -67,6 +67,10 @@ counters! {
         HandshakeUnexpected => "drop_handshake_unexpected",
         /// A proven ClientHello, and all handshakes or session slots are in use.
         NoRoom => "drop_no_room",
+        /// Plain CoAP from an address that belongs to no device.
+        NoSecStranger => "drop_nosec_stranger",
+        /// From the address of a device without a session, and not a CoAP message.
+        NotCoap => "drop_not_coap",
         /// For another worker whose hand-over queue is full or that does not exist.
         HandoverFull => "drop_handover_full",
     }
@@ -121,6 +125,10 @@ counters! {
         Downlink => "downlink",
         /// Downlink requests and answers refused: no session, no room, malformed.
         DownlinkRefused => "downlink_refused",
+        /// Trust sheets taken into use.
+        Trust => "trust",
+        /// Trust sheets, or pieces of one, that could not be used; the last good sheet stays.
+        TrustRefused => "trust_refused",
         /// Entries of the control plane that could not be used.
         EntryRefused => "entry_refused",
         /// Outcomes and notices lost because the uplink ring was full to the brim.

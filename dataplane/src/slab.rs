@@ -17,7 +17,7 @@ use std::path::Path;
 use tidegate_coap::dedup::Window;
 use tidegate_dtls::established::Established;
 use tidegate_ring::contract::{DeviceId, SessionRef};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 use zeroize::Zeroize;
 
 /// One session, 256 bytes: four cache lines.
@@ -59,6 +59,9 @@ pub enum State {
     Reserved,
     /// A session.
     Established,
+    /// An endpoint without security: a session whose `dtls` is empty and whose identity is its
+    /// address.
+    NoSec,
 }
 
 impl Slot {
@@ -67,8 +70,14 @@ impl Slot {
         match self.state {
             1 => State::Reserved,
             2 => State::Established,
+            3 => State::NoSec,
             _ => State::Free,
         }
+    }
+
+    /// Whether it is in use by more than a handshake.
+    pub fn is_session(&self) -> bool {
+        matches!(self.state(), State::Established | State::NoSec)
     }
 
     /// Takes the next Message ID.
@@ -166,10 +175,10 @@ impl Slab {
         };
         let mut found = Recovered::default();
         for slot in 0..used {
-            let Slot { generation, state, .. } = *slab.get(slot);
-            if generation % 2 == 1 {
+            let entry = slab.get(slot);
+            if entry.generation % 2 == 1 {
                 found.torn += 1;
-            } else if state == State::Established as u8 {
+            } else if entry.is_session() {
                 found.kept += 1;
                 slab.live += 1;
                 continue;
@@ -210,8 +219,25 @@ impl Slab {
         dtls: Established,
         mid: u16,
     ) {
+        self.begin(slot, State::Established, device, network, dtls, mid);
+    }
+
+    /// Turns a reserved slot into a session without security.
+    pub fn admit(&mut self, slot: u32, device: DeviceId, network: u8, mid: u16) {
+        self.begin(slot, State::NoSec, device, network, Established::new_zeroed(), mid);
+    }
+
+    fn begin(
+        &mut self,
+        slot: u32,
+        state: State,
+        device: DeviceId,
+        network: u8,
+        dtls: Established,
+        mid: u16,
+    ) {
         let entry = self.get_mut(slot);
-        assert_eq!(entry.state(), State::Reserved, "only a handshake becomes a session");
+        assert_eq!(entry.state(), State::Reserved, "only what is reserved becomes a session");
         entry.generation |= 1;
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
         entry.device = device;
@@ -219,7 +245,7 @@ impl Slab {
         entry.dtls = dtls;
         entry.next_mid = mid;
         entry.dedup = Window::default();
-        entry.state = State::Established as u8;
+        entry.state = state as u8;
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
         entry.generation = entry.generation.wrapping_add(1);
     }
@@ -253,8 +279,8 @@ impl Slab {
             return None;
         }
         let entry = self.get(slot);
-        (entry.state() != State::Free && entry.tag == u16::from_be_bytes([cid[4], cid[5]]))
-            .then_some(slot)
+        let has_cid = matches!(entry.state(), State::Reserved | State::Established);
+        (has_cid && entry.tag == u16::from_be_bytes([cid[4], cid[5]])).then_some(slot)
     }
 
     /// The Connection ID of a slot: `worker:1 | slot:3 | tag:2`.
@@ -273,10 +299,8 @@ impl Slab {
     pub fn resolve(&self, session: SessionRef) -> Option<u32> {
         let slot = session.slot();
         let named = session.worker() == self.worker && slot < self.head().used;
-        (named
-            && self.get(slot).state() == State::Established
-            && self.get(slot).generation == session.generation())
-        .then_some(slot)
+        (named && self.get(slot).is_session() && self.get(slot).generation == session.generation())
+            .then_some(slot)
     }
 
     /// Whether every slot is in use.
@@ -372,8 +396,6 @@ const NIL: u32 = u32::MAX;
 mod tests {
     use super::*;
 
-    use zerocopy::FromZeros;
-
     const BOOT: [u8; 16] = [9; 16];
     const DEVICE: DeviceId = [7; 16];
 
@@ -410,6 +432,19 @@ mod tests {
         assert_eq!(session(&mut slab, 1), slot);
         assert_eq!(slab.resolve(old), None);
         assert!(slab.resolve(slab.session(slot)).is_some());
+    }
+
+    /// An endpoint without security has a reference like any session, and no Connection ID.
+    #[test]
+    fn no_connection_id_finds_an_endpoint_without_security() {
+        let mut slab = Slab::anonymous(0, 2).unwrap();
+        let slot = slab.reserve(Peer::default(), 0xbeef, 5).unwrap();
+        slab.admit(slot, DEVICE, 1, 1);
+        assert_eq!(slab.find(&slab.cid(slot)), None);
+        let session = slab.session(slot);
+        assert_eq!(slab.resolve(session), Some(slot));
+        let (slab, found) = slab.reopened([0; 16]);
+        assert_eq!((found, slab.resolve(session)), (Recovered { kept: 1, torn: 0 }, Some(slot)));
     }
 
     #[test]

@@ -126,7 +126,8 @@ wire_enum! {
         /// length and UTF-8: `CN=…` from the subject, `DNS:…`, `URI:…` from the SAN. The chain is
         /// validated and the device proved to own the key.
         Certificate = 3,
-        /// NoSec: the source address as the trust sheet has it; never in [`CredentialWanted`].
+        /// NoSec: the source address as the trust sheet has it, 16 bytes and a little-endian port
+        /// (0: any); never in [`CredentialWanted`].
         Address = 4,
     }
 }

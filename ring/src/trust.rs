@@ -1,8 +1,8 @@
 //! What is on a trust sheet? Whom the edge trusts, who it says it is, and who needs no security.
 //!
 //! The control plane writes a sheet whole and sends it in pieces ([`Trust`]); a worker parses it
-//! when it is whole. An item is `kind` (1 byte), its length (little-endian `u32`) and its body; every
-//! field is checked as if hostile, and one that does not parse voids the sheet.
+//! when it is whole. An item is `kind` (1 byte), its length (little-endian `u32`) and its body;
+//! every field is checked as if hostile, and one that does not parse voids the sheet.
 //!
 //! [`Trust`]: crate::contract::Trust
 

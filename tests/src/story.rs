@@ -24,6 +24,7 @@ use tidegate_dataplane::worker::{Parts, Worker};
 use tidegate_dtls::client;
 use tidegate_loadgen::device::Device;
 use tidegate_ring::contract as wire;
+use tidegate_ring::trust::{self, Item};
 use tidegate_ring::{Consumer, heap_pair};
 use zerocopy::IntoBytes;
 
@@ -48,6 +49,12 @@ pub struct Story {
     pub outcomes: Vec<(wire::Outcome, Vec<u8>)>,
     /// Sessions that came and went, by the ring.
     pub sessions: Vec<SessionNotice>,
+    /// The names under which the devices of those sessions were let in.
+    pub names: Vec<Vec<u8>>,
+    /// What left the worker's plain CoAP sockets, oldest first.
+    plain: VecDeque<(Peer, Vec<u8>)>,
+    /// Trust sheets sent so far.
+    generation: u64,
     /// Datagrams given to the worker.
     pub received: u64,
 }
@@ -76,6 +83,8 @@ pub struct Who(pub usize);
 
 /// The key of every device, and its identity's prefix.
 pub const KEY: &[u8] = b"0123456789abcdef";
+/// Bytes of a piece of a trust sheet. *Why so few:* a sheet of one device already has several.
+const PIECE_BYTES: usize = 16;
 
 impl Story {
     /// A fresh worker with default settings.
@@ -114,6 +123,9 @@ impl Story {
             uplinks: Vec::new(),
             outcomes: Vec::new(),
             sessions: Vec::new(),
+            names: Vec::new(),
+            plain: VecDeque::new(),
+            generation: 0,
             received: 0,
         }
     }
@@ -266,6 +278,39 @@ impl Story {
         self.exchange();
     }
 
+    /// The control plane sends a trust sheet, in pieces as small as may be.
+    pub fn trusts(&mut self, items: &[Item<'_>]) {
+        let mut sheet = Vec::new();
+        assert!(items.iter().all(|item| trust::write(&mut sheet, item)), "it fits a sheet");
+        self.generation += 1;
+        let (generation, total) = (self.generation.into(), (sheet.len() as u32).into());
+        if sheet.is_empty() {
+            let piece = wire::Trust { generation, offset: 0.into(), total };
+            return self.tells(wire::Kind::Trust, piece.as_bytes(), &[]);
+        }
+        for (number, bytes) in sheet.chunks(PIECE_BYTES).enumerate() {
+            let offset = ((number * PIECE_BYTES) as u32).into();
+            let piece = wire::Trust { generation, offset, total };
+            self.tells(wire::Kind::Trust, piece.as_bytes(), bytes);
+        }
+    }
+
+    /// The peer at an address, heard on the first plain CoAP socket.
+    pub fn plain_peer(&self, address: &str) -> Peer {
+        Peer::new(address.parse().expect("an address"), self.config.listen.len() as u8)
+    }
+
+    /// A datagram arrives at a plain CoAP socket, and everything that follows happens.
+    pub fn sends_plain(&mut self, peer: Peer, message: &[u8]) {
+        self.arrives(peer, &mut message.to_vec());
+        self.exchange();
+    }
+
+    /// The next datagram that a plain CoAP socket sent, and where to.
+    pub fn hears_plain(&mut self) -> Option<(Peer, Vec<u8>)> {
+        self.plain.pop_front()
+    }
+
     /// The control plane says what became of an uplink.
     pub fn published(&mut self, uplink: &wire::Uplink, publication: wire::Publication) {
         let entry = wire::Published {
@@ -340,6 +385,10 @@ impl Story {
                 self.losing -= 1;
                 continue;
             }
+            if self.config.is_nosec(peer.socket()) {
+                self.plain.push_back((peer, bytes));
+                continue;
+            }
             let Some(party) = self.devices.iter_mut().rev().find(|party| party.peer == peer) else {
                 continue;
             };
@@ -377,7 +426,8 @@ impl Story {
                     self.outcomes.push((*outcome, response.to_vec()));
                 }
                 wire::Kind::SessionUp => {
-                    let (up, _) = wire::SessionUp::split(bytes).expect("whole");
+                    let (up, name) = wire::SessionUp::split(bytes).expect("whole");
+                    self.names.push(name.to_vec());
                     self.sessions.push(SessionNotice::Up(*up));
                 }
                 wire::Kind::SessionDown => {

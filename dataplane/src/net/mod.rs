@@ -28,7 +28,7 @@ use crate::config::{Backend, Config};
 use batch::{Batch, Outbox};
 use bell::Bell;
 use mmsg::Mmsg;
-use socket::Socket;
+use socket::{Socket, Spread};
 use source::Sources;
 use stats::Stats;
 use std::fmt::Write;
@@ -79,12 +79,16 @@ impl Net {
     pub fn open(config: &Config, worker: u8, bell: BorrowedFd<'_>) -> io::Result<Self> {
         if worker == 0 {
             socket::wait_until_free(&config.listen, PATIENCE)?;
+            socket::wait_until_free(&config.nosec.listen, PATIENCE)?;
         }
-        let named = |address: &SocketAddr| {
-            Socket::bind(*address).map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
+        let named = |address: &SocketAddr, spread: Spread| {
+            let bound = Socket::bind(*address, spread);
+            bound.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
         };
+        let dtls = config.listen.iter().map(|address| named(address, Spread::ByConnectionId));
+        let plain = config.nosec.listen.iter().map(|address| named(address, Spread::ByAddress));
         let ends = Ends {
-            sockets: config.listen.iter().map(named).collect::<io::Result<_>>()?,
+            sockets: dtls.chain(plain).collect::<io::Result<_>>()?,
             bell: Bell::new(bell)?,
             sources: Sources::new(),
             stats: Stats::default(),
@@ -140,7 +144,7 @@ impl Net {
         outbox.clear();
     }
 
-    /// The addresses the sockets are bound to, in the order of `listen`.
+    /// The addresses the sockets are bound to, in the order of `listen` and `nosec.listen`.
     pub fn local_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.ends.sockets.iter().map(Socket::local_address).collect()
     }

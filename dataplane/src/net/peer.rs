@@ -14,7 +14,8 @@ pub struct Peer {
     /// Of a link-local IPv6 address, else 0.
     scope_id: u32,
     port: u16,
-    /// Which of the worker's sockets hears and answers it: the place of its address in `listen`.
+    /// Which of the worker's sockets hears and answers it: the place of its address in `listen`
+    /// and `nosec.listen`.
     socket: u8,
     /// Which of this machine's addresses it wrote to, as `source` numbers them; 0 = the kernel
     /// knows best, because the socket is bound to one address.
@@ -40,7 +41,7 @@ impl Peer {
         }
     }
 
-    /// The place of its socket in `listen`.
+    /// The place of its socket in `listen` and `nosec.listen`.
     pub fn socket(&self) -> u8 {
         self.socket
     }

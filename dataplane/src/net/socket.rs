@@ -24,9 +24,18 @@ pub(super) struct Socket {
     pub(super) is_wildcard: bool,
 }
 
+/// How the kernel spreads datagrams over the sockets of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spread {
+    /// By the steering program, then by the hash of both addresses.
+    ByConnectionId,
+    /// By the hash of both addresses: plain CoAP has nothing else.
+    ByAddress,
+}
+
 impl Socket {
-    /// Joins the reuseport group of `address`, in which the steering program spreads datagrams.
-    pub(super) fn bind(address: SocketAddr) -> io::Result<Self> {
+    /// Joins the reuseport group of `address`.
+    pub(super) fn bind(address: SocketAddr, spread: Spread) -> io::Result<Self> {
         let socket = Self::create(address)?;
         socket.set(libc::SOL_SOCKET, libc::SO_REUSEPORT, &1i32)?;
         match (socket.is_wildcard, socket.is_ipv6) {
@@ -37,8 +46,10 @@ impl Socket {
         socket.grow(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?;
         socket.grow(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?;
         socket.bind_to(address)?;
-        let program = steering::program();
-        socket.set(libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program.header())?;
+        if spread == Spread::ByConnectionId {
+            let program = steering::program();
+            socket.set(libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program.header())?;
+        }
         Ok(socket)
     }
 
@@ -155,13 +166,17 @@ mod tests {
         SocketAddr::new(ip.parse().unwrap(), 0)
     }
 
+    fn bind(address: SocketAddr) -> io::Result<Socket> {
+        Socket::bind(address, Spread::ByConnectionId)
+    }
+
     #[test]
     fn a_group_takes_a_socket_for_each_worker() {
         for ip in ["127.0.0.1", "::1", "0.0.0.0", "::"] {
-            let first = Socket::bind(loopback(ip)).unwrap();
+            let first = bind(loopback(ip)).unwrap();
             let address = first.local_address().unwrap();
             assert!(address.port() != 0 && address.ip() == ip.parse::<std::net::IpAddr>().unwrap());
-            let second = Socket::bind(address).unwrap();
+            let second = bind(address).unwrap();
             assert_eq!(second.local_address().unwrap(), address);
             assert_eq!(first.is_wildcard, address.ip().is_unspecified());
             assert!(first.receive_buffer_bytes().unwrap() > 0);
@@ -171,14 +186,14 @@ mod tests {
 
     #[test]
     fn both_families_have_the_same_port() {
-        let v6 = Socket::bind(loopback("::")).unwrap();
+        let v6 = bind(loopback("::")).unwrap();
         let port = v6.local_address().unwrap().port();
-        assert!(Socket::bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok());
+        assert!(bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok());
     }
 
     #[test]
     fn an_address_of_another_process_is_waited_for_and_then_refused() {
-        let other = Socket::bind(loopback("127.0.0.1")).unwrap();
+        let other = bind(loopback("127.0.0.1")).unwrap();
         let address = other.local_address().unwrap();
         let refused = wait_until_free(&[address], Duration::ZERO).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::AddrInUse);
@@ -191,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_not_ours_is_an_error() {
-        assert!(Socket::bind("192.0.2.1:0".parse().unwrap()).is_err());
-        assert!(Socket::bind("[::ffff:127.0.0.1]:0".parse().unwrap()).is_err());
+        assert!(bind("192.0.2.1:0".parse().unwrap()).is_err());
+        assert!(bind("[::ffff:127.0.0.1]:0".parse().unwrap()).is_err());
     }
 }

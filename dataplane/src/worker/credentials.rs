@@ -23,6 +23,8 @@ pub(crate) struct Credential {
     pub(crate) device: DeviceId,
     /// `ring::contract::Network` of the device's block that holds the identity.
     pub(crate) network: u8,
+    /// From `ring::contract::Credential`.
+    pub(crate) stamp: u64,
     /// The pre-shared key.
     pub(crate) key: Secret,
     /// When the control plane said so, seconds of `CLOCK_BOOTTIME`.
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     fn credential(device: u8, at_s: u32) -> Credential {
-        Credential { device: [device; 16], network: 1, key: Secret::new(b"key"), at_s }
+        Credential { device: [device; 16], network: 1, stamp: 1, key: Secret::new(b"key"), at_s }
     }
 
     #[test]

@@ -50,6 +50,10 @@ impl Worker {
                 let (cancel, _) = wire::Cancel::split(bytes)?;
                 self.on_cancel(now, cancel, outbox);
             }
+            Kind::Trust => {
+                let (piece, bytes) = wire::Trust::split(bytes)?;
+                self.on_trust(now, piece, bytes, outbox);
+            }
             Kind::Hello
             | Kind::Uplink
             | Kind::CredentialWanted
@@ -58,7 +62,6 @@ impl Worker {
             | Kind::SessionDown
             | Kind::Counters
             | Kind::ConnectFailed
-            | Kind::Trust
             | Kind::Connect => return None,
         }
         Some(())

@@ -9,6 +9,7 @@
 
 use super::Worker;
 use super::credentials::Credential;
+use super::sessions::Admitted;
 use crate::bounds::{HANDSHAKE_LIFETIME_MS, IDENTITY_BYTES_MAX};
 use crate::clock::Now;
 use crate::fate::{Fate, Tally};
@@ -17,7 +18,6 @@ use crate::net::peer::Peer;
 use crate::pool::Key;
 use crate::slab::{CID_BYTES, State};
 use rand::Rng;
-use tidegate_dtls::Suite;
 use tidegate_dtls::record::protected_part;
 use tidegate_dtls::server::{self, Event, Greeting, Handshake};
 use tidegate_ring::contract as wire;
@@ -40,6 +40,7 @@ pub(super) struct HalfOpen {
 struct Owner {
     device: wire::DeviceId,
     network: u8,
+    stamp: u64,
 }
 
 impl Worker {
@@ -200,8 +201,8 @@ impl Worker {
         let half_open = self.handshakes.get_mut(number).expect("it just asked");
         let identity = half_open.dtls.identity();
         if let Some(credential) = self.credentials.recall(identity, now.s()) {
-            half_open.owner =
-                Some(Owner { device: credential.device, network: credential.network });
+            let (device, network) = (credential.device, credential.network);
+            half_open.owner = Some(Owner { device, network, stamp: credential.stamp });
             half_open.dtls.on_credential(now.ms, Some(credential.key.as_bytes()));
             self.counters.tally(Tally::CredentialRemembered);
             return;
@@ -239,9 +240,10 @@ impl Worker {
         match wire::Verdict::from_wire(answer.verdict) {
             Some(wire::Verdict::Known) if !psk.is_empty() => {
                 let (device, network) = (answer.device, answer.network);
-                half_open.owner = Some(Owner { device, network });
+                let stamp = answer.stamp.get();
+                half_open.owner = Some(Owner { device, network, stamp });
                 let key = tidegate_crypto::secret::Secret::new(psk);
-                let credential = Credential { device, network, key, at_s: now.s() };
+                let credential = Credential { device, network, stamp, key, at_s: now.s() };
                 self.credentials.remember(half_open.dtls.identity(), credential);
                 half_open.dtls.on_credential(now.ms, Some(psk));
             }
@@ -276,21 +278,16 @@ impl Worker {
             self.end_session(now, old, wire::EndReason::Replaced, outbox);
         }
         self.counters.tally(Tally::SessionUp);
-        let up = wire::SessionUp {
-            device: owner.device,
-            session: self.slab.session(slot).0.into(),
-            at_unix_ms: now.unix_ms.into(),
-            suite: self.slab.get(slot).dtls.suite().map_or(0, Suite::code).into(),
-            peer_port: half_open.peer.port().into(),
-            peer_ip: half_open.peer.ip_bytes(),
-            has_cid: has_cid.into(),
-            network: owner.network,
-            stamp: 0.into(),
-            claim: wire::Claim::PskIdentity as u8,
-            resumed: 0,
-            connected: 0,
+        let admitted = Admitted {
+            stamp: owner.stamp,
+            claim: wire::Claim::PskIdentity,
+            name: half_open.dtls.identity(),
+            resumed: false,
+            connected: false,
         };
-        self.notify(wire::Kind::SessionUp, up.as_bytes(), half_open.dtls.identity());
+        if !self.tell_session_up(now, slot, &admitted, 0) {
+            self.counters.tally(Tally::NoticeLost);
+        }
         let mut held = half_open.dtls.take_held();
         self.on_held(now, slot, half_open.peer, &mut held, outbox);
     }

@@ -14,11 +14,13 @@ mod downlink;
 mod entries;
 mod handshakes;
 mod messages;
+mod nosec;
 mod records;
 mod sessions;
+mod trust;
 mod uplink;
 
-use crate::bounds::{BATCH_MAX, OUTBOX_SLOTS, TIMERS_PER_TURN_MAX};
+use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, TIMERS_PER_TURN_MAX};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::fate::{Counters, Tally};
@@ -26,7 +28,7 @@ use crate::handover::Handover;
 use crate::net::batch::Outbox;
 use crate::net::peer::Peer;
 use crate::pool::Pool;
-use crate::slab::{CID_BYTES, Slab};
+use crate::slab::{CID_BYTES, Slab, State};
 use crate::wheel::Wheel;
 use arrayvec::ArrayVec;
 use credentials::Credentials;
@@ -35,6 +37,7 @@ use foldhash::quality::RandomState;
 use handshakes::HalfOpen;
 use hashbrown::HashMap;
 use messages::Sent;
+use nosec::NoSec;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
@@ -64,6 +67,10 @@ pub struct Worker {
     handshakes: Pool<HalfOpen>,
     by_peer_handshake: HashMap<Peer, u32, RandomState>,
     credentials: Credentials,
+    /// What has come of the next trust sheet.
+    sheet: trust::Assembly,
+    /// Devices without security.
+    nosec: NoSec,
     exchanges: Exchanges,
     downlinks: Downlinks,
     /// Our Confirmable messages that wait for their ACK, by slot and Message ID.
@@ -135,6 +142,8 @@ impl Worker {
                 RandomState::default(),
             ),
             credentials: Credentials::new(),
+            sheet: trust::Assembly::default(),
+            nosec: NoSec::default(),
             exchanges: Exchanges::new(exchanges),
             downlinks: Downlinks::new(downlinks),
             sent: HashMap::with_capacity_and_hasher(
@@ -154,11 +163,11 @@ impl Worker {
             up,
             handover,
         };
-        worker.take_over_sessions();
         worker.wheel.arm(worker.housekeeping_timer(), now.ms + HOUSEKEEPING_MS);
         let incarnation: u64 = worker.random.random();
         let hello = wire::Hello { incarnation: incarnation.into(), worker: index, workers };
         worker.notify(wire::Kind::Hello, hello.as_bytes(), &[]);
+        worker.take_over_sessions(now);
         Ok(worker)
     }
 
@@ -231,6 +240,15 @@ impl Worker {
             return false;
         };
         let out = outbox.buffer_mut(index);
+        if entry.state() == State::NoSec {
+            // Plain CoAP has no other content than messages (RFC 7252 section 9).
+            let room = &mut out[..DATAGRAM_BYTES_MAX];
+            let is_message = content_type == ContentType::APPLICATION_DATA;
+            let Some(written) = is_message.then(|| write(room)).flatten() else { return false };
+            outbox.commit(index, written);
+            self.counters.tally(Tally::Sent);
+            return true;
+        }
         let head_bytes = entry.dtls.header_len();
         let end = out.len().saturating_sub(entry.dtls.overhead() - head_bytes);
         let Some(written) = out.get_mut(head_bytes..end).and_then(write) else { return false };

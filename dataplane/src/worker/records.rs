@@ -52,6 +52,8 @@ impl Worker {
             let (peer, truncated) = (received.peer, received.truncated);
             if truncated {
                 fates[datagram] = Some(Fate::Truncated);
+            } else if self.config.is_nosec(peer.socket()) {
+                fates[datagram] = Some(self.on_nosec(now, peer, received.bytes, outbox));
             } else if let Some(next) =
                 self.enter(now, peer, received.bytes, datagram, &mut fates[datagram], outbox)
             {

@@ -7,10 +7,55 @@ use crate::fate::{Counters, Tally};
 use crate::net::batch::Outbox;
 use crate::slab::State;
 use rand::Rng;
+use tidegate_dtls::Suite;
 use tidegate_ring::contract::{self as wire, EndReason};
 use zerocopy::IntoBytes;
 
+/// How the device of a new session was let in.
+#[derive(Debug)]
+pub(super) struct Admitted<'a> {
+    /// What was valid then.
+    pub(super) stamp: u64,
+    /// What the device claimed to be.
+    pub(super) claim: wire::Claim,
+    /// The name it claimed, as `contract::Claim` describes it; empty when it was resumed.
+    pub(super) name: &'a [u8],
+    /// An earlier session was resumed.
+    pub(super) resumed: bool,
+    /// We opened it.
+    pub(super) connected: bool,
+}
+
 impl Worker {
+    /// Tells the control plane of a new session, leaving `headroom` bytes of the ring free; false
+    /// when there was no room.
+    pub(super) fn tell_session_up(
+        &mut self,
+        now: Now,
+        slot: u32,
+        admitted: &Admitted<'_>,
+        headroom: usize,
+    ) -> bool {
+        let entry = self.slab.get(slot);
+        let is_secure = entry.state() == State::Established;
+        let up = wire::SessionUp {
+            device: entry.device,
+            session: self.slab.session(slot).0.into(),
+            at_unix_ms: now.unix_ms.into(),
+            suite: entry.dtls.suite().filter(|_| is_secure).map_or(0, Suite::code).into(),
+            peer_port: entry.peer.port().into(),
+            peer_ip: entry.peer.ip_bytes(),
+            stamp: admitted.stamp.into(),
+            has_cid: (is_secure && entry.dtls.own_cid_len() > 0).into(),
+            network: entry.network,
+            claim: admitted.claim as u8,
+            resumed: admitted.resumed.into(),
+            connected: admitted.connected.into(),
+        };
+        let parts = [up.as_bytes(), admitted.name];
+        self.up.push(wire::Kind::SessionUp as u8, &parts, headroom).is_ok()
+    }
+
     /// Forgets a session and the downlinks of its line; exchanges notice by their timers. The
     /// device is not told: an alert to a stale address would reach the next device there.
     pub(super) fn end_session(
@@ -21,8 +66,14 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         self.seal_all(outbox);
+        self.forget_session(now, slot, reason);
+    }
+
+    /// The same for a session that has nothing to send.
+    pub(super) fn forget_session(&mut self, now: Now, slot: u32, reason: EndReason) {
         self.end_downlinks(now, slot);
         let entry = self.slab.get(slot);
+        self.nosec.on_ended(slot, &entry.peer);
         if self.by_peer.get(&entry.peer) == Some(&slot) {
             self.by_peer.remove(&entry.peer);
         }
@@ -39,15 +90,22 @@ impl Worker {
 
     /// After a restart: sessions without Connection ID are found by address again, and requests
     /// the last process was working on count as never seen, so that their copies are served.
-    pub(super) fn take_over_sessions(&mut self) {
+    pub(super) fn take_over_sessions(&mut self, now: Now) {
         for slot in 0..self.slab.used() {
             let entry = self.slab.get_mut(slot);
-            if entry.state() != State::Established {
+            if !entry.is_session() {
                 continue;
             }
             entry.dedup.forget_waiting();
-            if entry.dtls.own_cid_len() == 0 {
-                self.by_peer.insert(entry.peer, slot);
+            let is_nosec_socket = self.config.is_nosec(entry.peer.socket());
+            match entry.state() {
+                State::NoSec if is_nosec_socket => self.nosec.on_taken_over(slot, entry),
+                // The operator took its socket away.
+                State::NoSec => self.forget_session(now, slot, EndReason::CredentialDropped),
+                _ if entry.dtls.own_cid_len() == 0 => {
+                    self.by_peer.insert(entry.peer, slot);
+                }
+                _ => {}
             }
         }
     }
@@ -58,7 +116,7 @@ impl Worker {
         let used = self.slab.used();
         let victim = (0..EVICTION_SAMPLES)
             .map(|_| self.random.random_range(0..used))
-            .filter(|slot| self.slab.get(*slot).state() == State::Established)
+            .filter(|slot| self.slab.get(*slot).is_session())
             .min_by_key(|slot| self.slab.get(*slot).last_seen_s);
         if let Some(slot) = victim {
             self.counters.tally(Tally::Evicted);
@@ -91,7 +149,7 @@ impl Worker {
             self.sweep_at = (slot + 1) % used;
             let entry = self.slab.get(slot);
             let idle_s = now.s().saturating_sub(entry.last_seen_s);
-            if entry.state() == State::Established && idle_s >= timeout_s {
+            if entry.is_session() && idle_s >= timeout_s {
                 self.end_session(now, slot, EndReason::Idle, outbox);
             }
         }

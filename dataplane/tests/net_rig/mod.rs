@@ -69,8 +69,13 @@ impl Rig {
         let mut config = Config { listen: listen.to_vec(), ..Config::default() };
         config.net.spin_us = spin_us;
         config.net.backend = backend;
+        Self::configured(&config, worker)
+    }
+
+    /// One with these settings.
+    pub fn configured(config: &Config, worker: u8) -> Self {
         let bell = bell();
-        let net = Net::open(&config, worker, std::os::fd::AsFd::as_fd(&bell)).unwrap();
+        let net = Net::open(config, worker, std::os::fd::AsFd::as_fd(&bell)).unwrap();
         let addresses = net.local_addresses().unwrap();
         Self { net, outbox: Outbox::new(), bell, addresses }
     }
