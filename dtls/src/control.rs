@@ -7,6 +7,7 @@ use crate::established::{Established, LAST_FLIGHT, SealError};
 use crate::handshake::{self, Fragment, MessageType};
 use crate::key_schedule::VERIFY_DATA_BYTES;
 use crate::record::{self, ContentType, DTLS_1_2, HEADER_BYTES};
+use crate::return_routability::PathMessage;
 
 /// What the owner of the association does about an opened record that is not application data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub enum Control {
     FinishedAgain,
     /// The client wants new keys: refuse with [`Established::no_renegotiation`], and go on.
     Renegotiation,
+    /// About the path (RFC 9853): answer a challenge with [`Established::path_message`], to where
+    /// it came from; the rest is for the check under way, if there is one.
+    Path(PathMessage),
 }
 
 /// Reads an authenticated record that is not application data.
@@ -40,6 +44,9 @@ pub fn on_control(content_type: ContentType, content: &[u8]) -> Control {
                 _ => Control::Ignored(Drop::Unexpected),
             },
         },
+        ContentType::RETURN_ROUTABILITY_CHECK => {
+            PathMessage::parse(content).map_or_else(Control::Ignored, Control::Path)
+        }
         ContentType::APPLICATION_DATA => Control::Ignored(Drop::Unexpected),
         _ => Control::Ignored(Drop::ContentType),
     }

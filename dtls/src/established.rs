@@ -206,6 +206,10 @@ impl Established {
         if content.len() > CONTENT_BYTES_MAX {
             return Err(Drop::Oversized);
         }
+        let is_check = content_type == ContentType::RETURN_ROUTABILITY_CHECK;
+        if is_check && !self.has_return_routability() {
+            return Err(Drop::ContentType);
+        }
         if content_type == ContentType::APPLICATION_DATA {
             self.flags &= !LAST_FLIGHT;
         }
@@ -367,7 +371,10 @@ impl Established {
             return if is_ours { Ok(()) } else { Err(Drop::CidMissing) };
         }
         match record.content_type {
-            ContentType::ALERT | ContentType::HANDSHAKE | ContentType::APPLICATION_DATA => Ok(()),
+            ContentType::ALERT
+            | ContentType::HANDSHAKE
+            | ContentType::APPLICATION_DATA
+            | ContentType::RETURN_ROUTABILITY_CHECK => Ok(()),
             _ => Err(Drop::ContentType),
         }
     }

@@ -10,6 +10,8 @@
 //!   [`control`]: what its records other than application data mean;
 //! - [`record`], [`replay`], [`handshake`], [`reassembly`], [`hello`], [`extension`], [`alert`],
 //!   [`suite`], [`key_schedule`]: the parts, for whoever reads captures;
+//! - [`resumption`]: what is kept of a session to begin it again without its key exchange;
+//!   [`return_routability`]: whether a peer that moved receives where it says;
 //! - [`Drop`]: why something was ignored, for the counters.
 //!
 //! [`key_exchange`] and [`certificate`] are the messages of the exchanges that [`suite`] names.
@@ -34,6 +36,8 @@ pub mod key_schedule;
 pub mod reassembly;
 pub mod record;
 pub mod replay;
+pub mod resumption;
+pub mod return_routability;
 pub mod server;
 pub mod suite;
 mod wire;

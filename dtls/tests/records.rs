@@ -12,6 +12,7 @@ use tidegate_dtls::established::{
     Control, FAILED_OPENS_MAX, NUMBERS_FOR_ALERTS, Opened, SealError, on_control,
 };
 use tidegate_dtls::record::{ContentType, Record, SEQUENCE_MAX};
+use tidegate_dtls::return_routability::{Cookie, PathMessage};
 use tidegate_dtls::suite::KeyExchange;
 use tidegate_dtls::{Drop, Established, Suite, client, server};
 use zerocopy::IntoBytes;
@@ -286,8 +287,25 @@ fn what_is_not_application_data_means_one_thing_each() {
     let warning = Alert::warning(Description::USER_CANCELED).bytes();
     let ignored = Control::Ignored(Drop::AlertIgnored);
     assert_eq!(on_control(ContentType::ALERT, &warning), ignored);
+    let challenge = Control::Path(PathMessage::Challenge(Cookie([0; 8])));
+    assert_eq!(on_control(ContentType::RETURN_ROUTABILITY_CHECK, &[0; 9]), challenge);
+    assert_eq!(on_control(ContentType::RETURN_ROUTABILITY_CHECK, &[0; 8]), malformed);
     let unknown = Control::Ignored(Drop::ContentType);
-    assert_eq!(on_control(ContentType::RETURN_ROUTABILITY_CHECK, &[0; 9]), unknown);
+    assert_eq!(on_control(ContentType::HEARTBEAT, &[0; 9]), unknown);
+}
+
+/// RFC 9853 section 3: not unless both hellos had the extension.
+#[test]
+fn nobody_checks_the_path_unless_that_was_negotiated() {
+    for cids in [false, true] {
+        let (mut client, mut server) = pair(Suite::PskAes128Ccm8, cids);
+        let challenge = PathMessage::Challenge(Cookie([7; 8]));
+        let mut out = vec![0; OUT_BYTES];
+        assert_eq!(server.path_message(challenge, &mut out), None);
+        let kind = ContentType::RETURN_ROUTABILITY_CHECK;
+        let len = server.seal(kind, &challenge.bytes(), &mut out).unwrap();
+        assert_eq!(open(&mut client, &out[..len]), Err(Drop::ContentType));
+    }
 }
 
 /// RFC 5746 section 4.5: a warning, and the association goes on.

@@ -285,6 +285,7 @@ impl Worker {
             Control::Renegotiation => {
                 self.send_record(slot, outbox, |dtls, out| dtls.no_renegotiation(out).ok());
             }
+            Control::Path(_) => return tidegate_dtls::Drop::Unexpected.into(),
             Control::Ignored(reason) => return reason.into(),
         }
         Fate::Accepted

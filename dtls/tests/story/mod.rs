@@ -11,6 +11,7 @@ use tidegate_dtls::established::{Control, on_control};
 use tidegate_dtls::handshake::Fragment;
 use tidegate_dtls::hello::ClientHello;
 use tidegate_dtls::record::{ContentType, Record, protected_part};
+use tidegate_dtls::return_routability::PathMessage;
 use tidegate_dtls::{Drop, Established, Failure, client, server};
 
 pub const IDENTITY: &[u8] = b"device-0001";
@@ -286,10 +287,13 @@ impl Log {
         let mut out = [0; OUT_BYTES];
         let len = match control {
             Control::Ignored(drop) => return self.drops.push(drop),
-            Control::FatalAlert(_) => return,
             Control::CloseNotify => session.close_notify(&mut out).ok(),
             Control::FinishedAgain => session.last_flight_again(&mut out),
             Control::Renegotiation => session.no_renegotiation(&mut out).ok(),
+            Control::Path(PathMessage::Challenge(cookie)) => {
+                session.path_message(PathMessage::Response(cookie), &mut out)
+            }
+            Control::FatalAlert(_) | Control::Path(_) => return,
         };
         self.outbox.extend(len.map(|len| out[..len].to_vec()));
     }
