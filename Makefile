@@ -49,7 +49,7 @@ model: export RUSTFLAGS = --cfg loom
 model:
 	$(call say,model of the rings)
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom \
-		cargo test $(CARGO_FLAGS) -p tidegate-ring --test loom_ring --quiet
+		cargo test $(CARGO_FLAGS) -p tidegate-ring --test loom_ring --test loom_seqlock --quiet
 
 smoke: install-deps foreign
 	@TIDEGATE_CACHE=$(CACHE) exec $(BIN_DIR)/tidegate-smoke

@@ -24,8 +24,10 @@
 //! Known limit: a process of the same user can truncate the file, and the next access is a SIGBUS.
 //! It could as well send SIGKILL; the run directory (0700) and the files (0600) keep others out.
 //!
+//! [`seqlock`] is for one process: what one of its threads writes and all of them read.
+//!
 //! Model-checked orderings: `RUSTFLAGS="--cfg loom" cargo test -p tidegate-ring --release
-//! --test loom_ring`.
+//! --test loom_ring --test loom_seqlock`.
 
 mod consumer;
 pub mod contract;
@@ -38,6 +40,7 @@ mod ledger;
 #[cfg(not(loom))]
 pub mod link;
 mod producer;
+pub mod seqlock;
 mod shm;
 pub mod trust;
 
