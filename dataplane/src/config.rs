@@ -5,6 +5,7 @@ use crate::bounds;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tidegate_dtls::Suite;
 
 /// The whole configuration of one dataplane process.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -84,6 +85,17 @@ pub struct HandshakeConfig {
     pub mtu: usize,
 }
 
+impl HandshakeConfig {
+    /// The suites that are named.
+    pub fn suites(&self) -> Result<Vec<Suite>, String> {
+        let suite = |name: &String| {
+            Suite::from_name(&format!("TLS_{name}"))
+                .ok_or_else(|| format!("handshake.suites: {name} is not a suite we speak"))
+        };
+        self.suites.iter().map(suite).collect()
+    }
+}
+
 /// How requests are answered.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -135,7 +147,8 @@ impl Config {
         within("sessions.per_worker", self.sessions.per_worker, 1, bounds::SESSIONS_MAX)?;
         within("handshake.half_open", self.handshake.half_open, 1, 65_536)?;
         within("handshake.mtu", self.handshake.mtu, 256, 1_280)?;
-        within("handshake.suites: number", self.handshake.suites.len(), 1, 16)?;
+        within("handshake.suites: number", self.handshake.suites.len(), 1, Suite::ALL.len())?;
+        self.handshake.suites()?;
         within("coap.publish_window_ms", self.coap.publish_window_ms, 0, 1_900)?;
         within("coap.answer_window_ms", self.coap.answer_window_ms, 0, 1_900)?;
         within("coap.response_timeout_ms", self.coap.response_timeout_ms, 1_000, 240_000)?;
@@ -214,16 +227,9 @@ impl Default for SessionsConfig {
 
 impl Default for HandshakeConfig {
     fn default() -> Self {
-        let suites = [
-            "PSK_WITH_AES_128_CCM_8",
-            "PSK_WITH_AES_128_CCM",
-            "PSK_WITH_AES_128_GCM_SHA256",
-            "PSK_WITH_AES_256_CCM_8",
-            "PSK_WITH_AES_256_CCM",
-            "PSK_WITH_AES_256_GCM_SHA384",
-        ];
+        let names = Suite::ALL.iter().map(|suite| suite.name().trim_start_matches("TLS_"));
         Self {
-            suites: suites.map(String::from).to_vec(),
+            suites: names.map(String::from).collect(),
             connection_id: true,
             require_extended_master_secret: false,
             half_open: bounds::HANDSHAKES_DEFAULT,
@@ -289,6 +295,20 @@ mod tests {
         assert!(with(|c| c.sessions.per_worker = 0).is_err());
         assert!(with(|c| c.handshake.mtu = 255).is_err());
         assert!(with(|c| c.listen.clear()).is_err());
+    }
+
+    #[test]
+    fn a_suite_is_one_we_speak() {
+        let with = |suites: &[&str]| {
+            let mut config = Config::default();
+            config.handshake.suites = suites.iter().map(|name| (*name).into()).collect();
+            config.check()
+        };
+        assert!(with(&["ECDHE_PSK_WITH_AES_256_GCM_SHA384"]).is_ok());
+        assert!(with(&["ECDHE_PSK_WITH_AES_256_GCM_SHA378"]).is_ok(), "as a library writes it");
+        let error = with(&["PSK_WITH_AES_128_CCM_8", "PSK_WITH_NULL_SHA"]).unwrap_err();
+        assert!(error.contains("PSK_WITH_NULL_SHA"), "{error}");
+        assert!(with(&[]).is_err() && with(&["PSK_WITH_AES_128_CCM"; 15]).is_err());
     }
 
     /// NoSec is off until the operator names an address, and no wildcard is a name.

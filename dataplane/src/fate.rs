@@ -89,8 +89,26 @@ counters! {
         SessionDown => "session_down",
         /// Sessions ended to make room.
         Evicted => "session_evicted",
-        /// Handshakes that failed or timed out.
+        /// Handshakes that failed, for any of the reasons that follow.
         HandshakeFailed => "handshake_failed",
+        /// Of a device that is known: what it and we hold does not fit, or it did not hear us.
+        HandshakeKnown => "handshake_failed_known_device",
+        /// The peer fell silent.
+        HandshakeTimeout => "handshake_failed_timeout",
+        /// An identity, a certificate or a raw public key that belongs to no device.
+        HandshakeUnknown => "handshake_failed_unknown_device",
+        /// A known identity with another key.
+        HandshakeWrongKey => "handshake_failed_wrong_key",
+        /// A certificate that is missing, expired, unreadable, or whose authority is not ours.
+        HandshakeCertificate => "handshake_failed_certificate",
+        /// Nothing in common: version, suite, group, certificate type, extended master secret.
+        HandshakeNothingCommon => "handshake_failed_nothing_common",
+        /// Messages that no honest peer sends, or that someone changed on the way.
+        HandshakeMalformed => "handshake_failed_malformed",
+        /// The peer said so by an alert.
+        HandshakeRefused => "handshake_failed_refused",
+        /// The control plane could not say whose the credential is: the device tries again.
+        HandshakeUnavailable => "handshake_failed_unavailable",
         /// Peer addresses moved by a newer authentic record.
         AddressMoved => "address_moved",
         /// Flight 6 sent again because the client repeated its Finished.
@@ -153,6 +171,37 @@ impl From<tidegate_dtls::Drop> for Fate {
             }
             D::Repeated | D::TooEarly | D::Unexpected | D::OtherHello => Self::HandshakeUnexpected,
             D::Closed | D::Corrupt => Self::SessionDead,
+        }
+    }
+}
+
+/// Why a handshake failed.
+impl From<tidegate_dtls::Failure> for Tally {
+    fn from(failure: tidegate_dtls::Failure) -> Self {
+        use tidegate_dtls::Failure as F;
+        match failure {
+            F::Timeout => Self::HandshakeTimeout,
+            F::UnknownIdentity | F::AccessDenied => Self::HandshakeUnknown,
+            F::WrongKey => Self::HandshakeWrongKey,
+            F::NoCertificate
+            | F::BadCertificate
+            | F::UnsupportedCertificate
+            | F::CertificateExpired
+            | F::UnknownAuthority
+            | F::CertificateUnknown => Self::HandshakeCertificate,
+            F::Version
+            | F::NoCommonSuite
+            | F::NoExtendedMasterSecret
+            | F::ResumedWithoutExtendedMasterSecret
+            | F::NoCommonCertificateType => Self::HandshakeNothingCommon,
+            F::Renegotiation
+            | F::Decode
+            | F::Illegal
+            | F::UnsupportedExtension
+            | F::UnexpectedMessage
+            | F::Signature
+            | F::Finished => Self::HandshakeMalformed,
+            F::PeerAlert(_) => Self::HandshakeRefused,
         }
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 
 use super::Worker;
-use super::credentials::Credential;
+use super::credentials::{Credential, Name, Owner};
 use super::sessions::Admitted;
 use crate::bounds::{HANDSHAKE_LIFETIME_MS, IDENTITY_BYTES_MAX};
 use crate::clock::Now;
@@ -31,16 +31,10 @@ pub(super) struct HalfOpen {
     slot: u32,
     peer: Peer,
     began_ms: u64,
-    /// Whose key was used, once the credential came.
+    /// What the client claims to be, once it has.
+    name: Option<Name>,
+    /// Whose that is, once the control plane has said so.
     owner: Option<Owner>,
-}
-
-/// The device a credential belongs to.
-#[derive(Clone, Copy, Debug)]
-struct Owner {
-    device: wire::DeviceId,
-    network: u8,
-    stamp: u64,
 }
 
 impl Worker {
@@ -108,7 +102,7 @@ impl Worker {
         let own_cid: &[u8] = if self.config.handshake.connection_id { &cid } else { &[] };
         let (hello_random, fake_key) = (self.random.random(), self.random.random());
         let dtls = Handshake::new(&self.dtls_config, now.ms, own_cid, hello_random, fake_key);
-        let half_open = HalfOpen { dtls, slot, peer, began_ms: now.ms, owner: None };
+        let half_open = HalfOpen { dtls, slot, peer, began_ms: now.ms, name: None, owner: None };
         let key = self.handshakes.insert(nonce, half_open).expect("checked for room above");
         self.by_peer_handshake.insert(peer, key.number);
         self.feed(now, key.number, datagram, outbox)
@@ -154,11 +148,9 @@ impl Worker {
             match event {
                 Event::CredentialWanted => self.on_credential_wanted(now, number),
                 Event::Established(session) => established = Some(session),
-                Event::Failed(_) => {
+                Event::Failed(failure) => {
                     self.transmit(number, outbox);
-                    self.counters.tally(Tally::HandshakeFailed);
-                    self.abandon(number);
-                    return;
+                    return self.fail(number, failure.into());
                 }
             }
         }
@@ -176,9 +168,7 @@ impl Worker {
     pub(super) fn on_handshake_due(&mut self, now: Now, number: u32, outbox: &mut Outbox) {
         let Some(half_open) = self.handshakes.get_mut(number) else { return };
         if now.ms >= half_open.began_ms + HANDSHAKE_LIFETIME_MS {
-            self.counters.tally(Tally::HandshakeFailed);
-            self.abandon(number);
-            return;
+            return self.fail(number, Tally::HandshakeTimeout);
         }
         half_open.dtls.on_due(now.ms);
         self.pump(now, number, outbox);
@@ -200,28 +190,27 @@ impl Worker {
         let key = self.handshakes.key(number);
         let half_open = self.handshakes.get_mut(number).expect("it just asked");
         let identity = half_open.dtls.identity();
-        if let Some(credential) = self.credentials.recall(identity, now.s()) {
-            let (device, network) = (credential.device, credential.network);
-            half_open.owner = Some(Owner { device, network, stamp: credential.stamp });
-            half_open.dtls.on_credential(now.ms, Some(credential.key.as_bytes()));
-            self.counters.tally(Tally::CredentialRemembered);
-            return;
-        }
         if identity.len() > IDENTITY_BYTES_MAX {
             half_open.dtls.on_credential(now.ms, None);
             return;
         }
-        let request = wire::CredentialWanted {
-            request: key.to_wire().into(),
-            claim: wire::Claim::PskIdentity as u8,
-        };
-        let parts = [request.as_bytes(), identity];
+        let name = Name { claim: wire::Claim::PskIdentity, bytes: identity.into() };
+        if let Some(credential) = self.credentials.recall(&name, now.s()) {
+            (half_open.name, half_open.owner) = (Some(name), Some(credential.owner));
+            half_open.dtls.on_credential(now.ms, Some(credential.key.as_bytes()));
+            self.counters.tally(Tally::CredentialRemembered);
+            return;
+        }
+        let request =
+            wire::CredentialWanted { request: key.to_wire().into(), claim: name.claim as u8 };
+        let parts = [request.as_bytes(), &name.bytes];
         if self.up.push(wire::Kind::CredentialWanted as u8, &parts, 0).is_ok() {
+            half_open.name = Some(name);
             self.counters.tally(Tally::CredentialWanted);
         } else {
             // The control plane has stood still for a whole ring: the device tries again.
             self.counters.tally(Tally::NoticeLost);
-            self.abandon(number);
+            self.fail(number, Tally::HandshakeUnavailable);
         }
     }
 
@@ -237,21 +226,26 @@ impl Worker {
             return;
         };
         let half_open = self.handshakes.get_mut(number).expect("the key resolved");
+        // An answer to nothing that was asked, or another answer.
+        let Some(name) = half_open.name.as_ref().filter(|_| half_open.owner.is_none()) else {
+            return self.counters.tally(Tally::EntryRefused);
+        };
         match wire::Verdict::from_wire(answer.verdict) {
             Some(wire::Verdict::Known) if !psk.is_empty() => {
                 let (device, network) = (answer.device, answer.network);
-                let stamp = answer.stamp.get();
-                half_open.owner = Some(Owner { device, network, stamp });
+                let owner = Owner { device, network, stamp: answer.stamp.get() };
                 let key = tidegate_crypto::secret::Secret::new(psk);
-                let credential = Credential { device, network, stamp, key, at_s: now.s() };
-                self.credentials.remember(half_open.dtls.identity(), credential);
+                self.credentials.remember(name, Credential { owner, key, at_s: now.s() });
+                half_open.owner = Some(owner);
                 half_open.dtls.on_credential(now.ms, Some(psk));
             }
             Some(wire::Verdict::Unknown) => half_open.dtls.on_credential(now.ms, None),
-            Some(wire::Verdict::Unavailable) => return self.abandon(number),
+            Some(wire::Verdict::Unavailable) => {
+                return self.fail(number, Tally::HandshakeUnavailable);
+            }
             _ => {
                 self.counters.tally(Tally::EntryRefused);
-                return self.abandon(number);
+                return self.fail(number, Tally::HandshakeUnavailable);
             }
         }
         self.pump(now, number, outbox);
@@ -269,6 +263,7 @@ impl Worker {
         self.by_peer_handshake.remove(&half_open.peer);
         self.wheel.disarm(number);
         let owner = half_open.owner.expect("without a credential no Finished verifies");
+        let name = half_open.name.take().expect("a credential was asked for by a name");
         let mid = self.random.random();
         let slot = half_open.slot;
         self.slab.establish(slot, owner.device, owner.network, session, mid);
@@ -280,8 +275,8 @@ impl Worker {
         self.counters.tally(Tally::SessionUp);
         let admitted = Admitted {
             stamp: owner.stamp,
-            claim: wire::Claim::PskIdentity,
-            name: half_open.dtls.identity(),
+            claim: name.claim,
+            name: &name.bytes,
             resumed: false,
             connected: false,
         };
@@ -290,6 +285,16 @@ impl Worker {
         }
         let mut held = half_open.dtls.take_held();
         self.on_held(now, slot, half_open.peer, &mut held, outbox);
+    }
+
+    /// A handshake failed.
+    fn fail(&mut self, number: u32, reason: Tally) {
+        self.counters.tally(Tally::HandshakeFailed);
+        self.counters.tally(reason);
+        if self.handshakes.get(number).is_some_and(|half_open| half_open.owner.is_some()) {
+            self.counters.tally(Tally::HandshakeKnown);
+        }
+        self.abandon(number);
     }
 
     /// Forgets a handshake and frees its slot.

@@ -48,7 +48,6 @@ use tidegate_dtls::cookie::{CookieJar, PERIOD_MS as COOKIE_PERIOD_MS};
 use tidegate_dtls::established::{Established, SealPlan};
 use tidegate_dtls::record::ContentType;
 use tidegate_dtls::server;
-use tidegate_dtls::suite::Suite;
 use tidegate_ring::Producer;
 use tidegate_ring::contract as wire;
 use uplink::Exchanges;
@@ -324,12 +323,8 @@ impl Worker {
 }
 
 fn dtls_config(config: &Config) -> Result<server::Config, String> {
-    let suite = |name: &String| {
-        Suite::from_name(&format!("TLS_{name}"))
-            .ok_or_else(|| format!("handshake.suites: {name} is not a suite we speak"))
-    };
     Ok(server::Config {
-        suites: config.handshake.suites.iter().map(suite).collect::<Result<_, _>>()?,
+        suites: config.handshake.suites()?,
         own_cid_len: if config.handshake.connection_id { CID_BYTES } else { 0 },
         require_extended_master_secret: config.handshake.require_extended_master_secret,
         link: Link { mtu: config.handshake.mtu, ..Link::default() },
