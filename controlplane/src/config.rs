@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::endpoint::Endpoints;
 use crate::api::{Aws, Bounds};
 use crate::control::{Limits, MqttSettings, Settings};
+use crate::identity::ServerIdentity;
 
 /// The whole configuration of the control plane.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -192,9 +193,10 @@ impl Config {
         toml::to_string(&shown).expect("every field has a TOML form")
     }
 
-    /// What the control plane behind the API needs.
-    pub fn settings(&self) -> Settings {
+    /// What the control plane behind the API needs, beside the keys it reads from files.
+    pub fn settings(&self, identities: Vec<ServerIdentity>) -> Settings {
         Settings {
+            identities,
             run_dir: self.run_dir.clone(),
             data_dir: self.data_dir.clone(),
             mqtt: self.mqtt.as_ref().map(|mqtt| MqttSettings {

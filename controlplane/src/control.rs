@@ -20,6 +20,7 @@ use futures_util::Stream;
 
 use crate::core::{Reply, Request};
 use crate::edge::Edge;
+use crate::identity::ServerIdentity;
 use crate::model::{Refused, ResourceType, StreamedUplink};
 use crate::publish::broker_url::BrokerUrl;
 use crate::publish::stream::StreamReader;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The broker; `None`: uplinks go to the embedded stream.
     pub mqtt: Option<MqttSettings>,
+    /// Who this server says it is, the one for unknown server names first.
+    pub identities: Vec<ServerIdentity>,
     /// Bounds.
     pub limits: Limits,
 }

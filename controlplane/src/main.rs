@@ -128,7 +128,7 @@ async fn serve(config: &Config) -> Result<(), String> {
     if made {
         tracing::info!(file = %key_path.display(), "made a root key pair");
     }
-    let control = Control::start(config.settings()).await.map_err(|e| e.to_string())?;
+    let control = Control::start(config.settings(Vec::new())).await.map_err(|e| e.to_string())?;
 
     let (stop, stopping) = watch::channel(false);
     let api = Api::new(

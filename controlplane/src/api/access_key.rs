@@ -1,15 +1,13 @@
 //! Who may ask? The root key pair: made at the first start, kept in a file that the AWS clients
 //! read as it is (`AWS_SHARED_CREDENTIALS_FILE`).
 
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rand::Rng;
 use zeroize::Zeroizing;
 
 use super::sigv4::KeyLookup;
+use crate::private_file;
 
 /// The one key pair that may do everything.
 pub struct RootKey {
@@ -41,14 +39,7 @@ impl RootKey {
     pub fn load(data_dir: &Path) -> Result<Self, String> {
         let path = Self::path(data_dir);
         let say = |what: &str| format!("{}: {what}", path.display());
-        let text =
-            fs::read_to_string(&path).map(Zeroizing::new).map_err(|e| say(&e.to_string()))?;
-        let mode = fs::metadata(&path).map_err(|e| say(&e.to_string()))?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(say(
-                "others may read the root key: chmod 600 it, or delete it for a new one",
-            ));
-        }
+        let text = private_file::read(&path)?;
         let field = |name: &str| {
             text.lines().find_map(|line| {
                 let (key, value) = line.split_once('=')?;
@@ -77,28 +68,14 @@ impl RootKey {
         Self { access_key_id, secret: Zeroizing::new(random_text(SECRET_LETTERS, 40)) }
     }
 
-    /// Writes beside, syncs and renames, so that a crash leaves no half a key.
     fn store(&self, data_dir: &Path) -> Result<(), String> {
-        let path = Self::path(data_dir);
-        let beside = path.with_extension("new");
         let text = Zeroizing::new(format!(
             "# Tidegate root key: may do everything. Delete this file and restart for a new one.\n\
              [default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
             self.access_key_id,
             self.secret.as_str()
         ));
-        let written = || -> std::io::Result<()> {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
-            let mut options = fs::OpenOptions::new();
-            let mut file =
-                options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.set_permissions(fs::Permissions::from_mode(0o600))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&beside, &path)?;
-            fs::File::open(data_dir)?.sync_all()
-        };
-        written().map_err(|e| format!("{}: {e}", path.display()))
+        private_file::write(&Self::path(data_dir), &text)
     }
 }
 
@@ -115,6 +92,9 @@ fn random_text(letters: &[u8], count: usize) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

@@ -50,6 +50,7 @@ impl Place {
             run_dir: self.run_dir(),
             data_dir: self.0.join("data"),
             mqtt: None,
+            identities: Vec::new(),
             limits: Limits::default(),
         }
     }
