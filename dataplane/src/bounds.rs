@@ -27,6 +27,9 @@ pub const SESSIONS_DEFAULT: u32 = 65_536;
 pub const SESSIONS_MAX: u32 = 1 << 24;
 /// Handshakes in progress in one worker, default of `[handshake] half_open`.
 pub const HANDSHAKES_DEFAULT: u32 = 1_024;
+/// How many of them one source may have, default of `[handshake] half_open_per_source`. *Why half:*
+/// a carrier's translator is one source for a whole fleet, and nobody may take all.
+pub const HANDSHAKES_PER_SOURCE_DEFAULT: u32 = HANDSHAKES_DEFAULT / 2;
 /// A handshake that is not complete by then is forgotten, milliseconds. *Why:* RFC 6347 section
 /// 4.2.4 timers double from 1 s; five repetitions are over by 63 s.
 pub const HANDSHAKE_LIFETIME_MS: u64 = 65_000;

@@ -81,6 +81,8 @@ pub struct HandshakeConfig {
     pub require_extended_master_secret: bool,
     /// Handshakes in progress per worker, 1..=65536.
     pub half_open: u32,
+    /// How many of them one source may have (an IPv4 address, an IPv6 /64), 1..=65536.
+    pub half_open_per_source: u32,
     /// Largest datagram of a handshake flight, bytes, 256..=1280.
     pub mtu: usize,
 }
@@ -146,6 +148,8 @@ impl Config {
         within("net.spin_us", self.net.spin_us, 0, 1_000)?;
         within("sessions.per_worker", self.sessions.per_worker, 1, bounds::SESSIONS_MAX)?;
         within("handshake.half_open", self.handshake.half_open, 1, 65_536)?;
+        let per_source = self.handshake.half_open_per_source;
+        within("handshake.half_open_per_source", per_source, 1, 65_536)?;
         within("handshake.mtu", self.handshake.mtu, 256, 1_280)?;
         within("handshake.suites: number", self.handshake.suites.len(), 1, Suite::ALL.len())?;
         self.handshake.suites()?;
@@ -233,6 +237,7 @@ impl Default for HandshakeConfig {
             connection_id: true,
             require_extended_master_secret: false,
             half_open: bounds::HANDSHAKES_DEFAULT,
+            half_open_per_source: bounds::HANDSHAKES_PER_SOURCE_DEFAULT,
             mtu: 1_200,
         }
     }
@@ -294,6 +299,8 @@ mod tests {
         assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX + 1).is_err());
         assert!(with(|c| c.sessions.per_worker = 0).is_err());
         assert!(with(|c| c.handshake.mtu = 255).is_err());
+        assert!(with(|c| c.handshake.half_open_per_source = 1).is_ok());
+        assert!(with(|c| c.handshake.half_open_per_source = 0).is_err());
         assert!(with(|c| c.listen.clear()).is_err());
     }
 

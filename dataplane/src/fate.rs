@@ -67,6 +67,8 @@ counters! {
         HandshakeUnexpected => "drop_handshake_unexpected",
         /// A proven ClientHello, and all handshakes or session slots are in use.
         NoRoom => "drop_no_room",
+        /// A proven ClientHello from a source that has its share of handshakes under way.
+        SourceLimit => "drop_source_limit",
         /// Plain CoAP from an address that belongs to no device.
         NoSecStranger => "drop_nosec_stranger",
         /// From the address of a device without a session, and not a CoAP message.

@@ -193,6 +193,11 @@ impl Story {
         self.devices[who.0].peer = Peer::new(SocketAddr::from(([127, 9, 9, 9], port)), 0);
     }
 
+    /// From now on the device speaks from this address.
+    pub fn speaks_from(&mut self, who: Who, peer: Peer) {
+        self.devices[who.0].peer = peer;
+    }
+
     /// Where the device speaks from.
     pub fn peer(&self, who: Who) -> Peer {
         self.devices[who.0].peer

@@ -1,6 +1,10 @@
 //! RFC 7252 section 9: who is let in, by what they claim and prove, and what is counted of others.
 
-use tidegate_dataplane::fate::Tally;
+use std::net::SocketAddr;
+
+use tidegate_dataplane::config::Config;
+use tidegate_dataplane::fate::{Fate, Tally};
+use tidegate_dataplane::net::peer::Peer;
 use tidegate_dtls::client;
 use tidegate_ring::contract as wire;
 use tidegate_tests::story::{KEY, Story, device_id, identity};
@@ -48,4 +52,33 @@ fn a_known_device_that_fails_is_counted_as_one() {
         let tallies = [Tally::HandshakeFailed, reason, Tally::HandshakeKnown];
         assert_eq!(counted(&mut story, tallies), [1, 1, known], "{reason:?}");
     }
+}
+
+/// A host that proves its address has its share of handshakes; others still find room.
+#[test]
+fn one_source_does_not_keep_others_out() {
+    let mut config = Config::default();
+    (config.handshake.half_open, config.handshake.half_open_per_source) = (8, 4);
+    let mut story = Story::with(4, config);
+    let mut out = [0; 1_452];
+    // As many as the table has room for, each silent after its proven hello.
+    for number in 0..8 {
+        let device = story.device(1, None, KEY);
+        let host = Peer::new(SocketAddr::from(([10, 0, 0, 1], 1_000 + number)), 0);
+        story.speaks_from(device, host);
+        for _ in ["the first hello", "the one with the cookie"] {
+            let length = story.at(device).poll_transmit(&mut out).expect("a hello");
+            story.arrives(host, &mut out[..length]);
+        }
+        story.forget(device);
+    }
+    assert_eq!(story.worker().counters().fate(Fate::SourceLimit), 4);
+    assert_eq!(story.worker().slab().live(), 4);
+    story.connected(2, None);
+    // They give up, and the host may begin again.
+    story.waits_ms(70_000);
+    let device = story.device(3, None, KEY);
+    story.speaks_from(device, Peer::new(SocketAddr::from(([10, 0, 0, 1], 9)), 0));
+    story.exchange();
+    assert!(story.at(device).is_up());
 }

@@ -93,6 +93,9 @@ impl Worker {
             }
             self.abandon(number);
         }
+        if !self.quota.allows(&peer) {
+            return (Fate::SourceLimit, datagram.len());
+        }
         let (tag, nonce) = (self.random.random(), self.random.random());
         if self.handshakes.is_full() || (self.slab.is_full() && !self.make_room(now, outbox)) {
             return (Fate::NoRoom, datagram.len());
@@ -105,6 +108,7 @@ impl Worker {
         let half_open = HalfOpen { dtls, slot, peer, began_ms: now.ms, name: None, owner: None };
         let key = self.handshakes.insert(nonce, half_open).expect("checked for room above");
         self.by_peer_handshake.insert(peer, key.number);
+        self.quota.take(&peer);
         self.feed(now, key.number, datagram, outbox)
     }
 
@@ -259,9 +263,7 @@ impl Worker {
         session: tidegate_dtls::established::Established,
         outbox: &mut Outbox,
     ) {
-        let mut half_open = self.handshakes.remove(number).expect("it is established now");
-        self.by_peer_handshake.remove(&half_open.peer);
-        self.wheel.disarm(number);
+        let mut half_open = self.take_half_open(number).expect("it is established now");
         let owner = half_open.owner.expect("without a credential no Finished verifies");
         let name = half_open.name.take().expect("a credential was asked for by a name");
         let mid = self.random.random();
@@ -299,13 +301,20 @@ impl Worker {
 
     /// Forgets a handshake and frees its slot.
     fn abandon(&mut self, number: u32) {
-        if let Some(half_open) = self.handshakes.remove(number) {
-            self.by_peer_handshake.remove(&half_open.peer);
-            self.wheel.disarm(number);
-            if self.slab.get(half_open.slot).state() == State::Reserved {
-                self.slab.release(half_open.slot);
-            }
+        if let Some(half_open) = self.take_half_open(number)
+            && self.slab.get(half_open.slot).state() == State::Reserved
+        {
+            self.slab.release(half_open.slot);
         }
+    }
+
+    /// A handshake is over, one way or the other.
+    fn take_half_open(&mut self, number: u32) -> Option<HalfOpen> {
+        let half_open = self.handshakes.remove(number)?;
+        self.by_peer_handshake.remove(&half_open.peer);
+        self.quota.give_back(&half_open.peer);
+        self.wheel.disarm(number);
+        Some(half_open)
     }
 }
 

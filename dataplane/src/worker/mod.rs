@@ -15,6 +15,7 @@ mod entries;
 mod handshakes;
 mod messages;
 mod nosec;
+mod quota;
 mod records;
 mod sessions;
 mod trust;
@@ -38,6 +39,7 @@ use handshakes::HalfOpen;
 use hashbrown::HashMap;
 use messages::Sent;
 use nosec::NoSec;
+use quota::Quota;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::Arc;
@@ -65,6 +67,7 @@ pub struct Worker {
     by_peer: HashMap<Peer, u32, RandomState>,
     handshakes: Pool<HalfOpen>,
     by_peer_handshake: HashMap<Peer, u32, RandomState>,
+    quota: Quota,
     credentials: Credentials,
     /// What has come of the next trust sheet.
     sheet: trust::Assembly,
@@ -140,6 +143,7 @@ impl Worker {
                 half_open as usize,
                 RandomState::default(),
             ),
+            quota: Quota::new(config.handshake.half_open_per_source, half_open),
             credentials: Credentials::new(),
             sheet: trust::Assembly::default(),
             nosec: NoSec::default(),
