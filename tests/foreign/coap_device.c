@@ -24,6 +24,7 @@
  *
  * End of stdin: close_notify and exit 0. Every failure of its own: a line on stderr and exit 1.
  */
+#include <errno.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -123,7 +124,10 @@ static void await_peer(void) {
     socklen_t len = sizeof peer;
     connect(udp, (struct sockaddr *)&peer, len); /* forgets the peer before */
     unsigned char byte;
-    if (recvfrom(udp, &byte, 1, MSG_PEEK, (struct sockaddr *)&peer, &len) < 0) fail("no peer");
+    while (recvfrom(udp, &byte, 1, MSG_PEEK, (struct sockaddr *)&peer, &len) < 0) {
+        /* the peer before has gone: the socket tells so once */
+        if (errno != ECONNREFUSED) fail("no peer");
+    }
     if (connect(udp, (struct sockaddr *)&peer, len) != 0) fail("no way to the peer");
 }
 
