@@ -17,6 +17,7 @@ use tidegate_dataplane::config::Config;
 use tidegate_dataplane::handover::Handover;
 use tidegate_dataplane::net::batch::{Batch, Datagram, Outbox};
 use tidegate_dataplane::net::peer::Peer;
+use tidegate_dataplane::resumptions::{Resumptions, Tables};
 use tidegate_dataplane::slab::Slab;
 use tidegate_dataplane::worker::{Parts, Worker};
 use tidegate_dtls::client;
@@ -49,6 +50,7 @@ impl Rig {
             index: 0,
             workers: 1,
             slab: Slab::anonymous(0, sessions as u32).expect("memory"),
+            resumptions: Resumptions::new(now.s(), Tables::anonymous(1, 0), 0, 1).0,
             config: Arc::new(config),
             up,
             handover: Handover::new(1),

@@ -25,6 +25,14 @@ pub const EVICTION_SAMPLES: usize = 16;
 pub const SESSIONS_DEFAULT: u32 = 65_536;
 /// Most sessions a worker may be configured for: the slot index has 24 bits.
 pub const SESSIONS_MAX: u32 = 1 << 24;
+/// Resumable sessions of one worker, default of `[resumption] per_worker`.
+pub const RESUMPTIONS_DEFAULT: u32 = 65_536;
+/// Most resumable sessions a worker may be configured for: the index in a session id has 24 bits.
+pub const RESUMPTIONS_MAX: u32 = 1 << 24;
+/// Seconds a session can be resumed at most (RFC 5246 section F.1.4).
+pub const RESUMPTION_AGE_S_MAX: u32 = 86_400;
+/// Resumable sessions looked at for their age in one turn of the clock (one second).
+pub const RESUMPTION_SWEEP: usize = 4_096;
 /// Handshakes in progress in one worker, default of `[handshake] half_open`.
 pub const HANDSHAKES_DEFAULT: u32 = 1_024;
 /// How many of them one source may have, default of `[handshake] half_open_per_source`. *Why half:*

@@ -23,6 +23,8 @@ pub struct Config {
     pub net: NetConfig,
     /// `[sessions]`
     pub sessions: SessionsConfig,
+    /// `[resumption]`
+    pub resumption: ResumptionConfig,
     /// `[handshake]`
     pub handshake: HandshakeConfig,
     /// `[coap]`
@@ -67,6 +69,16 @@ pub struct SessionsConfig {
     pub per_worker: u32,
     /// Seconds without an authentic record after which a session is forgotten; 0 = never.
     pub idle_timeout_s: u32,
+}
+
+/// How many sessions can be resumed, how long.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResumptionConfig {
+    /// Sessions each worker keeps the secret of, 0..=16777216, 128 bytes each; 0 = none.
+    pub per_worker: u32,
+    /// Seconds after its full handshake in which a session can be resumed, 1..=86400.
+    pub age_s: u32,
 }
 
 /// How handshakes are served.
@@ -147,6 +159,8 @@ impl Config {
         self.nosec.listen.iter().try_for_each(|address| self.check_nosec(address))?;
         within("net.spin_us", self.net.spin_us, 0, 1_000)?;
         within("sessions.per_worker", self.sessions.per_worker, 1, bounds::SESSIONS_MAX)?;
+        within("resumption.per_worker", self.resumption.per_worker, 0, bounds::RESUMPTIONS_MAX)?;
+        within("resumption.age_s", self.resumption.age_s, 1, bounds::RESUMPTION_AGE_S_MAX)?;
         within("handshake.half_open", self.handshake.half_open, 1, 65_536)?;
         let per_source = self.handshake.half_open_per_source;
         within("handshake.half_open_per_source", per_source, 1, 65_536)?;
@@ -211,6 +225,7 @@ impl Default for Config {
             nosec: NoSecConfig::default(),
             net: NetConfig::default(),
             sessions: SessionsConfig::default(),
+            resumption: ResumptionConfig::default(),
             handshake: HandshakeConfig::default(),
             coap: CoapConfig::default(),
         }
@@ -226,6 +241,12 @@ impl Default for NetConfig {
 impl Default for SessionsConfig {
     fn default() -> Self {
         Self { per_worker: bounds::SESSIONS_DEFAULT, idle_timeout_s: 30 * 24 * 3_600 }
+    }
+}
+
+impl Default for ResumptionConfig {
+    fn default() -> Self {
+        Self { per_worker: bounds::RESUMPTIONS_DEFAULT, age_s: bounds::RESUMPTION_AGE_S_MAX }
     }
 }
 
@@ -298,6 +319,12 @@ mod tests {
         assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX).is_ok());
         assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX + 1).is_err());
         assert!(with(|c| c.sessions.per_worker = 0).is_err());
+        assert!(with(|c| c.resumption.per_worker = 0).is_ok());
+        assert!(with(|c| c.resumption.per_worker = bounds::RESUMPTIONS_MAX).is_ok());
+        assert!(with(|c| c.resumption.per_worker = bounds::RESUMPTIONS_MAX + 1).is_err());
+        assert!(with(|c| c.resumption.age_s = 86_400).is_ok());
+        assert!(with(|c| c.resumption.age_s = 86_401).is_err());
+        assert!(with(|c| c.resumption.age_s = 0).is_err());
         assert!(with(|c| c.handshake.mtu = 255).is_err());
         assert!(with(|c| c.handshake.half_open_per_source = 1).is_ok());
         assert!(with(|c| c.handshake.half_open_per_source = 0).is_err());

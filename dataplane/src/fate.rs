@@ -87,6 +87,14 @@ counters! {
         OutboxFull => "outbox_full",
         /// Handshakes completed.
         SessionUp => "session_up",
+        /// Handshakes completed by resuming an earlier session.
+        SessionResumed => "session_resumed",
+        /// ClientHellos that named a session which is not here, or too old.
+        ResumptionUnknown => "resumption_unknown",
+        /// Sessions that are not resumed any more because of a fatal alert or a changed credential.
+        ResumptionForgotten => "resumption_forgotten",
+        /// What one worker had to tell another and had no room for.
+        LetterLost => "letter_lost",
         /// Sessions ended, for any reason.
         SessionDown => "session_down",
         /// Sessions ended to make room.

@@ -1,17 +1,30 @@
 //! How does a datagram reach the worker that owns its session, when the kernel gave it to another?
 //!
 //! The steering program makes this rare (a socket that closed, a host without the program). A
-//! bounded queue per worker; a datagram is handed over once, never twice.
+//! bounded queue per worker; a datagram is handed over once, never twice. What workers have to
+//! tell each other goes the same way.
 
 use crate::bounds::{DATAGRAM_BYTES_MAX, HANDOVER_MAX};
 use crate::net::peer::Peer;
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
+use tidegate_ring::contract::DeviceId;
+
+/// What one worker gives another.
+#[derive(Debug)]
+// Why one size: the mailboxes' places are as large as a datagram anyway.
+#[allow(clippy::large_enum_variant)]
+pub enum Letter {
+    /// A datagram for a session of the addressee.
+    Datagram(Forwarded),
+    /// The addressee's table holds a session of this device that must not be resumed any more.
+    NotResumable(DeviceId),
+}
 
 /// A datagram on its way to another worker.
 #[derive(Debug)]
-pub struct Letter {
+pub struct Forwarded {
     /// Who sent it.
     pub peer: Peer,
     len: u16,
@@ -20,12 +33,14 @@ pub struct Letter {
 
 impl Letter {
     /// Copies a datagram; `None` when it is longer than any we take.
-    pub fn new(peer: Peer, datagram: &[u8]) -> Option<Self> {
+    pub fn datagram(peer: Peer, datagram: &[u8]) -> Option<Self> {
         let mut bytes = [0; DATAGRAM_BYTES_MAX];
         bytes.get_mut(..datagram.len())?.copy_from_slice(datagram);
-        Some(Self { peer, len: datagram.len() as u16, bytes })
+        Some(Self::Datagram(Forwarded { peer, len: datagram.len() as u16, bytes }))
     }
+}
 
+impl Forwarded {
     /// The datagram.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..usize::from(self.len)]
@@ -62,7 +77,7 @@ mod tests {
     use super::*;
 
     fn letter(length: usize) -> Option<Letter> {
-        Letter::new(Peer::default(), &vec![7; length])
+        Letter::datagram(Peer::default(), &vec![7; length])
     }
 
     #[test]
@@ -70,7 +85,8 @@ mod tests {
         let handover = Handover::new(2);
         assert!(handover.post(1, letter(DATAGRAM_BYTES_MAX).unwrap()));
         assert!(handover.take(0).is_none());
-        assert_eq!(handover.take(1).unwrap().bytes_mut(), [7; DATAGRAM_BYTES_MAX]);
+        let Some(Letter::Datagram(mut letter)) = handover.take(1) else { panic!("a datagram") };
+        assert_eq!(letter.bytes_mut(), [7; DATAGRAM_BYTES_MAX]);
         assert!(handover.take(1).is_none());
     }
 

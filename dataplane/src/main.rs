@@ -68,7 +68,9 @@ fn serve(config: Config) -> Result<(), String> {
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("signals: {e}"))?;
     let workers = Workers::start(&Arc::new(config), |started| {
         let (kept, torn) = (started.sessions.kept, started.sessions.torn);
-        info!(worker = started.worker, backend = started.backend, kept, torn, "started");
+        let resumable = started.resumptions.kept;
+        let backend = started.backend;
+        info!(worker = started.worker, backend, kept, torn, resumable, "started");
     })?;
     while !workers.has_ended() && signals.pending().next().is_none() {
         std::thread::sleep(SIGNAL_POLL);

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::handover::Handover;
 use crate::net::Net;
 use crate::net::batch::Outbox;
+use crate::resumptions::{self, Resumptions, Tables};
 use crate::slab::{self, Slab};
 use crate::worker::{Parts, Worker};
 use std::os::fd::AsFd;
@@ -38,6 +39,8 @@ pub struct Started {
     pub backend: String,
     /// Sessions it goes on with, and slots a crash had torn.
     pub sessions: slab::Recovered,
+    /// Sessions that can still be resumed, and entries that can't.
+    pub resumptions: resumptions::Recovered,
 }
 
 impl Workers {
@@ -53,6 +56,8 @@ impl Workers {
         let bells = (0..count)
             .map(|n| open_bell(run_dir, n))
             .collect::<Result<Arc<[Doorbell]>, String>>()?;
+        let tables = Tables::open(run_dir, count, config.resumption.per_worker, boot_id)
+            .map_err(|e| format!("{}: resumable sessions: {e}", run_dir.display()))?;
         let mut workers =
             Self { threads: Vec::new(), bells: Arc::clone(&bells), stop: Arc::default() };
         let mut gates = Vec::new();
@@ -61,6 +66,9 @@ impl Workers {
             let capacity = config.sessions.per_worker;
             let (slab, sessions) = Slab::open(&path, index, capacity, boot_id)
                 .map_err(|e| format!("{}: {e}", path.display()))?;
+            let now_s = Now::read().s();
+            let (resumptions, found) =
+                Resumptions::new(now_s, tables.clone(), index, config.resumption.age_s);
             let shell = Shell {
                 index,
                 count,
@@ -74,14 +82,14 @@ impl Workers {
             gates.push(gate);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
-                .spawn(move || shell.run(link, slab, &ready, &opens))
+                .spawn(move || shell.run(link, slab, resumptions, &ready, &opens))
                 .map_err(|e| format!("worker {index}: {e}"))?;
             workers.threads.push(thread);
             let Ok(backend) = is_ready.recv() else {
                 drop(gates);
                 return Err(workers.join().err().unwrap_or_else(|| "a worker ended".into()));
             };
-            tell(Started { worker: index, backend, sessions });
+            tell(Started { worker: index, backend, sessions, resumptions: found });
         }
         // Only now does anyone serve: while sockets join a group, the kernel's choice for an
         // address changes, and a handshake would go on at a worker that never heard its beginning.
@@ -127,6 +135,7 @@ impl Shell {
         self,
         mut link: WorkerEnds,
         slab: Slab,
+        resumptions: Resumptions,
         ready: &mpsc::Sender<String>,
         opens: &mpsc::Receiver<()>,
     ) -> Result<(), String> {
@@ -141,6 +150,7 @@ impl Shell {
             workers: self.count,
             config: Arc::clone(&self.config),
             slab,
+            resumptions,
             up: link.up,
             handover: self.handover.clone(),
             seed: rand::random(),

@@ -41,7 +41,9 @@ pub struct Slot {
     pub last_seen_s: u32,
     /// Message ID of our next message to this device.
     pub next_mid: u16,
-    spare: u16,
+    /// The worker whose table keeps what resumes this session, plus one; 0: nothing does.
+    pub resumable_at: u8,
+    spare: u8,
     /// DTLS keys, sequence numbers, replay window.
     pub dtls: Established,
     /// Requests seen lately and what they were answered.

@@ -4,6 +4,8 @@
 //! The lockstep stories of the worker read like the RFC's figures: a device says something, and
 //! what the worker sends, what it puts on its ring and when, is looked at.
 
+mod control;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,22 +21,23 @@ use tidegate_dataplane::config::Config;
 use tidegate_dataplane::handover::Handover;
 use tidegate_dataplane::net::batch::{Batch, Datagram, Outbox};
 use tidegate_dataplane::net::peer::Peer;
+use tidegate_dataplane::resumptions::{Resumptions, Tables};
 use tidegate_dataplane::slab::Slab;
 use tidegate_dataplane::worker::{Parts, Worker};
 use tidegate_dtls::client;
 use tidegate_loadgen::device::Device;
 use tidegate_ring::contract as wire;
-use tidegate_ring::trust::{self, Item};
-use tidegate_ring::{Consumer, heap_pair};
-use zerocopy::IntoBytes;
+use tidegate_ring::{Consumer, Producer, heap_pair};
 
-/// One worker and everyone around it.
+/// A worker, or several, and everyone around.
 pub struct Story {
     /// The clock, milliseconds.
     pub now: Now,
-    /// The worker; `None` only while it restarts.
-    worker: Option<Worker>,
-    up: Consumer,
+    /// The workers, most often one.
+    seats: Vec<Seat>,
+    handover: Handover,
+    /// What can be resumed: it outlives the workers.
+    tables: Tables,
     outbox: Outbox,
     config: Arc<Config>,
     random: StdRng,
@@ -68,10 +71,19 @@ pub enum SessionNotice {
     Down(wire::SessionDown),
 }
 
+/// A worker and the other end of its ring.
+struct Seat {
+    /// `None` only while it restarts.
+    worker: Option<Worker>,
+    up: Consumer,
+}
+
 /// A device and the address it speaks from.
 struct Party {
     device: Device,
     peer: Peer,
+    /// The worker whose socket the kernel picks for it.
+    lands_on: usize,
     /// Messages it received, oldest first.
     heard: VecDeque<Vec<u8>>,
     mid: u16,
@@ -83,8 +95,6 @@ pub struct Who(pub usize);
 
 /// The key of every device, and its identity's prefix.
 pub const KEY: &[u8] = b"0123456789abcdef";
-/// Bytes of a piece of a trust sheet. *Why so few:* a sheet of one device already has several.
-const PIECE_BYTES: usize = 16;
 
 impl Story {
     /// A fresh worker with default settings.
@@ -93,29 +103,23 @@ impl Story {
     }
 
     /// A fresh worker with these settings.
-    pub fn with(seed: u64, mut config: Config) -> Self {
+    pub fn with(seed: u64, config: Config) -> Self {
+        Self::with_workers(seed, 1, config)
+    }
+
+    /// Several of them, in one process.
+    pub fn with_workers(seed: u64, workers: u8, mut config: Config) -> Self {
         config.sessions.per_worker = config.sessions.per_worker.min(4_096);
+        config.resumption.per_worker = config.resumption.per_worker.min(4_096);
         let mut random = StdRng::seed_from_u64(seed);
         let now = Now { ms: random.random_range(1 << 20..1 << 40), unix_ms: 1_700_000_000_000 };
-        let config = Arc::new(config);
-        let slab = Slab::anonymous(0, config.sessions.per_worker).expect("memory");
-        let (up, consumer) = heap_pair(1 << 20);
-        let parts = Parts {
-            index: 0,
-            workers: 1,
-            config: Arc::clone(&config),
-            slab,
-            up,
-            handover: Handover::new(1),
-            seed: random.random(),
-        };
-        let worker = Worker::new(now, parts).expect("the configuration was checked");
-        Self {
+        let mut story = Self {
             now,
-            worker: Some(worker),
-            up: consumer,
+            seats: Vec::new(),
+            handover: Handover::new(workers),
+            tables: Tables::anonymous(workers, config.resumption.per_worker),
             outbox: Outbox::new(),
-            config,
+            config: Arc::new(config),
             random,
             devices: Vec::new(),
             losing: 0,
@@ -127,12 +131,39 @@ impl Story {
             plain: VecDeque::new(),
             generation: 0,
             received: 0,
+        };
+        for index in 0..workers {
+            let slab = Slab::anonymous(index, story.config.sessions.per_worker).expect("memory");
+            let (up, consumer) = heap_pair(1 << 20);
+            let worker = Some(story.hires(index, workers, slab, up));
+            story.seats.push(Seat { worker, up: consumer });
         }
+        story
     }
 
-    /// The worker.
+    fn hires(&mut self, index: u8, workers: u8, slab: Slab, up: Producer) -> Worker {
+        let (age_s, tables) = (self.config.resumption.age_s, self.tables.clone());
+        let parts = Parts {
+            index,
+            workers,
+            config: Arc::clone(&self.config),
+            slab,
+            resumptions: Resumptions::new(self.now.s(), tables, index, age_s).0,
+            up,
+            handover: self.handover.clone(),
+            seed: self.random.random(),
+        };
+        Worker::new(self.now, parts).expect("the configuration was checked")
+    }
+
+    /// The worker, or the first one.
     pub fn worker(&mut self) -> &mut Worker {
-        self.worker.as_mut().expect("it is not restarting")
+        self.worker_at(0)
+    }
+
+    /// One of several workers.
+    pub fn worker_at(&mut self, index: usize) -> &mut Worker {
+        self.seats[index].worker.as_mut().expect("it is not restarting")
     }
 
     /// A device with number `number` appears at an address of its own; no datagram has left it.
@@ -165,7 +196,8 @@ impl Story {
         let device = Device::new(&Arc::new(config), self.now.ms, random, credential, own_cid);
         let mid = self.random.random();
         let peer = Peer::new(address(number), 0);
-        self.devices.push(Party { device, peer, heard: VecDeque::new(), mid });
+        let lands_on = 0;
+        self.devices.push(Party { device, peer, lands_on, heard: VecDeque::new(), mid });
         Who(self.devices.len() - 1)
     }
 
@@ -198,6 +230,11 @@ impl Story {
         self.devices[who.0].peer = peer;
     }
 
+    /// From now on the kernel gives what the device sends to this worker.
+    pub fn lands_on(&mut self, who: Who, worker: usize) {
+        self.devices[who.0].lands_on = worker;
+    }
+
     /// Where the device speaks from.
     pub fn peer(&self, who: Who) -> Peer {
         self.devices[who.0].peer
@@ -213,7 +250,8 @@ impl Story {
         let until_ms = self.now.ms + ms;
         loop {
             let devices = self.devices.iter().filter_map(|party| party.device.due_ms()).min();
-            let due_ms = self.worker().due_ms().into_iter().chain(devices).min();
+            let workers = self.seats.iter().filter_map(|seat| seat.worker.as_ref()?.due_ms());
+            let due_ms = workers.chain(devices).min();
             match due_ms.filter(|due_ms| *due_ms <= until_ms) {
                 None => break,
                 Some(due_ms) => self.set_clock(due_ms.max(self.now.ms)),
@@ -224,7 +262,9 @@ impl Story {
                     party.device.on_due(now.ms);
                 }
             }
-            self.turn(|worker, outbox| worker.on_due(now, outbox));
+            for index in 0..self.seats.len() {
+                self.turn(index, |worker, outbox| worker.on_due(now, outbox));
+            }
             self.exchange();
         }
         self.set_clock(until_ms);
@@ -254,9 +294,16 @@ impl Story {
 
     /// A datagram arrives at the worker.
     pub fn arrives(&mut self, peer: Peer, datagram: &mut [u8]) {
+        let party = self.devices.iter().rev().find(|party| party.peer == peer);
+        let index = party.map_or(0, |party| party.lands_on);
+        self.arrives_at(index, peer, datagram);
+    }
+
+    /// A datagram arrives at one of several workers.
+    pub fn arrives_at(&mut self, index: usize, peer: Peer, datagram: &mut [u8]) {
         let now = self.now;
         self.received += 1;
-        self.turn(|worker, outbox| {
+        self.turn(index, |worker, outbox| {
             let mut batch = Batch::of_one(peer, datagram);
             worker.on_datagrams(now, &mut batch, outbox);
         });
@@ -266,38 +313,13 @@ impl Story {
     pub fn arrive_together(&mut self, datagrams: &mut [(Peer, Vec<u8>)]) {
         let now = self.now;
         self.received += datagrams.len() as u64;
-        self.turn(|worker, outbox| {
+        self.turn(0, |worker, outbox| {
             let mut batch = Batch::new();
             for (peer, bytes) in datagrams {
                 batch.push(Datagram { peer: *peer, bytes, truncated: false });
             }
             worker.on_datagrams(now, &mut batch, outbox);
         });
-    }
-
-    /// The control plane puts an entry on the downlink ring.
-    pub fn tells(&mut self, kind: wire::Kind, entry: &[u8], tail: &[u8]) {
-        let now = self.now;
-        let bytes = [entry, tail].concat();
-        self.turn(|worker, outbox| worker.on_entry(now, kind as u8, &bytes, outbox));
-        self.exchange();
-    }
-
-    /// The control plane sends a trust sheet, in pieces as small as may be.
-    pub fn trusts(&mut self, items: &[Item<'_>]) {
-        let mut sheet = Vec::new();
-        assert!(items.iter().all(|item| trust::write(&mut sheet, item)), "it fits a sheet");
-        self.generation += 1;
-        let (generation, total) = (self.generation.into(), (sheet.len() as u32).into());
-        if sheet.is_empty() {
-            let piece = wire::Trust { generation, offset: 0.into(), total };
-            return self.tells(wire::Kind::Trust, piece.as_bytes(), &[]);
-        }
-        for (number, bytes) in sheet.chunks(PIECE_BYTES).enumerate() {
-            let offset = ((number * PIECE_BYTES) as u32).into();
-            let piece = wire::Trust { generation, offset, total };
-            self.tells(wire::Kind::Trust, piece.as_bytes(), bytes);
-        }
     }
 
     /// The peer at an address, heard on the first plain CoAP socket.
@@ -316,44 +338,22 @@ impl Story {
         self.plain.pop_front()
     }
 
-    /// The control plane says what became of an uplink.
-    pub fn published(&mut self, uplink: &wire::Uplink, publication: wire::Publication) {
-        let entry = wire::Published {
-            exchange: uplink.exchange,
-            max_age_s: 7.into(),
-            publication: publication as u8,
-        };
-        self.tells(wire::Kind::Published, entry.as_bytes(), &[]);
-    }
-
     /// The next message the device has heard.
     pub fn hears(&mut self, who: Who) -> Option<Vec<u8>> {
         self.devices[who.0].heard.pop_front()
     }
 
-    /// The last session the worker told of.
-    pub fn last_session(&self) -> wire::SessionUp {
-        let up = self.sessions.iter().rev().find_map(|notice| match notice {
-            SessionNotice::Up(up) => Some(*up),
-            SessionNotice::Down(_) => None,
-        });
-        up.expect("a session came up")
-    }
-
     /// The process ends here and now, and another one takes its sessions over.
     pub fn restarts(&mut self) {
-        let (slab, up) = self.worker.take().expect("it is not restarting").into_slab();
-        let (slab, _) = slab.reopened([0; 16]);
-        let parts = Parts {
-            index: 0,
-            workers: 1,
-            config: Arc::clone(&self.config),
-            slab,
-            up,
-            handover: Handover::new(1),
-            seed: self.random.random(),
-        };
-        self.worker = Some(Worker::new(self.now, parts).expect("it was good before"));
+        let workers = self.seats.len() as u8;
+        self.handover = Handover::new(workers);
+        for index in 0..workers {
+            let worker = self.seats[usize::from(index)].worker.take();
+            let (slab, up) = worker.expect("it is not restarting").into_slab();
+            let (slab, _) = slab.reopened([0; 16]);
+            let worker = self.hires(index, workers, slab, up);
+            self.seats[usize::from(index)].worker = Some(worker);
+        }
         self.received = 0;
     }
 
@@ -375,10 +375,22 @@ impl Story {
         }
     }
 
-    fn turn(&mut self, act: impl FnOnce(&mut Worker, &mut Outbox)) {
-        act(self.worker.as_mut().expect("it is not restarting"), &mut self.outbox);
+    fn turn(&mut self, index: usize, act: impl FnOnce(&mut Worker, &mut Outbox)) {
+        act(self.seats[index].worker.as_mut().expect("it is not restarting"), &mut self.outbox);
+        self.follow(index);
+    }
+
+    /// What a turn of a worker leads to.
+    fn follow(&mut self, index: usize) {
         self.deliver();
-        self.control();
+        self.control(index);
+        let now = self.now;
+        let posted = self.worker_at(index).take_posted();
+        for other in (0..self.seats.len()).filter(|other| posted >> other & 1 == 1) {
+            while let Some(mut letter) = self.handover.take(other as u8) {
+                self.turn(other, |worker, outbox| worker.on_letter(now, &mut letter, outbox));
+            }
+        }
     }
 
     fn deliver(&mut self) {
@@ -403,51 +415,6 @@ impl Story {
             }
         }
     }
-
-    /// Reads the uplink ring like a control plane that knows every device.
-    fn control(&mut self) {
-        let mut answers: Vec<(wire::Kind, Vec<u8>)> = Vec::new();
-        while let Some(entry) = self.up.next().expect("our own ring") {
-            let (seq, bytes) = (entry.seq, entry.bytes);
-            match wire::Kind::from_wire(entry.kind).expect("a kind of ours") {
-                wire::Kind::CredentialWanted => {
-                    let (wanted, identity) = wire::CredentialWanted::split(bytes).expect("whole");
-                    answers.push((wire::Kind::Credential, credential(*wanted, identity)));
-                }
-                wire::Kind::Uplink => {
-                    let (uplink, request) = wire::Uplink::split(bytes).expect("whole");
-                    self.uplinks.push((*uplink, request.to_vec()));
-                    if let Some(publication) = self.publishes {
-                        let entry = wire::Published {
-                            exchange: uplink.exchange,
-                            max_age_s: 7.into(),
-                            publication: publication as u8,
-                        };
-                        answers.push((wire::Kind::Published, entry.as_bytes().to_vec()));
-                    }
-                }
-                wire::Kind::Outcome => {
-                    let (outcome, response) = wire::Outcome::split(bytes).expect("whole");
-                    self.outcomes.push((*outcome, response.to_vec()));
-                }
-                wire::Kind::SessionUp => {
-                    let (up, name) = wire::SessionUp::split(bytes).expect("whole");
-                    self.names.push(name.to_vec());
-                    self.sessions.push(SessionNotice::Up(*up));
-                }
-                wire::Kind::SessionDown => {
-                    let (down, _) = wire::SessionDown::split(bytes).expect("whole");
-                    self.sessions.push(SessionNotice::Down(*down));
-                }
-                _ => {}
-            }
-            self.up.release(seq);
-        }
-        for (kind, entry) in answers {
-            let now = self.now;
-            self.turn(|worker, outbox| worker.on_entry(now, kind as u8, &entry, outbox));
-        }
-    }
 }
 
 /// The identity of device `number`.
@@ -465,19 +432,6 @@ fn address(number: usize) -> SocketAddr {
         [127, 0, (number >> 8) as u8, number as u8],
         1_000 + (number % 60_000) as u16,
     ))
-}
-
-fn credential(wanted: wire::CredentialWanted, identity: &[u8]) -> Vec<u8> {
-    let number = std::str::from_utf8(identity).ok().and_then(|text| text.parse().ok());
-    let entry = wire::Credential {
-        request: wanted.request,
-        device: number.map_or([0; 16], device_id),
-        stamp: 1.into(),
-        verdict: if number.is_some() { wire::Verdict::Known } else { wire::Verdict::Unknown } as u8,
-        network: wire::Network::Cellular as u8,
-    };
-    let key = if number.is_some() { KEY } else { b"" };
-    [entry.as_bytes(), key].concat()
 }
 
 /// A request's bytes; its token is its Message ID.

@@ -25,6 +25,7 @@ impl Worker {
             Kind::CredentialDropped => {
                 let (dropped, _) = wire::CredentialDropped::split(bytes)?;
                 self.credentials.forget(&dropped.device);
+                self.forget_resumable(&dropped.device);
             }
             Kind::SessionEnd => {
                 let (end, _) = wire::SessionEnd::split(bytes)?;

@@ -17,6 +17,7 @@ mod messages;
 mod nosec;
 mod quota;
 mod records;
+mod resume;
 mod sessions;
 mod trust;
 mod uplink;
@@ -29,6 +30,7 @@ use crate::handover::Handover;
 use crate::net::batch::Outbox;
 use crate::net::peer::Peer;
 use crate::pool::Pool;
+use crate::resumptions::Resumptions;
 use crate::slab::{CID_BYTES, Slab, State};
 use crate::wheel::Wheel;
 use arrayvec::ArrayVec;
@@ -69,6 +71,7 @@ pub struct Worker {
     by_peer_handshake: HashMap<Peer, u32, RandomState>,
     quota: Quota,
     credentials: Credentials,
+    resumptions: Resumptions,
     /// What has come of the next trust sheet.
     sheet: trust::Assembly,
     /// Devices without security.
@@ -112,6 +115,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// With the sessions of an earlier life.
     pub slab: Slab,
+    /// What can be resumed, of all workers.
+    pub resumptions: Resumptions,
     /// The worker's end of its uplink ring.
     pub up: Producer,
     /// The mailboxes of all workers.
@@ -123,7 +128,7 @@ pub struct Parts {
 impl Worker {
     /// A worker that goes on with the sessions in the slab. Says Hello on the ring.
     pub fn new(now: Now, parts: Parts) -> Result<Self, String> {
-        let Parts { index, workers, config, slab, up, handover, seed } = parts;
+        let Parts { index, workers, config, slab, resumptions, up, handover, seed } = parts;
         let mut random = StdRng::from_seed(seed);
         let dtls_config = Arc::new(dtls_config(&config)?);
         let (half_open, exchanges, downlinks) =
@@ -145,6 +150,7 @@ impl Worker {
             ),
             quota: Quota::new(config.handshake.half_open_per_source, half_open),
             credentials: Credentials::new(),
+            resumptions,
             sheet: trust::Assembly::default(),
             nosec: NoSec::default(),
             exchanges: Exchanges::new(exchanges),
@@ -221,6 +227,11 @@ impl Worker {
     /// The sessions.
     pub fn slab(&self) -> &Slab {
         &self.slab
+    }
+
+    /// The sessions that can be resumed.
+    pub fn resumptions(&self) -> &Resumptions {
+        &self.resumptions
     }
 
     /// Ends this worker's life and gives back what outlives it.

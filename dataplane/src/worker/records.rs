@@ -72,13 +72,27 @@ impl Worker {
         }
     }
 
-    /// A datagram that another worker received.
+    /// A datagram that another worker received, or something it has to tell.
     pub fn on_letter(&mut self, now: Now, letter: &mut Letter, outbox: &mut Outbox) {
-        let peer = letter.peer;
-        let mut batch = Batch::of_one(peer, letter.bytes_mut());
-        self.handed_over = true;
-        self.on_datagrams(now, &mut batch, outbox);
-        self.handed_over = false;
+        match letter {
+            Letter::Datagram(datagram) => {
+                let peer = datagram.peer;
+                let mut batch = Batch::of_one(peer, datagram.bytes_mut());
+                self.handed_over = true;
+                self.on_datagrams(now, &mut batch, outbox);
+                self.handed_over = false;
+            }
+            Letter::NotResumable(device) => self.forget_resumable(device),
+        }
+    }
+
+    /// Posts a letter to another worker; false when it has no room, or there is no such worker.
+    pub(super) fn post(&mut self, worker: u8, letter: Letter) -> bool {
+        let posted = self.handover.post(worker, letter);
+        if posted {
+            self.posted |= 1u64.checked_shl(worker.into()).unwrap_or(0);
+        }
+        posted
     }
 
     /// Sends a datagram's first record down its lane. Returns the session record to open next.
@@ -158,14 +172,9 @@ impl Worker {
     }
 
     fn hand_over(&mut self, worker: u8, peer: Peer, bytes: &[u8]) -> Fate {
-        let posted =
-            Letter::new(peer, bytes).is_some_and(|letter| self.handover.post(worker, letter));
-        if posted {
-            self.posted |= 1u64.checked_shl(worker.into()).unwrap_or(0);
-            Fate::HandedOver
-        } else {
-            Fate::HandoverFull
-        }
+        let letter = Letter::datagram(peer, bytes);
+        let posted = letter.is_some_and(|letter| self.post(worker, letter));
+        if posted { Fate::HandedOver } else { Fate::HandoverFull }
     }
 
     /// Opens one record of each datagram and deals with its content. Returns what is left.
@@ -277,7 +286,10 @@ impl Worker {
                 self.send_record(slot, outbox, |dtls, out| dtls.close_notify(out).ok());
                 self.end_session(now, slot, EndReason::Closed, outbox);
             }
-            Control::FatalAlert(_) => self.end_session(now, slot, EndReason::Broken, outbox),
+            Control::FatalAlert(_) => {
+                self.invalidate(slot);
+                self.end_session(now, slot, EndReason::Broken, outbox);
+            }
             Control::FinishedAgain => {
                 self.counters.tally(Tally::FinishedRepeated);
                 self.send_record(slot, outbox, Established::last_flight_again);

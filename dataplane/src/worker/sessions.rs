@@ -1,7 +1,7 @@
 //! How do sessions end, and what is done for them once a second?
 
 use super::{HOUSEKEEPING_MS, Worker};
-use crate::bounds::{EVICTION_SAMPLES, IDLE_SWEEP_SLOTS};
+use crate::bounds::{EVICTION_SAMPLES, IDLE_SWEEP_SLOTS, RESUMPTION_SWEEP};
 use crate::clock::Now;
 use crate::fate::{Counters, Tally};
 use crate::net::batch::Outbox;
@@ -132,6 +132,7 @@ impl Worker {
             self.cookies.rotate(now.ms, &self.random.random());
         }
         self.sweep_idle(now, outbox);
+        self.resumptions.sweep(now.s(), RESUMPTION_SWEEP);
         if self.counters != self.counters_told {
             self.tell_counters();
         }

@@ -1,0 +1,116 @@
+//! What does the control plane of a story do? It knows every device, and does what it is told.
+
+use tidegate_ring::contract as wire;
+use tidegate_ring::trust::{self, Item};
+use zerocopy::IntoBytes;
+
+use super::{KEY, SessionNotice, Story, device_id};
+
+impl Story {
+    /// The control plane puts an entry on the downlink ring of every worker.
+    pub fn tells(&mut self, kind: wire::Kind, entry: &[u8], tail: &[u8]) {
+        let now = self.now;
+        let bytes = [entry, tail].concat();
+        for index in 0..self.seats.len() {
+            self.turn(index, |worker, outbox| worker.on_entry(now, kind as u8, &bytes, outbox));
+        }
+        self.exchange();
+    }
+
+    /// The control plane sends a trust sheet, in pieces as small as may be.
+    pub fn trusts(&mut self, items: &[Item<'_>]) {
+        let mut sheet = Vec::new();
+        assert!(items.iter().all(|item| trust::write(&mut sheet, item)), "it fits a sheet");
+        self.generation += 1;
+        let (generation, total) = (self.generation.into(), (sheet.len() as u32).into());
+        if sheet.is_empty() {
+            let piece = wire::Trust { generation, offset: 0.into(), total };
+            return self.tells(wire::Kind::Trust, piece.as_bytes(), &[]);
+        }
+        for (number, bytes) in sheet.chunks(PIECE_BYTES).enumerate() {
+            let offset = ((number * PIECE_BYTES) as u32).into();
+            let piece = wire::Trust { generation, offset, total };
+            self.tells(wire::Kind::Trust, piece.as_bytes(), bytes);
+        }
+    }
+
+    /// The control plane says what became of an uplink.
+    pub fn published(&mut self, uplink: &wire::Uplink, publication: wire::Publication) {
+        let entry = wire::Published {
+            exchange: uplink.exchange,
+            max_age_s: 7.into(),
+            publication: publication as u8,
+        };
+        self.tells(wire::Kind::Published, entry.as_bytes(), &[]);
+    }
+
+    /// The last session the worker told of.
+    pub fn last_session(&self) -> wire::SessionUp {
+        let up = self.sessions.iter().rev().find_map(|notice| match notice {
+            SessionNotice::Up(up) => Some(*up),
+            SessionNotice::Down(_) => None,
+        });
+        up.expect("a session came up")
+    }
+
+    /// Reads the uplink ring like a control plane that knows every device.
+    pub(super) fn control(&mut self, index: usize) {
+        let mut answers: Vec<(wire::Kind, Vec<u8>)> = Vec::new();
+        while let Some(entry) = self.seats[index].up.next().expect("our own ring") {
+            let (seq, bytes) = (entry.seq, entry.bytes);
+            match wire::Kind::from_wire(entry.kind).expect("a kind of ours") {
+                wire::Kind::CredentialWanted => {
+                    let (wanted, identity) = wire::CredentialWanted::split(bytes).expect("whole");
+                    answers.push((wire::Kind::Credential, credential(*wanted, identity)));
+                }
+                wire::Kind::Uplink => {
+                    let (uplink, request) = wire::Uplink::split(bytes).expect("whole");
+                    self.uplinks.push((*uplink, request.to_vec()));
+                    if let Some(publication) = self.publishes {
+                        let entry = wire::Published {
+                            exchange: uplink.exchange,
+                            max_age_s: 7.into(),
+                            publication: publication as u8,
+                        };
+                        answers.push((wire::Kind::Published, entry.as_bytes().to_vec()));
+                    }
+                }
+                wire::Kind::Outcome => {
+                    let (outcome, response) = wire::Outcome::split(bytes).expect("whole");
+                    self.outcomes.push((*outcome, response.to_vec()));
+                }
+                wire::Kind::SessionUp => {
+                    let (up, name) = wire::SessionUp::split(bytes).expect("whole");
+                    self.names.push(name.to_vec());
+                    self.sessions.push(SessionNotice::Up(*up));
+                }
+                wire::Kind::SessionDown => {
+                    let (down, _) = wire::SessionDown::split(bytes).expect("whole");
+                    self.sessions.push(SessionNotice::Down(*down));
+                }
+                _ => {}
+            }
+            self.seats[index].up.release(seq);
+        }
+        for (kind, entry) in answers {
+            let now = self.now;
+            self.turn(index, |worker, outbox| worker.on_entry(now, kind as u8, &entry, outbox));
+        }
+    }
+}
+
+fn credential(wanted: wire::CredentialWanted, identity: &[u8]) -> Vec<u8> {
+    let number = std::str::from_utf8(identity).ok().and_then(|text| text.parse().ok());
+    let entry = wire::Credential {
+        request: wanted.request,
+        device: number.map_or([0; 16], device_id),
+        stamp: 1.into(),
+        verdict: if number.is_some() { wire::Verdict::Known } else { wire::Verdict::Unknown } as u8,
+        network: wire::Network::Cellular as u8,
+    };
+    let key = if number.is_some() { KEY } else { b"" };
+    [entry.as_bytes(), key].concat()
+}
+
+/// Bytes of a piece of a trust sheet. *Why so few:* a sheet of one device already has several.
+const PIECE_BYTES: usize = 16;
