@@ -191,7 +191,7 @@ impl From<tidegate_dtls::Failure> for Tally {
         use tidegate_dtls::Failure as F;
         match failure {
             F::Timeout => Self::HandshakeTimeout,
-            F::UnknownIdentity | F::AccessDenied => Self::HandshakeUnknown,
+            F::UnknownIdentity | F::UnknownKey | F::AccessDenied => Self::HandshakeUnknown,
             F::WrongKey => Self::HandshakeWrongKey,
             F::NoCertificate
             | F::BadCertificate

@@ -113,6 +113,12 @@ pub fn greet(
     Greeting::Verify(VERIFY_BYTES)
 }
 
+/// The session that a ClientHello at the front of a datagram wants to resume, mostly empty; `None`
+/// when there is no ClientHello.
+pub fn session_id(datagram: &[u8]) -> Option<&[u8]> {
+    FirstHello::parse(datagram).ok().map(|hello| hello.head.session_id)
+}
+
 /// A ClientHello, or the first fragment of one, at the front of a datagram.
 pub(crate) struct FirstHello<'a> {
     pub(crate) record: Record,

@@ -44,8 +44,11 @@ pub enum Failure {
     CertificateExpired,
     /// A chain that ends at nobody who is trusted.
     UnknownAuthority,
-    /// A valid certificate, or a proven raw public key, that is nobody's who is known.
+    /// A valid certificate that is nobody's who is known.
     AccessDenied,
+    /// A raw public key that is nobody's who is known. *Why* not the same: RFC 7925 section 6 keeps
+    /// alerts about certificates from those without.
+    UnknownKey,
     /// A server's certificate for another name, or not the raw public key that is pinned.
     CertificateUnknown,
     /// A signature in the handshake that does not verify.
@@ -67,6 +70,7 @@ impl Failure {
             | Self::NoExtendedMasterSecret
             | Self::ResumedWithoutExtendedMasterSecret
             | Self::NoCertificate
+            | Self::UnknownKey
             | Self::Renegotiation => Some(Description::HANDSHAKE_FAILURE),
             Self::NoCommonCertificateType | Self::UnsupportedCertificate => {
                 Some(Description::UNSUPPORTED_CERTIFICATE)

@@ -146,7 +146,7 @@ fn no_datagram_of_a_handshake_is_longer_than_the_mtu() {
             client.on_datagram(0, datagram);
         }
     }
-    assert_eq!(server.handshake.unwrap().identity().len(), 250);
+    assert_eq!(story::identity(&server.handshake.unwrap()).len(), 250);
     assert!((100..=128).contains(&longest), "{longest} bytes");
 }
 

@@ -7,6 +7,7 @@ mod story;
 use story::{ClientEnd, ServerEnd, records};
 use tidegate_dtls::established::Control;
 use tidegate_dtls::record::{Record, protected_part};
+use tidegate_dtls::server::Answer;
 use tidegate_dtls::{Drop, Failure, Link, Timing, client, server};
 
 const MS: u64 = 1_000;
@@ -254,12 +255,12 @@ fn a_parked_handshake_is_quiet_and_goes_on_with_its_credential() {
     client.on_datagram(0, &flight_4);
     let flight_5 = client.log.take().pop().unwrap();
     server.on_datagram(0, &flight_5);
-    assert_eq!(server.handshake.as_ref().unwrap().identity(), story::IDENTITY);
+    assert_eq!(story::identity(server.handshake.as_ref().unwrap()), story::IDENTITY);
     server.on_due(MS);
     client.on_due(MS);
     server.on_datagram(MS, &client.log.take().pop().unwrap());
     assert!(server.log.take().is_empty() && server.session.is_none());
-    server.handshake.as_mut().unwrap().on_credential(MS, Some(story::PSK));
+    server.handshake.as_mut().unwrap().on_credential(MS, Answer::Psk(story::PSK));
     server.settle(MS);
     assert!(server.session.is_some());
     client.on_datagram(MS, &server.log.take().pop().unwrap());
@@ -269,13 +270,13 @@ fn a_parked_handshake_is_quiet_and_goes_on_with_its_credential() {
 #[test]
 fn a_credential_nobody_waits_for_is_ignored() {
     let (mut client, mut server, flight_4) = at_flight_4();
-    server.handshake.as_mut().unwrap().on_credential(0, Some(b"too early"));
+    server.handshake.as_mut().unwrap().on_credential(0, Answer::Psk(b"too early"));
     client.on_datagram(0, &flight_4);
     server.answers_credentials = false;
     server.on_datagram(0, &client.log.take().pop().unwrap());
     let handshake = server.handshake.as_mut().unwrap();
-    handshake.on_credential(0, Some(story::PSK));
-    handshake.on_credential(0, Some(b"another one"));
+    handshake.on_credential(0, Answer::Psk(story::PSK));
+    handshake.on_credential(0, Answer::Psk(b"another one"));
     server.settle(0);
     assert!(server.session.is_some());
 }

@@ -7,6 +7,7 @@ mod story;
 use story::{ClientEnd, PSK, ServerEnd, exchange, first_message};
 use tidegate_dtls::alert::{Alert, Description};
 use tidegate_dtls::record::{ContentType, Record};
+use tidegate_dtls::server::Answer;
 use tidegate_dtls::{Drop, Failure, Timing, client, server};
 
 /// The server's datagrams by time until it gives up, and what it calls the failure.
@@ -57,8 +58,8 @@ fn an_identity_longer_than_the_bound_is_an_unknown_one() {
         let mut client = ClientEnd::with_credential(config, 0, 9, None, &vec![b'i'; len], PSK);
         exchange(&mut client, &mut server, 0);
         let handshake = server.handshake.as_mut().unwrap();
-        assert_eq!(handshake.identity().len() == 256, len == 256, "looked up or not");
-        handshake.on_credential(0, None);
+        assert_eq!(story::identity(handshake).len() == 256, len == 256, "looked up or not");
+        handshake.on_credential(0, Answer::Unknown);
         while let Some(due_ms) = server.due_ms() {
             server.on_due(due_ms);
         }
@@ -76,7 +77,7 @@ fn keys_of_any_length_serve() {
         let config = client::Config::default();
         let mut client = ClientEnd::with_credential(config, 0, 9, None, story::IDENTITY, &psk);
         exchange(&mut client, &mut server, 0);
-        server.handshake.as_mut().unwrap().on_credential(0, Some(&psk));
+        server.handshake.as_mut().unwrap().on_credential(0, Answer::Psk(&psk));
         server.settle(0);
         exchange(&mut client, &mut server, 0);
         assert!(client.session.is_some(), "{len} bytes");

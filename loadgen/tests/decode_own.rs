@@ -10,7 +10,7 @@ use tidegate_crypto::secret::Secret;
 use tidegate_dtls::client::{self, Credential};
 use tidegate_dtls::cookie::{CookieJar, Greeting, greet};
 use tidegate_dtls::record::{ContentType, Record};
-use tidegate_dtls::server::{self, Event, Handshake};
+use tidegate_dtls::server::{self, Answer, Event, Handshake, Randoms};
 use tidegate_dtls::suite::KeyExchange;
 use tidegate_dtls::{Established, Suite};
 use tidegate_loadgen::decode::association::{Finished, Obstacle, Records};
@@ -308,7 +308,10 @@ impl Story {
             ..server::Config::default()
         });
         let random = [0x80 | self.boots; 32];
-        let mut handshake = Handshake::new(&config, 0, self.setup.server_cid, random, [3; 32]);
+        let randoms =
+            Randoms { random, fake_key: [3; 32], ephemeral_seed: [4; 48], session_id: None };
+        let own_cid = self.setup.server_cid;
+        let mut handshake = Handshake::new(&config, 0, 0, own_cid, &randoms, None);
         let (mut is_proven, mut out) = (false, [0; 1500]);
         while !self.device.is_up() {
             let len = self.device.poll_transmit(&mut out).expect("the device goes on");
@@ -327,7 +330,7 @@ impl Story {
             handshake.on_datagram(0, &mut datagram);
             while let Some(event) = handshake.poll_event() {
                 match event {
-                    Event::CredentialWanted => handshake.on_credential(0, Some(PSK)),
+                    Event::CredentialWanted => handshake.on_credential(0, Answer::Psk(PSK)),
                     Event::Established(established) => self.server = Some(established),
                     Event::Failed(failure) => panic!("{failure:?}"),
                 }

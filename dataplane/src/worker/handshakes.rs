@@ -19,7 +19,7 @@ use crate::pool::Key;
 use crate::slab::{CID_BYTES, State};
 use rand::Rng;
 use tidegate_dtls::record::protected_part;
-use tidegate_dtls::server::{self, Event, Greeting, Handshake};
+use tidegate_dtls::server::{self, Answer, Claim, Event, Greeting, Handshake, Randoms};
 use tidegate_ring::contract as wire;
 use zerocopy::IntoBytes;
 
@@ -103,8 +103,14 @@ impl Worker {
         let slot = self.slab.reserve(peer, tag, now.s()).expect("there is room for one more");
         let cid = self.slab.cid(slot);
         let own_cid: &[u8] = if self.config.handshake.connection_id { &cid } else { &[] };
-        let (hello_random, fake_key) = (self.random.random(), self.random.random());
-        let dtls = Handshake::new(&self.dtls_config, now.ms, own_cid, hello_random, fake_key);
+        let randoms = Randoms {
+            random: self.random.random(),
+            fake_key: self.random.random(),
+            ephemeral_seed: self.random.random(),
+            session_id: None,
+        };
+        let unix_s = now.unix_ms / 1_000;
+        let dtls = Handshake::new(&self.dtls_config, now.ms, unix_s, own_cid, &randoms, None);
         let half_open = HalfOpen { dtls, slot, peer, began_ms: now.ms, name: None, owner: None };
         let key = self.handshakes.insert(nonce, half_open).expect("checked for room above");
         self.by_peer_handshake.insert(peer, key.number);
@@ -193,15 +199,17 @@ impl Worker {
     fn on_credential_wanted(&mut self, now: Now, number: u32) {
         let key = self.handshakes.key(number);
         let half_open = self.handshakes.get_mut(number).expect("it just asked");
-        let identity = half_open.dtls.identity();
+        let Some(Claim::Psk(identity)) = half_open.dtls.claim() else {
+            return half_open.dtls.on_credential(now.ms, Answer::Unknown);
+        };
         if identity.len() > IDENTITY_BYTES_MAX {
-            half_open.dtls.on_credential(now.ms, None);
+            half_open.dtls.on_credential(now.ms, Answer::Unknown);
             return;
         }
         let name = Name { claim: wire::Claim::PskIdentity, bytes: identity.into() };
         if let Some(credential) = self.credentials.recall(&name, now.s()) {
             (half_open.name, half_open.owner) = (Some(name), Some(credential.owner));
-            half_open.dtls.on_credential(now.ms, Some(credential.key.as_bytes()));
+            half_open.dtls.on_credential(now.ms, Answer::Psk(credential.key.as_bytes()));
             self.counters.tally(Tally::CredentialRemembered);
             return;
         }
@@ -241,9 +249,9 @@ impl Worker {
                 let key = tidegate_crypto::secret::Secret::new(psk);
                 self.credentials.remember(name, Credential { owner, key, at_s: now.s() });
                 half_open.owner = Some(owner);
-                half_open.dtls.on_credential(now.ms, Some(psk));
+                half_open.dtls.on_credential(now.ms, Answer::Psk(psk));
             }
-            Some(wire::Verdict::Unknown) => half_open.dtls.on_credential(now.ms, None),
+            Some(wire::Verdict::Unknown) => half_open.dtls.on_credential(now.ms, Answer::Unknown),
             Some(wire::Verdict::Unavailable) => {
                 return self.fail(number, Tally::HandshakeUnavailable);
             }

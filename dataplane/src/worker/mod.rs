@@ -343,6 +343,7 @@ fn dtls_config(config: &Config) -> Result<server::Config, String> {
         own_cid_len: if config.handshake.connection_id { CID_BYTES } else { 0 },
         require_extended_master_secret: config.handshake.require_extended_master_secret,
         link: Link { mtu: config.handshake.mtu, ..Link::default() },
+        ..server::Config::default()
     })
 }
 

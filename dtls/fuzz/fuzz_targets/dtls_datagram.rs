@@ -10,6 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use tidegate_dtls::cookie::{CookieJar, Greeting, greet};
 use tidegate_dtls::established::on_control;
 use tidegate_dtls::record::{Record, protected_part};
+use tidegate_dtls::server::{Answer, Claim};
 use tidegate_dtls::{Established, client, server};
 use zerocopy::FromBytes;
 
@@ -81,8 +82,13 @@ impl Ends {
             let mut out = [0; 64];
             match greet(&self.jar, 0, b"peer", &datagram, &mut out) {
                 Greeting::Proven => {
-                    let random = [2; 32];
-                    let new = server::Handshake::new(&self.config, 0, &CID, random, [9; 32]);
+                    let randoms = server::Randoms {
+                        random: [2; 32],
+                        fake_key: [9; 32],
+                        ephemeral_seed: [4; 48],
+                        session_id: None,
+                    };
+                    let new = server::Handshake::new(&self.config, 0, 0, &CID, &randoms, None);
                     self.server = Some(new);
                 }
                 Greeting::Verify(len) => {
@@ -101,8 +107,9 @@ impl Ends {
         while let Some(event) = server.poll_event() {
             match event {
                 server::Event::CredentialWanted => {
-                    let known = server.identity() == b"device";
-                    server.on_credential(0, known.then_some(&b"0123456789abcdef"[..]));
+                    let known = matches!(server.claim(), Some(Claim::Psk(b"device")));
+                    let psk = Answer::Psk(b"0123456789abcdef");
+                    server.on_credential(0, if known { psk } else { Answer::Unknown });
                 }
                 server::Event::Established(established) => self.session = Some(established),
                 server::Event::Failed(_) => {}

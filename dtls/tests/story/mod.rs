@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // every test file takes what it needs
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidegate_crypto::secret::Secret;
@@ -11,12 +12,16 @@ use tidegate_dtls::established::{Control, on_control};
 use tidegate_dtls::handshake::Fragment;
 use tidegate_dtls::hello::ClientHello;
 use tidegate_dtls::record::{ContentType, Record, protected_part};
+use tidegate_dtls::resumption::Resumable;
 use tidegate_dtls::return_routability::PathMessage;
+use tidegate_dtls::server::{Answer, Claim};
 use tidegate_dtls::{Drop, Established, Failure, client, server};
 
 pub const IDENTITY: &[u8] = b"device-0001";
 pub const PSK: &[u8] = b"0123456789abcdef";
 pub const PEER: &[u8] = b"\x7f\x00\x00\x01\x16\x34";
+/// When certificates are judged.
+pub const UNIX_S: u64 = 1_800_000_000;
 pub const OUT_BYTES: usize = 2048;
 
 /// A server as its owner drives it, for one client address.
@@ -28,6 +33,12 @@ pub struct ServerEnd {
     pub session_cid: Vec<u8>,
     /// Answers [`server::Event::CredentialWanted`] by itself.
     pub answers_credentials: bool,
+    /// Names its sessions, so that they can be resumed.
+    pub keeps_sessions: bool,
+    /// What can be resumed, by session id.
+    pub sessions: HashMap<Vec<u8>, Resumable>,
+    /// Whether the session was made by resuming an earlier one.
+    pub was_resumed: bool,
     pub log: Log,
     /// How many handshakes were begun.
     made: u8,
@@ -60,6 +71,9 @@ impl ServerEnd {
             session: None,
             session_cid: Vec::new(),
             answers_credentials: true,
+            keeps_sessions: false,
+            sessions: HashMap::new(),
+            was_resumed: false,
             log: Log::default(),
             made: 0,
         }
@@ -105,13 +119,28 @@ impl ServerEnd {
             }
             Greeting::Proven => {
                 self.made += 1;
-                let (random, fake) = ([self.made; 32], [self.made ^ 0x80; 32]);
                 let cid = self.own_cid();
-                self.handshake =
-                    Some(server::Handshake::new(&self.config, now_ms, &cid, random, fake));
+                let earlier = server::session_id(datagram).and_then(|id| self.sessions.get(id));
+                self.handshake = Some(server::Handshake::new(
+                    &self.config,
+                    now_ms,
+                    UNIX_S,
+                    &cid,
+                    &self.randoms(),
+                    earlier,
+                ));
                 self.feed_handshake(now_ms, datagram);
             }
             Greeting::Drop(drop) => self.log.drops.push(drop),
+        }
+    }
+
+    fn randoms(&self) -> server::Randoms {
+        server::Randoms {
+            random: [self.made; 32],
+            fake_key: [self.made ^ 0x80; 32],
+            ephemeral_seed: [self.made ^ 0x40; 48],
+            session_id: self.keeps_sessions.then_some([self.made; 32]),
         }
     }
 
@@ -137,12 +166,20 @@ impl ServerEnd {
         while let Some(event) = handshake.poll_event() {
             match event {
                 server::Event::CredentialWanted if self.answers_credentials => {
-                    let psk = (handshake.identity() == IDENTITY).then_some(PSK);
-                    handshake.on_credential(now_ms, psk);
+                    let answer = match handshake.claim().unwrap() {
+                        Claim::Psk(IDENTITY) => Answer::Psk(PSK),
+                        Claim::Psk(_) => Answer::Unknown,
+                        Claim::RawPublicKey(_) | Claim::Certificate(_) => Answer::Known,
+                    };
+                    handshake.on_credential(now_ms, answer);
                 }
                 server::Event::CredentialWanted => {}
                 server::Event::Established(established) => {
                     self.session = Some(established);
+                    self.was_resumed = handshake.is_resumed();
+                    if let Some(resumable) = handshake.resumable() {
+                        self.sessions.insert(vec![self.made; 32], resumable);
+                    }
                     self.session_cid = vec![self.made; self.config.own_cid_len];
                     is_over = true;
                 }
@@ -296,6 +333,14 @@ impl Log {
             Control::FatalAlert(_) | Control::Path(_) => return,
         };
         self.outbox.extend(len.map(|len| out[..len].to_vec()));
+    }
+}
+
+/// The PSK identity that was claimed.
+pub fn identity(handshake: &server::Handshake) -> &[u8] {
+    match handshake.claim() {
+        Some(Claim::Psk(identity)) => identity,
+        other => panic!("{other:?}"),
     }
 }
 
