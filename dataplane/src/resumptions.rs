@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use table::{ENTRY_WORDS, Table, Words};
 use tidegate_dtls::resumption::Resumable;
-use tidegate_ring::contract::DeviceId;
+use tidegate_ring::contract::{Claim, DeviceId};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use zeroize::Zeroizing;
 
@@ -39,8 +39,8 @@ pub struct Origin {
     pub stamp: u64,
     /// `ring::contract::Network` of the credential.
     pub network: u8,
-    /// `ring::contract::Claim` of the credential.
-    pub claim: u8,
+    /// How it had said who it is.
+    pub claim: Claim,
 }
 
 /// A session that can be resumed.
@@ -195,7 +195,7 @@ impl Resumptions {
             random: *reservation.id.last_chunk().expect("an id is longer"),
             state: IN_USE,
             network: origin.network,
-            claim: origin.claim,
+            claim: origin.claim as u8,
             spare: 0,
             resumable: *resumable,
         };
@@ -213,6 +213,7 @@ impl Resumptions {
         // No secret is compared: a session id travels in the clear.
         let found = (entry.random == id[4..] && entry.is_usable(now_s, self.age_s)).then(|| {
             let Entry { device, stamp, network, claim, resumable, .. } = entry;
+            let claim = Claim::from_wire(claim).expect("it is usable");
             Found { worker: id[0], origin: Origin { device, stamp, network, claim }, resumable }
         });
         entry.resumable.wipe();
@@ -308,7 +309,8 @@ impl Entry {
 
     fn is_usable(&self, now_s: u32, age_s: u32) -> bool {
         let age = now_s.checked_sub(self.at_s);
-        self.state == IN_USE && age.is_some_and(|age| age < age_s)
+        let is_one = self.state == IN_USE && Claim::from_wire(self.claim).is_some();
+        is_one && age.is_some_and(|age| age < age_s)
     }
 }
 

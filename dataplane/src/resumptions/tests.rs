@@ -11,7 +11,12 @@ const BOOT: [u8; 16] = [9; 16];
 const AGE_S: u32 = 100;
 
 fn origin(device: u8) -> Origin {
-    Origin { device: [device; 16], stamp: 1_000 + u64::from(device), network: 2, claim: 3 }
+    Origin {
+        device: [device; 16],
+        stamp: 1_000 + u64::from(device),
+        network: 2,
+        claim: Claim::Certificate,
+    }
 }
 
 fn secret(byte: u8) -> Resumable {
@@ -230,6 +235,7 @@ fn random_bytes_in_the_file_are_survived() {
                 let mut entry = Entry::read_from_bytes(&bytes).unwrap();
                 entry.generation &= !1;
                 (entry.at_s, entry.state) = (random.random_range(0..99), IN_USE);
+                entry.claim = random.random_range(0..6);
                 entry.device = [random.random_range(0..4); 16];
                 bytes = zerocopy::transmute!(entry);
             }

@@ -9,6 +9,7 @@
 
 use super::Worker;
 use super::credentials::{Credential, Name, Owner};
+use super::resume::Resumption;
 use super::sessions::Admitted;
 use crate::bounds::{HANDSHAKE_LIFETIME_MS, IDENTITY_BYTES_MAX};
 use crate::clock::Now;
@@ -35,6 +36,8 @@ pub(super) struct HalfOpen {
     name: Option<Name>,
     /// Whose that is, once the control plane has said so.
     owner: Option<Owner>,
+    /// What it may resume, and what may be resumed after it.
+    resumption: Resumption,
 }
 
 impl Worker {
@@ -103,15 +106,20 @@ impl Worker {
         let slot = self.slab.reserve(peer, tag, now.s()).expect("there is room for one more");
         let cid = self.slab.cid(slot);
         let own_cid: &[u8] = if self.config.handshake.connection_id { &cid } else { &[] };
+        let resumption =
+            self.begin_resumption(now, server::session_id(datagram).unwrap_or_default());
         let randoms = Randoms {
             random: self.random.random(),
             fake_key: self.random.random(),
             ephemeral_seed: self.random.random(),
-            session_id: None,
+            session_id: resumption.new_id(),
         };
         let unix_s = now.unix_ms / 1_000;
-        let dtls = Handshake::new(&self.dtls_config, now.ms, unix_s, own_cid, &randoms, None);
-        let half_open = HalfOpen { dtls, slot, peer, began_ms: now.ms, name: None, owner: None };
+        let resumable = resumption.resumable();
+        let dtls = Handshake::new(&self.dtls_config, now.ms, unix_s, own_cid, &randoms, resumable);
+        let began_ms = now.ms;
+        let half_open =
+            HalfOpen { dtls, slot, peer, began_ms, name: None, owner: None, resumption };
         let key = self.handshakes.insert(nonce, half_open).expect("checked for room above");
         self.by_peer_handshake.insert(peer, key.number);
         self.quota.take(&peer);
@@ -272,8 +280,13 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         let mut half_open = self.take_half_open(number).expect("it is established now");
-        let owner = half_open.owner.expect("without a credential no Finished verifies");
-        let name = half_open.name.take().expect("a credential was asked for by a name");
+        let resumed = half_open.dtls.is_resumed();
+        let (owner, name) = if resumed {
+            half_open.resumption.owner().expect("what is resumed was found")
+        } else {
+            let name = half_open.name.take().expect("a credential was asked for by a name");
+            (half_open.owner.expect("without a credential no Finished verifies"), name)
+        };
         let mid = self.random.random();
         let slot = half_open.slot;
         self.slab.establish(slot, owner.device, owner.network, session, mid);
@@ -282,12 +295,24 @@ impl Worker {
             // RFC 6347 section 4.2.8: only now is the old association of this address dropped.
             self.end_session(now, old, wire::EndReason::Replaced, outbox);
         }
+        if resumed {
+            self.on_resumed(slot, &half_open.resumption);
+        } else {
+            self.keep_resumable(
+                now,
+                slot,
+                &half_open.resumption,
+                &owner,
+                name.claim,
+                &half_open.dtls,
+            );
+        }
         self.counters.tally(Tally::SessionUp);
         let admitted = Admitted {
             stamp: owner.stamp,
             claim: name.claim,
             name: &name.bytes,
-            resumed: false,
+            resumed,
             connected: false,
         };
         if !self.tell_session_up(now, slot, &admitted, 0) {
@@ -309,9 +334,9 @@ impl Worker {
 
     /// Forgets a handshake and frees its slot.
     fn abandon(&mut self, number: u32) {
-        if let Some(half_open) = self.take_half_open(number)
-            && self.slab.get(half_open.slot).state() == State::Reserved
-        {
+        let Some(half_open) = self.take_half_open(number) else { return };
+        self.cancel_resumption(&half_open.resumption);
+        if self.slab.get(half_open.slot).state() == State::Reserved {
             self.slab.release(half_open.slot);
         }
     }
