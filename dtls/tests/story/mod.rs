@@ -3,6 +3,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // every test file takes what it needs
 
+pub mod peer;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
