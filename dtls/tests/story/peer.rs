@@ -27,6 +27,9 @@ pub struct Peer {
     /// Everything the server sent, unread.
     pub datagrams: Vec<Vec<u8>>,
     pub keys: Option<Established>,
+    /// Messages in the clear travel in fragments of this many bytes: the first one first, then the
+    /// others from the last on, each twice.
+    pub fragment_bytes: usize,
     random: [u8; 32],
     client_cid: Vec<u8>,
     message_seq: u16,
@@ -39,7 +42,16 @@ pub struct Peer {
 
 impl Peer {
     /// Passes the door and says `hello`, with the cookie in it.
-    pub fn says(mut server: ServerEnd, hello: &ClientHello<'_>) -> Self {
+    pub fn says(server: ServerEnd, hello: &ClientHello<'_>) -> Self {
+        Self::says_in_fragments(server, hello, usize::MAX)
+    }
+
+    /// The same, in fragments of at most this many bytes.
+    pub fn says_in_fragments(
+        mut server: ServerEnd,
+        hello: &ClientHello<'_>,
+        fragment_bytes: usize,
+    ) -> Self {
         server.on_datagram(0, &hello_datagram(hello, 0, 0));
         let verify = server.log.take().pop().unwrap();
         let cookie = parse_hello_verify_request(first_message(&verify).2).unwrap().to_vec();
@@ -51,6 +63,7 @@ impl Peer {
             alerts: Vec::new(),
             datagrams: Vec::new(),
             keys: None,
+            fragment_bytes,
             random: *hello.head.random,
             client_cid: hello.extensions.connection_id.unwrap_or_default().to_vec(),
             message_seq: 1,
@@ -68,23 +81,35 @@ impl Peer {
     /// One handshake message in the clear.
     pub fn sends(&mut self, msg_type: MessageType, body: &[u8]) {
         add_message(&mut self.transcript, msg_type, self.message_seq, body);
-        let datagram = message_datagram(msg_type.0, self.message_seq, self.sequence, body);
+        let message = message_datagram(msg_type.0, self.message_seq, 0, body)[13..].to_vec();
         self.message_seq += 1;
-        self.sequence += 1;
-        self.last = datagram[13..].to_vec();
-        self.server.on_datagram(0, &datagram);
+        self.last.clone_from(&message);
+        let mut fragments = fragments(&message, self.fragment_bytes);
+        if fragments.len() > 1 {
+            fragments[1..].reverse();
+            fragments = fragments.into_iter().flat_map(|f| [f.clone(), f]).collect();
+        }
+        for fragment in fragments {
+            let datagram = self.record(&fragment);
+            self.server.on_datagram(0, &datagram);
+        }
         self.hears();
     }
 
     /// The last message again, in a new record.
     pub fn repeats(&mut self, now_ms: u64) {
-        let mut datagram = vec![22, 0xfe, 0xfd, 0, 0];
-        datagram.extend_from_slice(&self.sequence.to_be_bytes()[2..]);
-        datagram.extend_from_slice(&(self.last.len() as u16).to_be_bytes());
-        datagram.extend_from_slice(&self.last);
-        self.sequence += 1;
+        let datagram = self.record(&self.last.clone());
         self.server.on_datagram(now_ms, &datagram);
         self.hears();
+    }
+
+    fn record(&mut self, content: &[u8]) -> Vec<u8> {
+        let mut datagram = vec![22, 0xfe, 0xfd, 0, 0];
+        datagram.extend_from_slice(&self.sequence.to_be_bytes()[2..]);
+        datagram.extend_from_slice(&(content.len() as u16).to_be_bytes());
+        datagram.extend_from_slice(content);
+        self.sequence += 1;
+        datagram
     }
 
     /// The ServerHello.
@@ -212,4 +237,18 @@ impl Peer {
         add_message(&mut self.transcript, msg_type, message_seq, &body);
         self.heard.push((msg_type, body));
     }
+}
+
+/// A message with its header, cut into fragments of at most `bytes` of its body.
+pub fn fragments(message: &[u8], bytes: usize) -> Vec<Vec<u8>> {
+    let (header, body) = message.split_at(12);
+    if body.is_empty() {
+        return vec![message.to_vec()];
+    }
+    let piece = |(index, piece): (usize, &[u8])| {
+        let (offset, len) = (index * bytes, piece.len());
+        let places = [offset, len].map(|n| (n as u32).to_be_bytes());
+        [&header[..6], &places[0][1..], &places[1][1..], piece].concat()
+    };
+    body.chunks(bytes).enumerate().map(piece).collect()
 }
