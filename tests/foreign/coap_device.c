@@ -1,41 +1,47 @@
-/* A device that is not ours: CoAP over DTLS 1.2 (PSK, Connection ID) on Mbed TLS.
+/* A device that is not ours: CoAP over DTLS 1.2 on the library whose dtls_*.c it is linked with.
  *
- *   coap_device HOST PORT IDENTITY KEYHEX [suite=NAME] [cid=BYTES] [patience=MS]
+ *   coap_device_LIBRARY HOST PORT [psk=IDENTITY:KEYHEX] [suite=NAME] [cid=BYTES] [OPTION=VALUE …]
+ *
+ *   key=FILE cert=FILE ca=FILE            X.509, PEM
+ *   raw_key=FILE raw_public=FILE raw_peer=FILE    raw public keys: SEC1 DER, SPKI DER, SPKI DER
+ *   sni=NAME   mfl=CODE   ems=no   patience=MS   serve=yes
  *
  * Without cid= it does not offer the extension; cid=0 wants none in records towards itself but
  * uses the server's. A request without any answer is given up after patience (60000). It shakes
- * hands once, then obeys lines on stdin and tells on stdout:
+ * hands, says so, then obeys lines on stdin and tells on stdout:
  *
+ *   ready SUITE PORT resumed=yes|no cid=HEX|none      (the peer's Connection ID)
  *   con|non get|put|post|delete PATH[?QUERY] [TEXT]   ->  response CODE TYPE [TEXT] | timeout
  *   rebind                                            ->  rebound PORT   (a new UDP port)
+ *   reconnect full|resumed     close_notify, another port, another handshake   ->  ready …
  *   deaf on|off     drop what arrives, like a device that sleeps   ->  deaf on|off
  *
- * A request from the server is answered (GET 2.05, DELETE 2.02, else 2.04) whenever it comes:
+ * A request from the peer is answered (GET 2.05, DELETE 2.02, else 2.04) whenever it comes:
  *   request METHOD TYPE PATH [TEXT]
+ *
+ * With serve=yes it binds HOST PORT instead ("listening PORT") and shakes hands with whoever
+ * comes, one peer after the other.
  *
  * End of stdin: close_notify and exit 0. Every failure of its own: a line on stderr and exit 1.
  */
+#include <errno.h>
 #include <netdb.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "mbedtls/ctr_drbg.h"
-#include "mbedtls/entropy.h"
-#include "mbedtls/error.h"
-#include "mbedtls/ssl.h"
-#include "mbedtls/timing.h"
-#include "psa/crypto.h"
+#include "device.h"
 
 enum { CON = 0, NON = 1, ACK = 2, RST = 3 };
 enum { URI_PATH = 11, CONTENT_FORMAT = 12, URI_QUERY = 15 };
 enum { CODE_GET = 1, CODE_DELETE = 4, CODE_DELETED = 66, CODE_CHANGED = 68, CODE_CONTENT = 69 };
-enum { MESSAGE_MAX = 1500, ACK_TIMEOUT_MS = 2000 };
+enum { ACK_TIMEOUT_MS = 2000 };
 
 static const char *const TYPES[] = {"CON", "NON", "ACK", "RST"};
 static const char *const METHODS[] = {"", "get", "post", "put", "delete"};
@@ -55,14 +61,17 @@ static struct {
     long long due_ms, interval_ms, give_up_ms;
 } pending;
 
-static struct addrinfo *server;
+static struct options options = {
+    .suite = "TLS_PSK_WITH_AES_128_CCM_8", .cid_len = -1, .extended_master_secret = 1};
+static struct addrinfo *host;
 static int udp = -1;
+static struct sockaddr_storage peer; /* as a server: whom we talk to */
+static socklen_t peer_len;
 static int deaf;
 static int next_mid;
 static int patience_ms = 60000;
-static mbedtls_ssl_context ssl;
 
-static void fail(const char *format, ...) {
+void fail(const char *format, ...) {
     va_list args;
     va_start(args, format);
     vfprintf(stderr, format, args);
@@ -71,26 +80,28 @@ static void fail(const char *format, ...) {
     exit(1);
 }
 
-static void fail_tls(const char *what, int error) {
-    char text[200];
-    mbedtls_strerror(error, text, sizeof text);
-    fail("%s: -0x%04x %s", what, -error, text);
-}
-
-static long long now_ms(void) {
+long long now_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
+void random_bytes(unsigned char *bytes, int len) {
+    if (getrandom(bytes, len, 0) != len) fail("no random bytes");
+}
+
+int read_file(const char *path, unsigned char *bytes, int max) {
+    FILE *file = fopen(path, "rb");
+    if (!file) fail("no file %s", path);
+    int len = (int)fread(bytes, 1, max, file);
+    if (len == max) fail("%s is too long", path);
+    fclose(file);
+    return len;
+}
+
 /* --- UDP ------------------------------------------------------------------------------------ */
 
-/* A fresh socket; the old one closes only afterwards, so that the port really changes. */
-static int open_udp(void) {
-    int old = udp;
-    udp = socket(server->ai_family, SOCK_DGRAM, 0);
-    if (udp < 0 || connect(udp, server->ai_addr, server->ai_addrlen) != 0) fail("no UDP socket");
-    if (old >= 0) close(old);
+static int local_port(void) {
     struct sockaddr_storage local;
     socklen_t len = sizeof local;
     getsockname(udp, (struct sockaddr *)&local, &len);
@@ -99,20 +110,48 @@ static int open_udp(void) {
     return atoi(port);
 }
 
-static int udp_send(void *context, const unsigned char *bytes, size_t len) {
-    (void)context;
-    if (send(udp, bytes, len, 0) < 0) { /* a refused port (server restarting) is loss, as outdoors */
-    }
-    return (int)len;
+/* A fresh socket; the old one closes only afterwards, so that the port really changes. */
+static void open_udp(void) {
+    int old = udp;
+    udp = socket(host->ai_family, SOCK_DGRAM, 0);
+    int result = options.serve ? bind(udp, host->ai_addr, host->ai_addrlen)
+                               : connect(udp, host->ai_addr, host->ai_addrlen);
+    if (udp < 0 || result != 0) fail("no UDP socket");
+    if (old >= 0) close(old);
 }
 
-static int udp_receive(void *context, unsigned char *bytes, size_t len) {
-    (void)context;
+/* As a server: waits for the next peer and talks to it alone. */
+static void await_peer(void) {
+    unsigned char byte;
     for (;;) {
-        ssize_t got = recv(udp, bytes, len, MSG_DONTWAIT);
-        if (got <= 0) return MBEDTLS_ERR_SSL_WANT_READ;
-        if (!deaf) return (int)got;
+        peer_len = sizeof peer;
+        if (recvfrom(udp, &byte, 1, MSG_PEEK, (struct sockaddr *)&peer, &peer_len) >= 0) return;
+        if (errno != ECONNREFUSED) fail("no peer"); /* else: the peer before has gone */
     }
+}
+
+int udp_send(const unsigned char *bytes, int len) {
+    const struct sockaddr *to = options.serve ? (struct sockaddr *)&peer : NULL;
+    if (sendto(udp, bytes, len, 0, to, options.serve ? peer_len : 0) < 0) {
+        /* a refused port (server restarting) is loss, as outdoors */
+    }
+    return len;
+}
+
+int udp_receive(unsigned char *bytes, int max) {
+    for (;;) {
+        struct sockaddr_storage from;
+        socklen_t from_len = sizeof from;
+        ssize_t got = recvfrom(udp, bytes, max, MSG_DONTWAIT, (struct sockaddr *)&from, &from_len);
+        if (got <= 0) return 0;
+        int is_other = options.serve && memcmp(&from, &peer, from_len) != 0;
+        if (!deaf && !is_other) return (int)got;
+    }
+}
+
+void udp_wait(int at_most_ms) {
+    struct pollfd fd = {udp, POLLIN, 0};
+    poll(&fd, 1, at_most_ms);
 }
 
 /* --- CoAP codec (RFC 7252 section 3) ---------------------------------------------------------- */
@@ -211,8 +250,7 @@ static void parse(const unsigned char *in, int len, struct message *out) {
 /* --- exchanges -------------------------------------------------------------------------------- */
 
 static void transmit(const unsigned char *bytes, int len) {
-    int result = mbedtls_ssl_write(&ssl, bytes, len);
-    if (result < 0) fail_tls("write", result);
+    tls_write(bytes, len);
 }
 
 static void transmit_empty(int type, int mid) {
@@ -292,11 +330,25 @@ static void start_request(int type, int code, char *uri, char *text) {
 
 /* --- commands --------------------------------------------------------------------------------- */
 
+static void shake_hands(int resume) {
+    unsigned char cid[256];
+    tls_shake_hands(resume);
+    int cid_len = tls_peer_cid(cid);
+    printf("ready %s %d resumed=%s cid=", tls_suite(), local_port(), tls_is_resumed() ? "yes" : "no");
+    for (int i = 0; i < cid_len; i++) printf("%02x", cid[i]);
+    printf("%s\n", cid_len < 0 ? "none" : "");
+}
+
 static void obey(char *line) {
     char *rest = line;
     char *word = strsep(&rest, " ");
     if (!strcmp(word, "rebind")) {
-        printf("rebound %d\n", open_udp());
+        open_udp();
+        printf("rebound %d\n", local_port());
+    } else if (!strcmp(word, "reconnect") && rest) {
+        tls_close();
+        open_udp();
+        shake_hands(!strcmp(rest, "resumed"));
     } else if (!strcmp(word, "deaf") && rest) {
         deaf = !strcmp(rest, "on");
         printf("deaf %s\n", deaf ? "on" : "off");
@@ -332,115 +384,86 @@ static int read_commands(void) {
     return 1;
 }
 
-/* Reads what came over DTLS; returns 0 when the server closed. */
+/* Reads what came over DTLS; returns 0 when the peer closed. */
 static int read_messages(void) {
-    for (;;) {
-        unsigned char bytes[MESSAGE_MAX];
-        int got = mbedtls_ssl_read(&ssl, bytes, sizeof bytes);
-        if (got == MBEDTLS_ERR_SSL_WANT_READ || got == MBEDTLS_ERR_SSL_WANT_WRITE) return 1;
-        if (got == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY || got == 0) return printf("closed\n"), 0;
-        if (got < 0) fail_tls("read", got);
+    unsigned char bytes[MESSAGE_MAX];
+    int len;
+    while ((len = tls_read(bytes, sizeof bytes)) > 0) {
         struct message message;
-        parse(bytes, got, &message);
+        parse(bytes, len, &message);
         on_message(&message);
     }
+    if (len < 0) printf("closed\n");
+    return len == 0;
 }
 
-static void serve(void) {
+static void talk(void) {
     for (;;) {
         struct pollfd fds[2] = {{0, POLLIN, 0}, {udp, POLLIN, 0}};
         poll(fds, 2, pending.active ? 50 : -1);
-        if (fds[1].revents && !read_messages()) return;
+        if (fds[1].revents && !read_messages()) {
+            if (!options.serve) return;
+            await_peer();
+            shake_hands(0);
+        }
         if (fds[0].revents && !read_commands()) break;
         on_due();
     }
-    mbedtls_ssl_close_notify(&ssl);
+    tls_close();
 }
 
-/* --- DTLS ------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------------------------------ */
 
-static size_t parse_hex(const char *text, unsigned char *out, size_t max) {
-    size_t len = strlen(text) / 2;
-    if (len > max || strlen(text) % 2) fail("bad key");
-    for (size_t i = 0; i < len; i++) {
+static void take_psk(char *identity_and_key) {
+    char *hex = strrchr(identity_and_key, ':');
+    if (!hex) fail("psk=IDENTITY:KEYHEX");
+    *hex++ = 0;
+    options.identity = identity_and_key;
+    options.psk_len = strlen(hex) / 2;
+    if (options.psk_len > sizeof options.psk || strlen(hex) % 2) fail("bad key");
+    for (size_t i = 0; i < options.psk_len; i++) {
         unsigned byte;
-        if (sscanf(text + 2 * i, "%2x", &byte) != 1) fail("bad key");
-        out[i] = (unsigned char)byte;
+        if (sscanf(hex + 2 * i, "%2x", &byte) != 1) fail("bad key");
+        options.psk[i] = (unsigned char)byte;
     }
-    return len;
 }
 
-static void set_up(mbedtls_ssl_config *config, const char *identity, const char *key_hex,
-                   const char *suite, int cid_len) {
-    static mbedtls_entropy_context entropy;
-    static mbedtls_ctr_drbg_context random;
-    static mbedtls_timing_delay_context timer;
-    static int suites[2];
-    unsigned char key[256], cid[32];
-    int result;
-    mbedtls_entropy_init(&entropy);
-    mbedtls_ctr_drbg_init(&random);
-    mbedtls_ctr_drbg_seed(&random, mbedtls_entropy_func, &entropy, NULL, 0);
-    psa_crypto_init();
-    mbedtls_ctr_drbg_random(&random, (unsigned char *)&next_mid, sizeof next_mid);
-    mbedtls_ctr_drbg_random(&random, cid, sizeof cid);
-    next_mid &= 0xffff;
-    mbedtls_ssl_config_init(config);
-    mbedtls_ssl_config_defaults(config, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_DATAGRAM,
-                                MBEDTLS_SSL_PRESET_DEFAULT);
-    mbedtls_ssl_conf_rng(config, mbedtls_ctr_drbg_random, &random);
-    mbedtls_ssl_conf_max_tls_version(config, MBEDTLS_SSL_VERSION_TLS1_2);
-    size_t key_len = parse_hex(key_hex, key, sizeof key);
-    result = mbedtls_ssl_conf_psk(config, key, key_len, (const unsigned char *)identity,
-                                  strlen(identity));
-    if (result) fail_tls("psk", result);
-    suites[0] = mbedtls_ssl_get_ciphersuite_id(suite);
-    if (!suites[0]) fail("unknown suite: %s", suite);
-    mbedtls_ssl_conf_ciphersuites(config, suites);
-    mbedtls_ssl_conf_cid(config, cid_len > 0 ? cid_len : 0, MBEDTLS_SSL_UNEXPECTED_CID_IGNORE);
-    mbedtls_ssl_init(&ssl);
-    if ((result = mbedtls_ssl_setup(&ssl, config))) fail_tls("setup", result);
-    mbedtls_ssl_set_hostname(&ssl, NULL);
-    mbedtls_ssl_set_timer_cb(&ssl, &timer, mbedtls_timing_set_delay, mbedtls_timing_get_delay);
-    mbedtls_ssl_set_bio(&ssl, NULL, udp_send, udp_receive, NULL);
-    if (cid_len >= 0) mbedtls_ssl_set_cid(&ssl, MBEDTLS_SSL_CID_ENABLED, cid, cid_len);
-}
-
-static void shake_hands(int local_port) {
-    int result;
-    while ((result = mbedtls_ssl_handshake(&ssl))) {
-        if (result != MBEDTLS_ERR_SSL_WANT_READ && result != MBEDTLS_ERR_SSL_WANT_WRITE)
-            fail_tls("handshake", result);
-        struct pollfd fd = {udp, POLLIN, 0};
-        poll(&fd, 1, 50);
-    }
-    int enabled = 0;
-    unsigned char cid[64];
-    size_t cid_len = 0;
-    mbedtls_ssl_get_peer_cid(&ssl, &enabled, cid, &cid_len);
-    printf("ready %s %d cid=", mbedtls_ssl_get_ciphersuite(&ssl), local_port);
-    for (size_t i = 0; enabled && i < cid_len; i++) printf("%02x", cid[i]);
-    printf("%s\n", enabled ? "" : "none");
+static void take_option(char *text) {
+    char *value = text, *name = strsep(&value, "=");
+    if (!value) fail("OPTION=VALUE, not %s", text);
+    else if (!strcmp(name, "psk")) take_psk(value);
+    else if (!strcmp(name, "suite")) options.suite = value;
+    else if (!strcmp(name, "cid")) options.cid_len = atoi(value);
+    else if (!strcmp(name, "key")) options.key = value;
+    else if (!strcmp(name, "cert")) options.cert = value;
+    else if (!strcmp(name, "ca")) options.ca = value;
+    else if (!strcmp(name, "raw_key")) options.raw_key = value;
+    else if (!strcmp(name, "raw_public")) options.raw_public = value;
+    else if (!strcmp(name, "raw_peer")) options.raw_peer = value;
+    else if (!strcmp(name, "sni")) options.server_name = value;
+    else if (!strcmp(name, "mfl")) options.fragment_code = atoi(value);
+    else if (!strcmp(name, "ems")) options.extended_master_secret = strcmp(value, "no") != 0;
+    else if (!strcmp(name, "serve")) options.serve = !strcmp(value, "yes");
+    else if (!strcmp(name, "patience")) patience_ms = atoi(value);
+    else fail("unknown option: %s", name);
 }
 
 int main(int argc, char **argv) {
-    const char *suite = "TLS-PSK-WITH-AES-128-CCM-8";
-    int cid_len = -1;
-    if (argc < 5) fail("coap_device HOST PORT IDENTITY KEYHEX [suite=NAME] [cid=BYTES] [patience=MS]");
-    for (int i = 5; i < argc; i++) {
-        if (!strncmp(argv[i], "suite=", 6)) suite = argv[i] + 6;
-        else if (!strncmp(argv[i], "cid=", 4)) cid_len = atoi(argv[i] + 4);
-        else if (!strncmp(argv[i], "patience=", 9)) patience_ms = atoi(argv[i] + 9);
-        else fail("unknown option: %s", argv[i]);
-    }
-    if (cid_len > 32) fail("a Connection ID has at most 32 bytes here");
+    if (argc < 3) fail("coap_device_LIBRARY HOST PORT [OPTION=VALUE …]");
+    for (int i = 3; i < argc; i++) take_option(argv[i]);
+    if (options.cid_len > CID_MAX) fail("a Connection ID has at most %d bytes here", CID_MAX);
     setvbuf(stdout, NULL, _IOLBF, 0);
     struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
-    if (getaddrinfo(argv[1], argv[2], &hints, &server)) fail("unknown host");
-    mbedtls_ssl_config config;
-    int local_port = open_udp();
-    set_up(&config, argv[3], argv[4], suite, cid_len);
-    shake_hands(local_port);
-    serve();
+    if (getaddrinfo(argv[1], argv[2], &hints, &host)) fail("unknown host");
+    random_bytes((unsigned char *)&next_mid, sizeof next_mid);
+    next_mid &= 0xffff;
+    open_udp();
+    tls_set_up(&options);
+    if (options.serve) {
+        printf("listening %d\n", local_port());
+        await_peer();
+    }
+    shake_hands(0);
+    talk();
     return 0;
 }

@@ -7,12 +7,25 @@ use crate::edge::Provisioned;
 use crate::process::Process;
 
 /// Which TLS library stands under libcoap.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
     /// coap-client-openssl
     OpenSsl,
     /// coap-client-gnutls
     GnuTls,
+}
+
+impl Flavour {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::OpenSsl, Self::GnuTls];
+
+    /// The client on it.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::OpenSsl => "coap-client-openssl",
+            Self::GnuTls => "coap-client-gnutls",
+        }
+    }
 }
 
 /// One CoAP message as libcoap logs it.
@@ -52,10 +65,7 @@ pub struct CoapClient {
 impl CoapClient {
     /// Starts it; it shakes hands, sends and waits (at most [`WAIT_S`]) for a response.
     pub fn start(flavour: Flavour, port: u16, device: &Provisioned, request: &Request) -> Self {
-        let program = match flavour {
-            Flavour::OpenSsl => "coap-client-openssl",
-            Flavour::GnuTls => "coap-client-gnutls",
-        };
+        let program = flavour.program();
         let mut command = Command::new(program);
         command.args(["-v", "7", "-B", WAIT_S, "-u", &device.identity, "-k", &device.secret]);
         command.args(["-m", request.method]);

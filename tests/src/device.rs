@@ -1,4 +1,5 @@
-//! A device that is not ours and does as it is told: `tests/foreign/coap_device.c`.
+//! A device that is not ours and does as it is told: `tests/foreign/coap_device.c` on one of three
+//! DTLS libraries.
 
 use std::process::Command;
 
@@ -6,12 +7,37 @@ use crate::edge::Provisioned;
 use crate::process::Process;
 use crate::repository::cached;
 
-/// A device on Mbed TLS with an established session.
+/// A device with an established session.
 #[derive(Debug)]
 pub struct Device {
     process: Process,
     /// The Connection ID the edge wants in our records, hex; `none` without the extension.
     pub edge_cid: String,
+    /// Whether the last handshake took an earlier session up again.
+    pub is_resumed: bool,
+}
+
+/// The DTLS library under the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// Mbed TLS 3.6
+    MbedTls,
+    /// wolfSSL 5.9
+    WolfSsl,
+    /// tinydtls, as constrained devices have it
+    TinyDtls,
+}
+
+impl Library {
+    /// The driver that `make foreign` built on it; HOST, PORT and options are still to be added.
+    pub fn command(self) -> Command {
+        let name = match self {
+            Self::MbedTls => "mbedtls",
+            Self::WolfSsl => "wolfssl",
+            Self::TinyDtls => "tinydtls",
+        };
+        Command::new(cached(&format!("foreign/coap_device_{name}"), "foreign"))
+    }
 }
 
 /// How a device answers or fares; the words of `coap_device.c`.
@@ -31,20 +57,49 @@ impl Device {
         Self::connect_to("127.0.0.1", coap_port, as_device, options)
     }
 
-    /// Shakes hands with a host.
+    /// Shakes hands with a host, on Mbed TLS.
     pub fn connect_to(
         host: &str,
         coap_port: u16,
         as_device: &Provisioned,
         options: &[&str],
     ) -> Self {
-        let mut command = Command::new(cached("foreign/coap_device", "foreign"));
-        command.args([host, &coap_port.to_string(), &as_device.identity]);
-        command.arg(hex::encode(&as_device.secret)).args(options);
-        let mut process = Process::start("coap_device", &mut command);
-        let ready = process.next_line("ready", |line| line.starts_with("ready "));
-        let edge_cid = ready.split_once("cid=").expect("cid= stands in ready").1.to_owned();
-        Self { process, edge_cid }
+        let psk = format!("psk={}:{}", as_device.identity, hex::encode(as_device.key()));
+        let mut all = vec![psk.as_str()];
+        all.extend(options);
+        Self::start(Library::MbedTls, host, coap_port, &all)
+            .unwrap_or_else(|said| panic!("coap_device: {said}"))
+    }
+
+    /// Shakes hands with any credential, on any library; `Err`: what the device said instead.
+    pub fn start(
+        library: Library,
+        host: &str,
+        coap_port: u16,
+        options: &[&str],
+    ) -> Result<Self, String> {
+        let mut command = library.command();
+        command.args([host, &coap_port.to_string()]).args(options);
+        let process = Process::start("coap_device", &mut command);
+        let mut device = Self { process, edge_cid: String::new(), is_resumed: false };
+        device.becomes_ready()?;
+        Ok(device)
+    }
+
+    /// Says close_notify and shakes hands from another port, asking for the session it had;
+    /// `Err`: what the device said instead. [`Device::is_resumed`] tells what became of it.
+    pub fn resumes(&mut self) -> Result<(), String> {
+        self.process.tell("reconnect resumed");
+        self.becomes_ready()
+    }
+
+    /// `ready SUITE PORT resumed=no cid=01ab`
+    fn becomes_ready(&mut self) -> Result<(), String> {
+        let ready = self.process.try_next_line(|line| line.starts_with("ready "))?;
+        let field = |name| ready.split_once(name).expect("a field of the ready line").1;
+        self.is_resumed = field("resumed=").starts_with("yes");
+        field("cid=").clone_into(&mut self.edge_cid);
+        Ok(())
     }
 
     /// Sends a request and waits for what becomes of it: `device.asks("con put t/1 hello")`.

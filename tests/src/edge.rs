@@ -51,12 +51,22 @@ pub struct Provisioned {
     pub id: String,
     /// PSK identity, 32 characters or more.
     pub identity: String,
-    /// The key as text.
+    /// The key as the API takes it: text, or `0x…`.
     pub secret: String,
     /// Its destination.
     pub destination: String,
     /// Where its uplinks are published.
     pub topic: String,
+}
+
+impl Provisioned {
+    /// The bytes of the key.
+    pub fn key(&self) -> Vec<u8> {
+        match self.secret.strip_prefix("0x") {
+            Some(digits) => hex::decode(digits).expect("hex after 0x"),
+            None => self.secret.clone().into_bytes(),
+        }
+    }
 }
 
 impl Edge {

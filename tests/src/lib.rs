@@ -8,13 +8,19 @@
 
 pub mod api;
 pub mod aws;
+pub mod client_hello;
 pub mod coap_client;
 pub mod device;
 pub mod edge;
+pub mod foreign;
+pub mod matrix;
 pub mod mosquitto;
+pub mod pki;
 pub mod place;
 pub mod process;
+pub mod raw_client;
 pub mod repository;
 pub mod sigv4;
 pub mod story;
+pub mod suite;
 pub mod wait;

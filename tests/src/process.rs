@@ -48,6 +48,11 @@ impl Process {
     /// # Panics
     /// When the program ends or the give-up passes before such a line.
     pub fn next_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.try_next_line(wanted).unwrap_or_else(|_| panic!("{} never said: {what}", self.name))
+    }
+
+    /// The same, for a program that may end instead; `Err`: everything it said.
+    pub fn try_next_line(&mut self, wanted: impl Fn(&str) -> bool) -> Result<String, String> {
         let give_up = Instant::now() + patience();
         let output = Arc::clone(&self.output);
         let mut state = output.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,12 +60,13 @@ impl Process {
             while let Some(line) = state.lines.get(self.read) {
                 self.read += 1;
                 if wanted(line) {
-                    return line.clone();
+                    return Ok(line.clone());
                 }
             }
             let left = give_up.saturating_duration_since(Instant::now());
-            let may_come = state.open > 0 && !left.is_zero();
-            assert!(may_come, "{} never said: {what}", self.name);
+            if state.open == 0 || left.is_zero() {
+                return Err(state.lines.join("\n"));
+            }
             state =
                 output.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }

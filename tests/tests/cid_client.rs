@@ -61,12 +61,12 @@ fn every_psk_suite_works_with_a_connection_id() {
     let edge = Edge::embedded();
     let device = edge.provision("suites");
     for suite in [
-        "TLS-PSK-WITH-AES-128-CCM-8",
-        "TLS-PSK-WITH-AES-256-CCM-8",
-        "TLS-PSK-WITH-AES-128-CCM",
-        "TLS-PSK-WITH-AES-256-CCM",
-        "TLS-PSK-WITH-AES-128-GCM-SHA256",
-        "TLS-PSK-WITH-AES-256-GCM-SHA384",
+        "TLS_PSK_WITH_AES_128_CCM_8",
+        "TLS_PSK_WITH_AES_256_CCM_8",
+        "TLS_PSK_WITH_AES_128_CCM",
+        "TLS_PSK_WITH_AES_256_CCM",
+        "TLS_PSK_WITH_AES_128_GCM_SHA256",
+        "TLS_PSK_WITH_AES_256_GCM_SHA384",
     ] {
         let option = format!("suite={suite}");
         let mut client = Device::connect(edge.coap_port, &device, &[&option, "cid=2"]);

@@ -1,0 +1,45 @@
+/* Which parts of wolfSSL are compiled? What a DTLS 1.2 device may have; no DTLS 1.3. */
+#ifndef USER_SETTINGS
+#define USER_SETTINGS
+#define WOLFSSL_DTLS
+#define WOLFSSL_DTLS_CID
+#define DTLS_CID_MAX_SIZE 32
+#define WOLFSSL_DTLS_MTU
+#define WOLFSSL_STATIC_PSK
+#define HAVE_TLS_EXTENSIONS
+#define HAVE_SUPPORTED_CURVES
+#define HAVE_EXTENDED_MASTER
+#define HAVE_ENCRYPT_THEN_MAC
+#define HAVE_MAX_FRAGMENT
+#define HAVE_SNI
+#define HAVE_RPK
+#define HAVE_SERVER_RENEGOTIATION_INFO
+#define HAVE_AESGCM
+#define HAVE_AESCCM
+#define WOLFSSL_AES_COUNTER
+#define WOLFSSL_AES_DIRECT
+#define HAVE_ECC
+#define HAVE_ECC384
+#define ECC_USER_CURVES
+#define HAVE_CURVE25519
+#define WOLFSSL_SHA384
+#define WOLFSSL_SHA512
+#define HAVE_HKDF
+#define HAVE_SECRET_CALLBACK
+#define TFM_TIMING_RESISTANT
+#define ECC_TIMING_RESISTANT
+#define WC_RSA_BLINDING
+#define WC_RSA_PSS
+#define WOLFSSL_SP_MATH_ALL
+#define MAX_PSK_KEY_LEN 256
+#define MAX_PSK_ID_LEN 257
+#define OPENSSL_EXTRA_X509_SMALL
+#define KEEP_PEER_CERT
+#define NO_OLD_TLS
+#define NO_DES3
+#define NO_RC4
+#define NO_MD4
+#define NO_DSA
+#define SINGLE_THREADED
+#define WOLFSSL_IGNORE_FILE_WARN
+#endif
