@@ -8,6 +8,7 @@ mod device;
 mod id;
 mod message;
 mod refused;
+mod security;
 
 pub use destination::{Action, Destination, DestinationChange, ExpressionType, Rule};
 pub use device::{
@@ -20,6 +21,7 @@ pub use message::{
     Method, QueueMode, QueuedMessage,
 };
 pub use refused::{Refused, ResourceType};
+pub use security::{Fingerprint, PublicKey, SecurityMode, SecurityModes, SourceAddress, mapped};
 use serde::{Deserialize, Serialize};
 
 /// A tag of a resource; kept and returned, no meaning yet.

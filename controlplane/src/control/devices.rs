@@ -59,6 +59,7 @@ impl Control {
             }
             draft_destination(&mut draft, &device.destination);
             draft.tx.put(Table::Index, keys::user_of(&device.destination, id), []);
+            draft.replaces(None, Some(&device));
             draft.tx.put(Table::Devices, id.0, records::encode(&device));
             if let Committed::Done = self.commit(draft).await? {
                 self.ask(Request::DeviceChanged { device: id, credentials: false }).await?;
@@ -133,6 +134,7 @@ impl Control {
         for _ in 0..TRIES_MAX {
             let raw = self.raw_device(id)?;
             let mut device: Device = records::decode(&raw, "device").map_err(refuse)?;
+            let device_before = device.clone();
             let mut draft = Draft::default();
             draft.or_again(Guard::Unchanged(Table::Devices, id.0.to_vec(), raw));
             for (network, block) in blocks {
@@ -151,12 +153,15 @@ impl Control {
             device.name = change.name.clone().or(device.name);
             device.description = change.description.clone().or(device.description);
             device.positioning = change.positioning.clone().or(device.positioning);
+            let changes_credentials = |block: Option<&NewNetwork>| {
+                block.is_some_and(|block| block.identity.is_some() || block.secret.is_some())
+            };
+            let credentials = blocks.iter().any(|(_, block)| changes_credentials(*block));
+            if credentials {
+                draft.replaces(Some(&device_before), Some(&device));
+            }
             draft.tx.put(Table::Devices, id.0, records::encode(&device));
             if let Committed::Done = self.commit(draft).await? {
-                let changes_credentials = |block: Option<&NewNetwork>| {
-                    block.is_some_and(|block| block.identity.is_some() || block.secret.is_some())
-                };
-                let credentials = blocks.iter().any(|(_, block)| changes_credentials(*block));
                 return self.ask(Request::DeviceChanged { device: id, credentials }).await;
             }
         }
@@ -182,6 +187,7 @@ impl Control {
                 }
             }
             draft.tx.delete(Table::Index, keys::user_of(&device.destination, id));
+            draft.replaces(Some(&device), None);
             draft.tx.delete(Table::Devices, id.0);
             if let Committed::Done = self.commit(draft).await? {
                 return self.ask(Request::DeviceDeleted { device: id }).await;
@@ -237,6 +243,7 @@ impl Control {
         Ok(NetworkBlock {
             hardware: block.hardware.as_ref().or(old_hardware).cloned(),
             identity: Some(identity.clone()),
+            ..NetworkBlock::default()
         })
     }
 

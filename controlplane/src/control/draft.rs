@@ -3,7 +3,8 @@
 use tokio::sync::oneshot;
 
 use super::Control;
-use crate::model::Refused;
+use crate::model::{Device, Refused, ResourceType};
+use crate::store::names::{Name, Replacement};
 use crate::store::{Guard, Receipt, StoreError, Transaction};
 
 /// A transaction whose guards know what to say when they do not hold.
@@ -34,6 +35,23 @@ impl Draft {
     pub(super) fn or_again(&mut self, guard: Guard) {
         self.tx.when(guard);
         self.meanings.push(None);
+    }
+
+    /// From now on the device is known by what `after` says, and its stamp is another one.
+    pub(super) fn replaces(&mut self, before: Option<&Device>, after: Option<&Device>) {
+        let replacement = Replacement::new(before, after);
+        for (guard, name) in replacement.guards {
+            let what = match name {
+                Name::RawPublicKey(_) => "RawPublicKey",
+                Name::Certificate(_) => "CertificateName",
+                Name::CertificateFingerprint(_) => "CertificateFingerprint",
+                Name::Address(_) => "SourceAddress",
+            };
+            let message = format!("Another device has this {what}.");
+            let refused = Refused::conflict(ResourceType::WirelessDevice, "", message);
+            self.or_refuse(guard, refused);
+        }
+        self.tx.changes.extend(replacement.changes);
     }
 }
 

@@ -366,7 +366,10 @@ fn provision(store: &MemoryStore) {
         name: None,
         description: None,
         destination: "somewhere".to_owned(),
-        cellular: Some(NetworkBlock { hardware: None, identity: Some(IDENTITY.to_owned()) }),
+        cellular: Some(NetworkBlock {
+            identity: Some(IDENTITY.to_owned()),
+            ..NetworkBlock::default()
+        }),
         wifi: None,
         positioning: None,
         tags: Vec::new(),

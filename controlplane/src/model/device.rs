@@ -1,11 +1,12 @@
 //! What is a device? Its record, and what Create and Update ask for.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{DeviceId, Tag};
+use super::{DeviceId, Fingerprint, PublicKey, SecurityMode, SourceAddress, Tag};
 
 /// Which block of the device record: how the device reaches us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,13 +50,31 @@ pub struct Device {
     pub created_unix_ms: u64,
 }
 
-/// One network block of a stored device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One network block of a stored device. What names the device is unique among devices.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkBlock {
     /// IMEI or MAC address, unique among devices.
     pub hardware: Option<String>,
     /// PSK identity, 32–256 printable ASCII characters without spaces, unique among devices.
     pub identity: Option<String>,
+    /// Its key in mode RawPublicKey.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_public_key: Option<PublicKey>,
+    /// A name in its certificate: `CN=…`, `DNS:…` or `URI:…`, or the name alone for any of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_name: Option<String>,
+    /// Its certificate, and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_fingerprint: Option<Fingerprint>,
+    /// Where it sends from in mode NoSec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<SourceAddress>,
+    /// Where it listens: the edge opens a session to it (with the PSK) when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<SocketAddr>,
+    /// What it may use; `None`: everything it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_modes: Option<Vec<SecurityMode>>,
 }
 
 /// A device as the list shows it.

@@ -7,6 +7,7 @@
 
 pub mod keys;
 pub mod memory;
+pub mod names;
 pub mod queue;
 pub mod records;
 pub mod rocks;
@@ -62,6 +63,12 @@ pub enum Table {
     Devices,
     /// PSK identity → device, network, sealed secret.
     Identities,
+    /// Another name (a key, a certificate, an address) → device, network.
+    Names,
+    /// Device id → stamp, security modes.
+    Standings,
+    /// SHA-256 of its certificate → authority.
+    Authorities,
     /// Secondary keys: hardware → device; destination, device → nothing.
     Index,
     /// Name → destination.
@@ -86,10 +93,13 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Meta,
         Self::Devices,
         Self::Identities,
+        Self::Names,
+        Self::Standings,
+        Self::Authorities,
         Self::Index,
         Self::Destinations,
         Self::Rules,
@@ -108,6 +118,9 @@ impl Table {
             Self::Meta => "meta",
             Self::Devices => "devices",
             Self::Identities => "identities",
+            Self::Names => "names",
+            Self::Standings => "standings",
+            Self::Authorities => "authorities",
             Self::Index => "index",
             Self::Destinations => "destinations",
             Self::Rules => "rules",

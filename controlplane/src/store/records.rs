@@ -1,5 +1,7 @@
 //! What stands in a record? JSON for what people may have to read, fixed bytes where it is hot.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tidegate_crypto::secret::Secret;
@@ -115,6 +117,39 @@ pub struct Message {
     pub attempts: u8,
     /// The session it was handed to last.
     pub session: Option<u64>,
+}
+
+/// A certificate authority, as stored under the SHA-256 of its certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authority {
+    /// The DER of its certificate.
+    pub certificate: Der,
+    /// It may vouch for devices.
+    pub is_active: bool,
+    /// Unix time of registration, milliseconds.
+    pub created_unix_ms: u64,
+    /// Unix time of the last change, milliseconds.
+    pub changed_unix_ms: u64,
+    /// Changes so far.
+    pub version: u32,
+}
+
+/// Some DER; base64 as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Der(pub Vec<u8>);
+
+impl From<Der> for String {
+    fn from(der: Der) -> Self {
+        STANDARD.encode(der.0)
+    }
+}
+
+impl TryFrom<String> for Der {
+    type Error = base64::DecodeError;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        STANDARD.decode(text).map(Self)
+    }
 }
 
 /// What a ClientRequestToken made.
