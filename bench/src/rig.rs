@@ -77,13 +77,15 @@ impl Rig {
     fn connect(&mut self, config: &Arc<client::Config>, number: usize) {
         let address = SocketAddr::from(([127, 0, 0, 1], (number % 60_000) as u16 + 1_024));
         let peer = Peer::new(address, 0);
-        let credential = client::Credential {
+        let credential = client::Credential::Psk {
             identity: format!("{number:032}").into_bytes(),
             psk: Secret::new(KEY),
         };
-        let mut random = [3; 32];
-        random[..8].copy_from_slice(&number.to_le_bytes());
-        let mut device = Device::new(config, self.now.ms, random, credential, Some(&[]));
+        let mut seed = [3; 32];
+        seed[..8].copy_from_slice(&number.to_le_bytes());
+        let randoms = client::Randoms::expand(&seed);
+        let (now, cid) = (self.now, Some(&[][..]));
+        let mut device = Device::new(config, now.ms, 0, cid, &randoms, credential, None);
         let mut out = [0; 1_452];
         while let Some(length) = device.poll_transmit(&mut out) {
             let mut batch = Batch::of_one(peer, &mut out[..length]);

@@ -17,7 +17,7 @@ use crate::extension::fragment_bytes_max;
 use crate::failure::Failure;
 use crate::flight::{Cut, Due, Flight, Retransmission, Timing};
 use crate::handshake::{Fragment, MessageType};
-use crate::key_schedule::add_message;
+use crate::key_schedule::{VERIFY_DATA_BYTES, add_message};
 use crate::reassembly::{Offered, Reassembly};
 use crate::record::{self, CONTENT_BYTES_MAX, ContentType, DTLS_1_2, Record};
 
@@ -280,6 +280,21 @@ impl Association {
         self.outcome = Outcome::Established(established);
     }
 
+    /// The handshake is over and good, and our Finished is its last message: it is sent now, and by
+    /// the session whenever the peer asks for it.
+    pub(crate) fn succeed_with_last_flight(
+        &mut self,
+        verify_data: [u8; VERIFY_DATA_BYTES],
+        message_seq: u16,
+    ) {
+        let sequence = self.sequence as u32;
+        let keys = self.keys.as_mut().expect("keys before Finished");
+        keys.keep_last_flight(verify_data, message_seq, sequence);
+        let mut parting = [0; PARTING_BYTES_MAX];
+        let len = keys.last_flight_again(&mut parting).expect("new keys have numbers and room");
+        self.succeed(&parting[..len]);
+    }
+
     /// The handshake is over; the peer is told if the failure says so.
     pub(crate) fn fail(&mut self, failure: Failure) {
         if !self.is_open() {
@@ -510,5 +525,7 @@ impl std::ops::Drop for Association {
 const RETRANSMISSIONS_BEFORE_SMALLER: u32 = 3;
 /// That small, bytes: what every IPv4 host takes, less its headers.
 const SMALL_MTU: usize = 508;
+/// Our last flight under any suite with a Connection ID of 32 bytes: 14 + 106 bytes.
+const PARTING_BYTES_MAX: usize = 128;
 /// An alert under any suite with a Connection ID of 32 bytes, and more.
 const ALERT_BYTES_MAX: usize = 128;

@@ -294,20 +294,6 @@ fn what_is_not_application_data_means_one_thing_each() {
     assert_eq!(on_control(ContentType::HEARTBEAT, &[0; 9]), unknown);
 }
 
-/// RFC 9853 section 3: not unless both hellos had the extension.
-#[test]
-fn nobody_checks_the_path_unless_that_was_negotiated() {
-    for cids in [false, true] {
-        let (mut client, mut server) = pair(Suite::PskAes128Ccm8, cids);
-        let challenge = PathMessage::Challenge(Cookie([7; 8]));
-        let mut out = vec![0; OUT_BYTES];
-        assert_eq!(server.path_message(challenge, &mut out), None);
-        let kind = ContentType::RETURN_ROUTABILITY_CHECK;
-        let len = server.seal(kind, &challenge.bytes(), &mut out).unwrap();
-        assert_eq!(open(&mut client, &out[..len]), Err(Drop::ContentType));
-    }
-}
-
 /// RFC 5746 section 4.5: a warning, and the association goes on.
 #[test]
 fn renegotiation_is_refused_and_the_association_goes_on() {

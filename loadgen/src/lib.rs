@@ -3,3 +3,4 @@
 
 pub mod decode;
 pub mod device;
+pub mod request;

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tidegate_crypto::secret::Secret;
 use tidegate_loadgen::decode::{Decoded, print};
+use tidegate_loadgen::request::{self, parse_psk};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -36,17 +37,26 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Sends CoAP requests over DTLS 1.2 and prints the responses, and what was negotiated.
+    ///
+    /// Ends with 0 when every request was answered by a 2.xx, with 1 otherwise.
+    Request(Box<request::Arguments>),
 }
 
 fn main() -> ExitCode {
-    let Command::Decode { psk, file } = Arguments::parse().command;
-    match decode(&psk, &file) {
+    let (about, done) = match Arguments::parse().command {
+        Command::Decode { psk, file } => (file.display().to_string(), decode(&psk, &file)),
+        Command::Request(arguments) => {
+            (arguments.uri.to_string(), request::run(&arguments, &mut io::stdout().lock()))
+        }
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         // Whoever reads has seen enough: `| head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}: {error}", file.display());
+            eprintln!("{about}: {error}");
             ExitCode::FAILURE
         }
     }
@@ -61,15 +71,4 @@ fn decode(psks: &[Secret], path: &Path) -> io::Result<bool> {
     print::print(&decoded, &path.display().to_string(), &mut out)?;
     out.flush()?;
     Ok(decoded.is_complete())
-}
-
-fn parse_psk(text: &str) -> Result<Secret, String> {
-    let bytes = match text.strip_prefix("0x") {
-        Some(digits) => hex::decode(digits).map_err(|error| error.to_string())?,
-        None => text.as_bytes().to_vec(),
-    };
-    if bytes.is_empty() || bytes.len() > usize::from(u16::MAX) {
-        return Err("a key has 1 to 65535 bytes".to_owned());
-    }
-    Ok(Secret::from(bytes))
 }

@@ -391,8 +391,9 @@ fn device(setup: &Setup, boots: u8) -> Device {
         extended_master_secret: setup.extended_master_secret,
         ..client::Config::default()
     };
-    let credential = Credential { identity: b"device-1".to_vec(), psk: Secret::new(PSK) };
-    Device::new(&Arc::new(config), 0, [boots; 32], credential, setup.client_cid)
+    let credential = Credential::Psk { identity: b"device-1".to_vec(), psk: Secret::new(PSK) };
+    let randoms = client::Randoms::expand(&[boots; 32]);
+    Device::new(&Arc::new(config), 0, 0, setup.client_cid, &randoms, credential, None)
 }
 
 fn ipv4((source, destination, payload): &(SocketAddr, SocketAddr, Vec<u8>)) -> Vec<u8> {

@@ -191,9 +191,22 @@ impl Story {
         key: &[u8],
         config: client::Config,
     ) -> Who {
-        let credential = client::Credential { identity, psk: Secret::new(key) };
-        let random = self.random.random();
-        let device = Device::new(&Arc::new(config), self.now.ms, random, credential, own_cid);
+        let credential = client::Credential::Psk { identity, psk: Secret::new(key) };
+        self.device_as(number, credential, own_cid, config)
+    }
+
+    /// The same with a credential of any kind.
+    pub fn device_as(
+        &mut self,
+        number: usize,
+        credential: client::Credential,
+        own_cid: Option<&[u8]>,
+        config: client::Config,
+    ) -> Who {
+        let randoms = client::Randoms::expand(&self.random.random());
+        let (config, now) = (Arc::new(config), self.now);
+        let unix_s = now.unix_ms / 1_000;
+        let device = Device::new(&config, now.ms, unix_s, own_cid, &randoms, credential, None);
         let mid = self.random.random();
         let peer = Peer::new(address(number), 0);
         let lands_on = 0;

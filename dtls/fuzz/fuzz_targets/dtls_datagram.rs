@@ -49,12 +49,13 @@ fuzz_target!(|data: &[u8]| {
 
 impl Ends {
     fn new() -> Self {
-        let credential = client::Credential {
+        let credential = client::Credential::Psk {
             identity: b"device".to_vec(),
             psk: b"0123456789abcdef".to_vec().into(),
         };
         let config = Arc::new(client::Config::default());
-        let client = client::Handshake::new(&config, 0, [1; 32], credential, Some(b"me"));
+        let (cid, randoms) = (Some(&b"me"[..]), client::Randoms::expand(&[1; 32]));
+        let client = client::Handshake::new(&config, 0, 0, cid, &randoms, credential, None);
         let config = Arc::new(server::Config { own_cid_len: CID.len(), ..Default::default() });
         let jar = CookieJar::new(0, &[3; 32], 1_000);
         Self { jar, client, server: None, session: None, config }

@@ -8,6 +8,13 @@ pub enum Group {
     Secp384r1,
 }
 impl Group {
+    pub const ALL: [Self; 3] = [Self::X25519, Self::Secp256r1, Self::Secp384r1];
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|group| group.code() == code)
+    }
+    pub fn from_name(_: &str) -> Option<Self> {
+        None
+    }
     pub fn code(self) -> u16 {
         match self {
             Self::X25519 => 29,

@@ -3,6 +3,17 @@
 #[derive(Debug)]
 pub struct Authorities;
 impl Authorities {
+    pub fn from_ders<'a>(_: impl Iterator<Item = &'a [u8]>) -> Result<Self, CertificateError> {
+        Ok(Self)
+    }
+    pub fn verify_server(
+        &self,
+        _: &[&[u8]],
+        _: Option<&str>,
+        _: u64,
+    ) -> Result<Leaf, CertificateError> {
+        Err(CertificateError::Malformed)
+    }
     pub fn verify_client(&self, _: &[&[u8]], _: u64) -> Result<Leaf, CertificateError> {
         Err(CertificateError::Malformed)
     }
@@ -13,6 +24,7 @@ pub struct Leaf {
     pub names: Vec<String>,
     pub fingerprint: [u8; 32],
 }
+#[derive(Debug)]
 pub enum CertificateError {
     Malformed,
     UnknownAuthority,

@@ -47,9 +47,13 @@ pub struct ServerEnd {
 }
 
 /// A client as its owner drives it.
+#[derive(Default)]
 pub struct ClientEnd {
     pub handshake: Option<client::Handshake>,
     pub session: Option<Established>,
+    /// What may be resumed.
+    pub kept: Option<client::Session>,
+    pub is_resumed: bool,
     pub log: Log,
 }
 
@@ -229,11 +233,23 @@ impl ClientEnd {
         identity: &[u8],
         psk: &[u8],
     ) -> Self {
-        let credential = client::Credential { identity: identity.to_vec(), psk: Secret::new(psk) };
-        let random = [seed; 32];
+        let (identity, psk) = (identity.to_vec(), Secret::new(psk));
+        let credential = client::Credential::Psk { identity, psk };
+        Self::start(config, now_ms, seed, own_cid, credential, None)
+    }
+
+    pub fn start(
+        config: client::Config,
+        now_ms: u64,
+        seed: u8,
+        own_cid: Option<&[u8]>,
+        credential: client::Credential,
+        session: Option<&client::Session>,
+    ) -> Self {
+        let (config, randoms) = (Arc::new(config), client::Randoms::expand(&[seed; 32]));
         let handshake =
-            client::Handshake::new(&Arc::new(config), now_ms, random, credential, own_cid);
-        let mut end = Self { handshake: Some(handshake), session: None, log: Log::default() };
+            client::Handshake::new(&config, now_ms, UNIX_S, own_cid, &randoms, credential, session);
+        let mut end = Self { handshake: Some(handshake), ..Self::default() };
         end.settle();
         end
     }
@@ -260,7 +276,11 @@ impl ClientEnd {
         let mut is_over = true;
         match handshake.poll_event() {
             None => is_over = false,
-            Some(client::Event::Established(established)) => self.session = Some(established),
+            Some(client::Event::Established(established)) => {
+                self.session = Some(established);
+                self.kept = handshake.session().cloned();
+                self.is_resumed = handshake.is_resumed();
+            }
             Some(client::Event::Failed(failure)) => self.log.failure = Some(failure),
         }
         let mut out = [0; OUT_BYTES];
