@@ -129,18 +129,23 @@ pub fn leaf(der: &[u8]) -> Result<Leaf, CertificateError> {
     }
     let dns = certificate.valid_dns_names().map(|name| format!("DNS:{name}"));
     let uri = certificate.valid_uri_names().map(|name| format!("URI:{name}"));
-    let mut names: Vec<_> = common_name(der)?.into_iter().chain(dns).chain(uri).collect();
+    let mut names: Vec<_> = subject(der)?.into_iter().chain(dns).chain(uri).collect();
     names.retain(|name| name.len() <= NAME_BYTES_MAX);
     names.truncate(NAMES_MAX);
     Ok(Leaf { spki, names, fingerprint: Sha256::digest(der).into() })
 }
 
-/// `CN=…`, from the first of them: the leftmost (RFC 7925 section 4.4.2).
-fn common_name(der: &[u8]) -> Result<Option<String>, CertificateError> {
-    let certificate =
-        x509_cert::Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
-    let subject = certificate.tbs_certificate().subject();
-    let name = subject.common_name().map_err(|_| CertificateError::Malformed)?;
+/// `CN=…`, from the first of them: the leftmost (RFC 7925 section 4.4.2). Refuses a key usage
+/// without `digitalSignature`, which is the use we make of the key (RFC 8422 section 5.3).
+fn subject(der: &[u8]) -> Result<Option<String>, CertificateError> {
+    let malformed = |_| CertificateError::Malformed;
+    let certificate = x509_cert::Certificate::from_der(der).map_err(malformed)?;
+    let tbs = certificate.tbs_certificate();
+    let usage = tbs.get_extension::<x509_cert::ext::pkix::KeyUsage>().map_err(malformed)?;
+    if usage.is_some_and(|(_critical, usage)| !usage.digital_signature()) {
+        return Err(CertificateError::WrongUse);
+    }
+    let name = tbs.subject().common_name().map_err(malformed)?;
     Ok(name.map(|name| format!("CN={}", name.value())))
 }
 

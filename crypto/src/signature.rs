@@ -43,17 +43,18 @@ pub struct SigningKey {
     spki: Vec<u8>,
 }
 
-/// Not a key on P-256 or P-384 in PKCS #8.
+/// Not a key on P-256 or P-384, or in no form we read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadKey;
 
 impl SigningKey {
-    /// A key from its PKCS #8 (RFC 5958), DER.
+    /// A key from its PKCS #8 (RFC 5958), DER; the older `ECPrivateKey` (RFC 5915) is read too.
     pub fn from_pkcs8(pkcs8: &[u8]) -> Result<Self, BadKey> {
         [Group::Secp256r1, Group::Secp384r1]
             .into_iter()
             .find_map(|group| {
-                let pair = EcdsaKeyPair::from_pkcs8(signing_algorithm(group), pkcs8).ok()?;
+                let algorithm = signing_algorithm(group);
+                let pair = EcdsaKeyPair::from_private_key_der(algorithm, pkcs8).ok()?;
                 let spki = [spki_head(group)?, pair.public_key().as_ref()].concat();
                 Some(Self { pair, group, spki })
             })
@@ -229,6 +230,22 @@ mod tests {
         }
         assert_eq!(SigningKey::from_pkcs8(b"").err(), Some(BadKey));
         assert_eq!(SigningKey::from_pkcs8(&[0x30; 138]).err(), Some(BadKey));
+    }
+
+    /// RFC 6979's P-256 key as `openssl ecparam -genkey` writes keys, with and without the public
+    /// half.
+    #[test]
+    fn an_ec_private_key_is_read_too() {
+        let scalar = "c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721";
+        let point = "0460fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6\
+                     7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299";
+        for public in [String::new(), format!("a144034200{point}")] {
+            let body = format!("0201010420{scalar}a00a06082a8648ce3d030107{public}");
+            let der = hex::decode(format!("30{:02x}{body}", body.len() / 2)).unwrap();
+            let key = SigningKey::from_pkcs8(&der).unwrap();
+            assert_eq!(key.group(), Group::Secp256r1);
+            assert!(key.spki().ends_with(&hex::decode(point).unwrap()));
+        }
     }
 
     #[test]

@@ -148,6 +148,19 @@ fn a_certificate_serves_its_use_alone() {
 }
 
 #[test]
+fn a_key_that_must_not_sign_is_refused() {
+    let root = root();
+    let mut params = device();
+    let mut with = |usages: &[KeyUsagePurpose]| {
+        params.key_usages = usages.to_vec();
+        trusting(&root).verify_client(&[&issue(&params, &root)], NOW_S).err()
+    };
+    assert_eq!(with(&[KeyUsagePurpose::KeyAgreement]), Some(CertificateError::WrongUse));
+    assert_eq!(with(&[KeyUsagePurpose::KeyAgreement, KeyUsagePurpose::DigitalSignature]), None);
+    assert_eq!(with(&[]), None, "no use named: any use");
+}
+
+#[test]
 fn keys_on_both_curves_count_and_others_do_not() {
     let root = root();
     let with = |algorithm: &'static SignatureAlgorithm| {
