@@ -41,6 +41,8 @@ pub const HANDSHAKES_PER_SOURCE_DEFAULT: u32 = HANDSHAKES_DEFAULT / 2;
 /// A handshake that is not complete by then is forgotten, milliseconds. *Why:* RFC 6347 section
 /// 4.2.4 timers double from 1 s; five repetitions are over by 63 s.
 pub const HANDSHAKE_LIFETIME_MS: u64 = 65_000;
+/// New addresses checked at once in one worker (RFC 9853).
+pub const PATHS_MAX: u32 = 1_024;
 /// Requests of devices waiting for an outcome in one worker, default of `[coap] exchanges`.
 pub const INBOUND_DEFAULT: u32 = 16_384;
 /// Answers of applications kept for copies of their request, in one worker; the oldest gives way.

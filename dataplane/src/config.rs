@@ -69,6 +69,8 @@ pub struct SessionsConfig {
     pub per_worker: u32,
     /// Seconds without an authentic record after which a session is forgotten; 0 = never.
     pub idle_timeout_s: u32,
+    /// How long a device has to answer at a new address (RFC 9853), ms, 100..=60000.
+    pub path_timeout_ms: u32,
 }
 
 /// How many sessions can be resumed, how long.
@@ -159,6 +161,7 @@ impl Config {
         self.nosec.listen.iter().try_for_each(|address| self.check_nosec(address))?;
         within("net.spin_us", self.net.spin_us, 0, 1_000)?;
         within("sessions.per_worker", self.sessions.per_worker, 1, bounds::SESSIONS_MAX)?;
+        within("sessions.path_timeout_ms", self.sessions.path_timeout_ms, 100, 60_000)?;
         within("resumption.per_worker", self.resumption.per_worker, 0, bounds::RESUMPTIONS_MAX)?;
         within("resumption.age_s", self.resumption.age_s, 1, bounds::RESUMPTION_AGE_S_MAX)?;
         within("handshake.half_open", self.handshake.half_open, 1, 65_536)?;
@@ -240,7 +243,8 @@ impl Default for NetConfig {
 
 impl Default for SessionsConfig {
     fn default() -> Self {
-        Self { per_worker: bounds::SESSIONS_DEFAULT, idle_timeout_s: 30 * 24 * 3_600 }
+        let per_worker = bounds::SESSIONS_DEFAULT;
+        Self { per_worker, idle_timeout_s: 30 * 24 * 3_600, path_timeout_ms: 1_000 }
     }
 }
 
@@ -319,6 +323,9 @@ mod tests {
         assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX).is_ok());
         assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX + 1).is_err());
         assert!(with(|c| c.sessions.per_worker = 0).is_err());
+        assert!(with(|c| c.sessions.path_timeout_ms = 100).is_ok());
+        assert!(with(|c| c.sessions.path_timeout_ms = 99).is_err());
+        assert!(with(|c| c.sessions.path_timeout_ms = 60_001).is_err());
         assert!(with(|c| c.resumption.per_worker = 0).is_ok());
         assert!(with(|c| c.resumption.per_worker = bounds::RESUMPTIONS_MAX).is_ok());
         assert!(with(|c| c.resumption.per_worker = bounds::RESUMPTIONS_MAX + 1).is_err());

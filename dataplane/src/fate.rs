@@ -121,6 +121,18 @@ counters! {
         HandshakeUnavailable => "handshake_failed_unavailable",
         /// Peer addresses moved by a newer authentic record.
         AddressMoved => "address_moved",
+        /// New addresses that a device was asked to answer at.
+        PathChallenge => "path_challenge",
+        /// New addresses at which no answer came in time.
+        PathTimeout => "path_timeout",
+        /// New addresses at which the device wants nothing (path_drop).
+        PathDropped => "path_dropped",
+        /// New addresses not checked because too many were being checked.
+        PathNoRoom => "path_no_room",
+        /// Answers to no challenge of ours, or from elsewhere.
+        PathInvalid => "path_invalid",
+        /// Challenges of devices answered.
+        PathAnswered => "path_answered",
         /// Flight 6 sent again because the client repeated its Finished.
         FinishedRepeated => "finished_repeated",
         /// Credentials asked of the control plane.

@@ -130,6 +130,17 @@ impl Outbox {
         self.slots[index].len = len as u16;
     }
 
+    /// How long the datagram in a slot is, bytes; 0 before it is committed.
+    pub fn len_of(&self, index: usize) -> usize {
+        self.slots[index].len.into()
+    }
+
+    /// The datagram in a slot goes to this peer instead.
+    pub fn readdress(&mut self, index: usize, peer: Peer) {
+        assert!(index < self.begun, "a datagram was begun");
+        self.slots[index].peer = peer;
+    }
+
     /// Slots that can still be begun.
     pub fn room(&self) -> usize {
         self.slots.len() - self.begun

@@ -63,10 +63,6 @@ impl Downlinks {
             lines: HashMap::with_hasher(RandomState::default()),
         }
     }
-
-    pub(super) fn capacity(&self) -> u32 {
-        self.pool.capacity()
-    }
 }
 
 impl Worker {
@@ -314,7 +310,7 @@ impl Worker {
 
     fn forget_downlink(&mut self, number: u32) -> Option<Downlink> {
         let downlink = self.downlinks.pool.remove(number)?;
-        self.wheel.disarm(self.downlink_timer(number));
+        self.wheel.disarm(self.timers.downlink(number));
         if let Some(token) = token_of(downlink.coap.token()) {
             self.downlinks.by_token.remove(&token_key(downlink.slot, token));
         }
@@ -338,7 +334,7 @@ impl Worker {
 
     fn arm_downlink(&mut self, number: u32) {
         let due_ms = self.downlinks.pool.get(number).and_then(|d| d.coap.due_ms());
-        self.wheel.set(self.downlink_timer(number), due_ms);
+        self.wheel.set(self.timers.downlink(number), due_ms);
     }
 
     fn downlink_of_token(&self, slot: u32, token: Token) -> Option<u32> {

@@ -18,11 +18,14 @@ mod nosec;
 mod quota;
 mod records;
 mod resume;
+mod return_routability;
 mod sessions;
+mod timers;
 mod trust;
 mod uplink;
 
-use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, TIMERS_PER_TURN_MAX};
+use crate::bounds::TIMERS_PER_TURN_MAX;
+use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, PATHS_MAX};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::fate::{Counters, Tally};
@@ -44,6 +47,7 @@ use nosec::NoSec;
 use quota::Quota;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use return_routability::Paths;
 use std::sync::Arc;
 use tidegate_coap::timing::Timing;
 use tidegate_crypto::aead;
@@ -54,6 +58,7 @@ use tidegate_dtls::record::ContentType;
 use tidegate_dtls::server;
 use tidegate_ring::Producer;
 use tidegate_ring::contract as wire;
+use timers::{Due, Timers};
 use uplink::Exchanges;
 use zerocopy::IntoBytes;
 
@@ -80,8 +85,10 @@ pub struct Worker {
     downlinks: Downlinks,
     /// Our Confirmable messages that wait for their ACK, by slot and Message ID.
     sent: HashMap<u64, Sent, RandomState>,
-    /// Timers: handshakes, then exchanges, then downlinks, then housekeeping.
     wheel: Wheel,
+    timers: Timers,
+    /// Checks of new addresses under way.
+    paths: Paths,
     /// Records written into the outbox and not sealed yet.
     seals: ArrayVec<Seal, BATCH_MAX>,
     up: Producer,
@@ -133,6 +140,7 @@ impl Worker {
         let dtls_config = Arc::new(dtls_config(&config)?);
         let (half_open, exchanges, downlinks) =
             (config.handshake.half_open, config.coap.exchanges, config.coap.downlinks);
+        let timers = Timers::new(half_open, exchanges, downlinks, PATHS_MAX);
         let mut worker = Self {
             index,
             dtls_config,
@@ -159,7 +167,9 @@ impl Worker {
                 (exchanges + downlinks) as usize,
                 RandomState::default(),
             ),
-            wheel: Wheel::new(now.ms, half_open + exchanges + downlinks + 1),
+            wheel: Wheel::new(now.ms, timers.count()),
+            timers,
+            paths: Paths::new(),
             seals: ArrayVec::new(),
             posted: 0,
             handed_over: false,
@@ -172,7 +182,7 @@ impl Worker {
             up,
             handover,
         };
-        worker.wheel.arm(worker.housekeeping_timer(), now.ms + HOUSEKEEPING_MS);
+        worker.wheel.arm(worker.timers.housekeeping(), now.ms + HOUSEKEEPING_MS);
         let incarnation: u64 = worker.random.random();
         let hello = wire::Hello { incarnation: incarnation.into(), worker: index, workers };
         worker.notify(wire::Kind::Hello, hello.as_bytes(), &[]);
@@ -182,23 +192,17 @@ impl Worker {
 
     /// Fires what is due; call again while [`Self::due_ms`] is not in the future.
     pub fn on_due(&mut self, now: Now, outbox: &mut Outbox) {
-        let exchanges_from = self.handshakes.capacity();
-        let downlinks_from = exchanges_from + self.exchanges.capacity();
-        let housekeeping = self.housekeeping_timer();
         for _ in 0..TIMERS_PER_TURN_MAX {
             if outbox.room() < SENDS_PER_TIMER_MAX {
                 break;
             }
-            match self.wheel.fire(now.ms) {
-                None => break,
-                Some(timer) if timer == housekeeping => self.on_housekeeping(now, outbox),
-                Some(timer) if timer >= downlinks_from => {
-                    self.on_downlink_due(now, timer - downlinks_from, outbox);
-                }
-                Some(timer) if timer >= exchanges_from => {
-                    self.on_exchange_due(now, timer - exchanges_from, outbox);
-                }
-                Some(timer) => self.on_handshake_due(now, timer, outbox),
+            let Some(timer) = self.wheel.fire(now.ms) else { break };
+            match self.timers.due(timer) {
+                Due::Handshake(number) => self.on_handshake_due(now, number, outbox),
+                Due::Exchange(number) => self.on_exchange_due(now, number, outbox),
+                Due::Downlink(number) => self.on_downlink_due(now, number, outbox),
+                Due::Path(number) => self.on_path_due(number),
+                Due::Housekeeping => self.on_housekeeping(now, outbox),
             }
         }
         self.seal_all(outbox);
@@ -271,6 +275,7 @@ impl Worker {
             return false;
         };
         outbox.commit(index, plan.datagram_len());
+        self.paths.lead(slot, index, outbox);
         self.counters.tally(Tally::Sent);
         self.seals.push(Seal { slot, index, plan });
         if self.seals.is_full() {
@@ -279,23 +284,24 @@ impl Worker {
         true
     }
 
-    /// Puts a ready record (alert, repeated flight) of a session into the outbox.
+    /// Puts a ready record (alert, repeated flight) of a session into the outbox; says into which
+    /// slot.
     fn send_record(
         &mut self,
         slot: u32,
         outbox: &mut Outbox,
         write: impl FnOnce(&mut Established, &mut [u8]) -> Option<usize>,
-    ) {
+    ) -> Option<usize> {
         let entry = self.slab.get_mut(slot);
-        match outbox.begin(entry.peer) {
-            Some(index) => {
-                if let Some(bytes) = write(&mut entry.dtls, outbox.buffer_mut(index)) {
-                    outbox.commit(index, bytes);
-                    self.counters.tally(Tally::Sent);
-                }
-            }
-            None => self.counters.tally(Tally::OutboxFull),
-        }
+        let Some(index) = outbox.begin(entry.peer) else {
+            self.counters.tally(Tally::OutboxFull);
+            return None;
+        };
+        let bytes = write(&mut entry.dtls, outbox.buffer_mut(index))?;
+        outbox.commit(index, bytes);
+        self.paths.lead(slot, index, outbox);
+        self.counters.tally(Tally::Sent);
+        Some(index)
     }
 
     /// Seals everything written since the last call, in one batch.
@@ -322,18 +328,6 @@ impl Worker {
         if self.up.push(kind as u8, &[entry, tail], 0).is_err() {
             self.counters.tally(Tally::NoticeLost);
         }
-    }
-
-    fn exchange_timer(&self, number: u32) -> u32 {
-        self.handshakes.capacity() + number
-    }
-
-    fn downlink_timer(&self, number: u32) -> u32 {
-        self.handshakes.capacity() + self.exchanges.capacity() + number
-    }
-
-    fn housekeeping_timer(&self) -> u32 {
-        self.handshakes.capacity() + self.exchanges.capacity() + self.downlinks.capacity()
     }
 }
 

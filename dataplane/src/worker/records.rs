@@ -272,11 +272,8 @@ impl Worker {
     ) -> Fate {
         let entry = self.slab.get_mut(slot);
         entry.last_seen_s = now.s();
-        if opened.is_newest && entry.peer != peer {
-            entry.peer = peer;
-            self.counters.tally(Tally::AddressMoved);
-        }
         let content = &bytes[opened.content.clone()];
+        self.on_path(now, slot, peer, opened.is_newest, content.len(), outbox);
         if opened.content_type == ContentType::APPLICATION_DATA {
             self.on_message(now, slot, content, outbox);
             return Fate::Accepted;
@@ -297,7 +294,7 @@ impl Worker {
             Control::Renegotiation => {
                 self.send_record(slot, outbox, |dtls, out| dtls.no_renegotiation(out).ok());
             }
-            Control::Path(_) => return tidegate_dtls::Drop::Unexpected.into(),
+            Control::Path(message) => self.on_path_message(now, slot, peer, message, outbox),
             Control::Ignored(reason) => return reason.into(),
         }
         Fate::Accepted

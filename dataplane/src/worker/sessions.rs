@@ -72,6 +72,7 @@ impl Worker {
     /// The same for a session that has nothing to send.
     pub(super) fn forget_session(&mut self, now: Now, slot: u32, reason: EndReason) {
         self.end_downlinks(now, slot);
+        self.end_check(slot);
         let entry = self.slab.get(slot);
         self.nosec.on_ended(slot, &entry.peer);
         if self.by_peer.get(&entry.peer) == Some(&slot) {
@@ -127,7 +128,7 @@ impl Worker {
 
     /// Once a second.
     pub(super) fn on_housekeeping(&mut self, now: Now, outbox: &mut Outbox) {
-        self.wheel.arm(self.housekeeping_timer(), now.ms + HOUSEKEEPING_MS);
+        self.wheel.arm(self.timers.housekeeping(), now.ms + HOUSEKEEPING_MS);
         if now.ms >= self.cookies.due_ms() {
             self.cookies.rotate(now.ms, &self.random.random());
         }

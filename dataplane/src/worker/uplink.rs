@@ -73,10 +73,6 @@ impl Exchanges {
         }
     }
 
-    pub(super) fn capacity(&self) -> u32 {
-        self.pool.capacity()
-    }
-
     /// From now on an exchange only waits for copies of its request.
     fn on_answered(&mut self, number: u32) {
         // All wait equally long, so those forgotten by their timers stand in front.
@@ -189,7 +185,7 @@ impl Worker {
             return None;
         }
         self.exchanges.by_request.insert(sent_key(slot, request.mid), key.number);
-        self.wheel.set(self.exchange_timer(key.number), due_ms);
+        self.wheel.set(self.timers.exchange(key.number), due_ms);
         self.counters.tally(Tally::Uplink);
         Some(())
     }
@@ -480,7 +476,7 @@ impl Worker {
 
     fn arm_exchange(&mut self, number: u32) {
         let due_ms = self.exchanges.pool.get(number).and_then(|e| e.coap.due_ms());
-        self.wheel.set(self.exchange_timer(number), due_ms);
+        self.wheel.set(self.timers.exchange(number), due_ms);
     }
 
     /// A place for a long reply; the oldest kept one gives way.
@@ -500,7 +496,7 @@ impl Worker {
     fn forget_exchange(&mut self, number: u32) {
         self.release_kept(number);
         let Some(exchange) = self.exchanges.pool.remove(number) else { return };
-        self.wheel.disarm(self.exchange_timer(number));
+        self.wheel.disarm(self.timers.exchange(number));
         let request = sent_key(exchange.slot, exchange.coap.mid());
         if self.exchanges.by_request.get(&request) == Some(&number) {
             self.exchanges.by_request.remove(&request);
