@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{
 };
 
 use crate::agreement::Group;
+use crate::prf::{Digest, Hash};
 use crate::secret::Secret;
 
 /// A signature scheme of `signature_algorithms`: a hash and ECDSA (RFC 5246 section 7.4.1.4.1).
@@ -32,6 +33,13 @@ impl Scheme {
         match self {
             Self::EcdsaSecp256r1Sha256 => 0x0403,
             Self::EcdsaSecp384r1Sha384 => 0x0503,
+        }
+    }
+    /// The hash of what is signed.
+    pub const fn hash(self) -> Hash {
+        match self {
+            Self::EcdsaSecp256r1Sha256 => Hash::Sha256,
+            Self::EcdsaSecp384r1Sha384 => Hash::Sha384,
         }
     }
 }
@@ -93,6 +101,16 @@ impl SigningKey {
         let signed = self.pair.sign(&SystemRandom::new(), &parts.concat());
         signed.expect("a key that was parsed signs").as_ref().to_vec()
     }
+
+    /// The same for whoever has the digest alone, such as a transcript's.
+    ///
+    /// # Panics
+    /// If the digest is not the [`scheme`](Self::scheme)'s.
+    pub fn sign_digest(&self, digest: &Digest) -> Vec<u8> {
+        let digest = import(self.scheme(), digest).expect("the scheme's digest");
+        let signed = self.pair.sign_digest(&digest);
+        signed.expect("a key that was parsed signs").as_ref().to_vec()
+    }
 }
 
 /// Whether `signature` is one of the parts, one after the other, under the public key. False as
@@ -101,6 +119,21 @@ pub fn verify(scheme: Scheme, spki: &[u8], parts: &[&[u8]], signature: &[u8]) ->
     let Some((group, point)) = parse_spki(spki) else { return false };
     let key = UnparsedPublicKey::new(verification_algorithm(group, scheme), point);
     key.verify(&parts.concat(), signature).is_ok()
+}
+
+/// [`verify`] for whoever has the digest alone; false for one that is not the scheme's.
+pub fn verify_digest(scheme: Scheme, spki: &[u8], digest: &Digest, signature: &[u8]) -> bool {
+    let Some((group, point)) = parse_spki(spki) else { return false };
+    let key = UnparsedPublicKey::new(verification_algorithm(group, scheme), point);
+    import(scheme, digest).is_some_and(|digest| key.verify_digest(&digest, signature).is_ok())
+}
+
+fn import(scheme: Scheme, digest: &Digest) -> Option<aws_lc_rs::digest::Digest> {
+    let algorithm = match scheme.hash() {
+        Hash::Sha256 => &aws_lc_rs::digest::SHA256,
+        Hash::Sha384 => &aws_lc_rs::digest::SHA384,
+    };
+    aws_lc_rs::digest::Digest::import_less_safe(digest.as_bytes(), algorithm).ok()
 }
 
 /// The curve of a SubjectPublicKeyInfo; `None` for anything but an uncompressed point on P-256 or
@@ -246,6 +279,19 @@ mod tests {
             assert_eq!(key.group(), Group::Secp256r1);
             assert!(key.spki().ends_with(&hex::decode(point).unwrap()));
         }
+    }
+
+    #[test]
+    fn a_digest_is_signed_and_verified_like_what_it_is_of() {
+        let key = SigningKey::from_pkcs8(SigningKey::generate().as_bytes()).unwrap();
+        let (scheme, other) = (key.scheme(), Scheme::EcdsaSecp384r1Sha384);
+        let digest = scheme.hash().digest(&[b"all ", b"messages"]);
+        let signature = key.sign_digest(&digest);
+        assert!(verify(scheme, key.spki(), &[b"all messages"], &signature));
+        let signature = key.sign(&[b"all messages"]);
+        assert!(verify_digest(scheme, key.spki(), &digest, &signature));
+        assert!(!verify_digest(scheme, key.spki(), &scheme.hash().digest(&[b"all"]), &signature));
+        assert!(!verify_digest(other, key.spki(), &digest, &signature), "the scheme's digest");
     }
 
     #[test]

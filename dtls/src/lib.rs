@@ -34,7 +34,6 @@ pub mod hello;
 pub mod key_exchange;
 pub mod key_schedule;
 #[doc(hidden)]
-pub mod pending;
 pub mod reassembly;
 pub mod record;
 pub mod replay;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::pending::certificate::Authorities;
+use tidegate_crypto::certificate::Authorities;
 
 use crate::certificate::{Certificate, CertificateType};
 use crate::failure::Failure;

@@ -19,10 +19,10 @@
 //! is nothing: a Finished that does not authenticate is noise (RFC 6347 section 4.1.2.7). Who shows
 //! a certificate or a raw public key has proven to be its owner, and is told that it is not known.
 
-use crate::pending::agreement::Ephemeral;
-use crate::pending::certificate::CertificateError;
-use crate::pending::signature::{self, Scheme};
+use tidegate_crypto::agreement::Ephemeral;
+use tidegate_crypto::certificate::CertificateError;
 use tidegate_crypto::secret::{Secret, equal};
+use tidegate_crypto::signature::{self, Scheme};
 
 use super::config::{IDENTITY_BYTES_MAX, RAW_PUBLIC_KEY_BYTES_MAX};
 use super::negotiation::{Agreed, Proof, Terms};
@@ -328,12 +328,12 @@ fn send_certificate_request(association: &mut Association) {
 impl From<CertificateError> for Failure {
     fn from(error: CertificateError) -> Self {
         match error {
-            CertificateError::Malformed
-            | CertificateError::TooLong
-            | CertificateError::BadSignature => Self::BadCertificate,
+            CertificateError::Malformed | CertificateError::ChainLength => Self::BadCertificate,
             CertificateError::UnknownAuthority => Self::UnknownAuthority,
             CertificateError::Expired | CertificateError::NotYetValid => Self::CertificateExpired,
-            CertificateError::WrongUse => Self::UnsupportedCertificate,
+            CertificateError::WrongUse | CertificateError::Algorithm => {
+                Self::UnsupportedCertificate
+            }
             CertificateError::WrongName => Self::CertificateUnknown,
         }
     }

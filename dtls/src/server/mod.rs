@@ -18,8 +18,8 @@ mod negotiation;
 
 use std::sync::Arc;
 
-use crate::pending::agreement::Ephemeral;
-use crate::pending::certificate::Leaf;
+use tidegate_crypto::agreement::Ephemeral;
+use tidegate_crypto::certificate::Leaf;
 use tidegate_crypto::secret::{Key, Secret};
 use zeroize::Zeroize;
 

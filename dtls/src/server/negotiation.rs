@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::pending::agreement::Group;
-use crate::pending::signature::Scheme;
+use tidegate_crypto::agreement::Group;
+use tidegate_crypto::signature::Scheme;
 
 use super::config::{Config, Identity};
 use crate::certificate::CertificateType;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tidegate_crypto::certificate::Authorities;
+use tidegate_crypto::signature::SigningKey;
 use tidegate_dtls::client::{Credential, Trust};
-use tidegate_dtls::pending::certificate::Authorities;
-use tidegate_dtls::pending::signature::SigningKey;
 
 use super::Arguments;
 
@@ -20,7 +20,7 @@ pub(super) fn of(arguments: &Arguments) -> io::Result<Credential> {
         let [der] = <[Vec<u8>; 1]>::try_from(ders(&fs::read(path)?, "PRIVATE KEY")?)
             .map_err(|_| invalid("one PKCS#8 key in a file"))?;
         let key = SigningKey::from_pkcs8(&der);
-        Ok::<_, io::Error>(Arc::new(key.ok_or_else(|| invalid("no PKCS#8 key of P-256 or P-384"))?))
+        Ok::<_, io::Error>(Arc::new(key.map_err(|_| invalid("no PKCS#8 key of P-256 or P-384"))?))
     };
     if let (Some(identity), Some(psk)) = (&arguments.psk_identity, &arguments.psk) {
         return Ok(Credential::Psk { identity: identity.clone().into_bytes(), psk: psk.clone() });

@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use clap::Args;
 use tidegate_coap::code::Code;
+use tidegate_crypto::agreement::Group;
 use tidegate_crypto::secret::Secret;
 use tidegate_dtls::client::{Config, Credential, Link as LinkSettings, Session};
-use tidegate_dtls::pending::agreement::Group;
 use tidegate_dtls::{Established, Suite, Timing};
 
 use self::link::Link;
