@@ -60,6 +60,8 @@ pub struct Story {
     generation: u64,
     /// Datagrams given to the worker.
     pub received: u64,
+    /// Every datagram of the worker, and where it went.
+    pub sent: Vec<(Peer, Vec<u8>)>,
 }
 
 /// What the ring says of a session.
@@ -131,6 +133,7 @@ impl Story {
             plain: VecDeque::new(),
             generation: 0,
             received: 0,
+            sent: Vec::new(),
         };
         for index in 0..workers {
             let slab = Slab::anonymous(index, story.config.sessions.per_worker).expect("memory");
@@ -203,15 +206,40 @@ impl Story {
         own_cid: Option<&[u8]>,
         config: client::Config,
     ) -> Who {
+        self.device_resuming(number, credential, own_cid, config, None)
+    }
+
+    /// The same; its hello offers a session to resume.
+    pub fn device_resuming(
+        &mut self,
+        number: usize,
+        credential: client::Credential,
+        own_cid: Option<&[u8]>,
+        config: client::Config,
+        session: Option<&client::Session>,
+    ) -> Who {
         let randoms = client::Randoms::expand(&self.random.random());
         let (config, now) = (Arc::new(config), self.now);
         let unix_s = now.unix_ms / 1_000;
-        let device = Device::new(&config, now.ms, unix_s, own_cid, &randoms, credential, None);
+        let device = Device::new(&config, now.ms, unix_s, own_cid, &randoms, credential, session);
         let mid = self.random.random();
         let peer = Peer::new(address(number), 0);
         let lands_on = 0;
         self.devices.push(Party { device, peer, lands_on, heard: VecDeque::new(), mid });
         Who(self.devices.len() - 1)
+    }
+
+    /// Device `number` lost its connection to time, or to a reboot; it comes back from the same
+    /// place, and all it has kept is `session`.
+    pub fn comes_back(
+        &mut self,
+        number: usize,
+        own_cid: Option<&[u8]>,
+        session: Option<&client::Session>,
+    ) -> Who {
+        let credential =
+            client::Credential::Psk { identity: identity(number), psk: Secret::new(KEY) };
+        self.device_resuming(number, credential, own_cid, client::Config::default(), session)
     }
 
     /// A device with a session.
@@ -411,6 +439,7 @@ impl Story {
             self.outbox.datagrams().map(|(peer, bytes)| (peer, bytes.to_vec())).collect();
         self.outbox.clear();
         for (peer, mut bytes) in sent {
+            self.sent.push((peer, bytes.clone()));
             if self.losing > 0 {
                 self.losing -= 1;
                 continue;
