@@ -1,6 +1,9 @@
 //! Simulated devices that load any CoAP/DTLS server, and a decoder for captures of such devices.
 #![forbid(unsafe_code)]
 
+pub mod cpu;
 pub mod decode;
 pub mod device;
+pub mod handshakes;
+pub mod profile;
 pub mod request;

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tidegate_crypto::secret::Secret;
 use tidegate_loadgen::decode::{Decoded, print};
-use tidegate_loadgen::request::{self, parse_psk};
+use tidegate_loadgen::profile::parse_psk;
+use tidegate_loadgen::{handshakes, request};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -41,6 +42,10 @@ enum Command {
     ///
     /// Ends with 0 when every request was answered by a 2.xx, with 1 otherwise.
     Request(Box<request::Arguments>),
+    /// Shakes hands with a server as fast as it can, and says what that cost.
+    ///
+    /// Ends with 0 when every handshake succeeded, with 1 otherwise.
+    Handshakes(Box<handshakes::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +53,9 @@ fn main() -> ExitCode {
         Command::Decode { psk, file } => (file.display().to_string(), decode(&psk, &file)),
         Command::Request(arguments) => {
             (arguments.uri.to_string(), request::run(&arguments, &mut io::stdout().lock()))
+        }
+        Command::Handshakes(arguments) => {
+            (arguments.server.clone(), handshakes::run(&arguments, &mut io::stdout().lock()))
         }
     };
     match done {

@@ -7,26 +7,23 @@
 //! payload: 21.5
 //! ```
 
-mod credential;
 mod link;
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use tidegate_coap::code::Code;
-use tidegate_crypto::agreement::Group;
-use tidegate_crypto::secret::Secret;
-use tidegate_dtls::client::{Config, Credential, Link as LinkSettings, Session};
-use tidegate_dtls::{Established, Suite, Timing};
+use tidegate_dtls::client::{Config, Credential, Session};
+use tidegate_dtls::{Established, Suite};
 
 use self::link::Link;
 pub use self::link::Reply;
+use crate::profile::Profile;
 
 /// What to ask, of whom, and as whom.
 #[derive(Args, Debug)]
@@ -44,57 +41,9 @@ pub struct Arguments {
     #[arg(long)]
     pub raw: bool,
 
-    /// PSK identity.
-    #[arg(long, requires = "psk", value_name = "TEXT")]
-    pub psk_identity: Option<String>,
-    /// The pre-shared key: text, or hex digits after 0x.
-    #[arg(long, requires = "psk_identity", value_name = "TEXT|0xHEX", value_parser = parse_psk)]
-    pub psk: Option<Secret>,
-    /// Our X.509 chain, leaf first: PEM or DER.
-    #[arg(long, requires = "key", conflicts_with = "psk", value_name = "FILE")]
-    pub certificate: Option<PathBuf>,
-    /// Its private key: PKCS#8, PEM or DER.
-    #[arg(long, requires = "certificate", value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// Our raw public key's private half: PKCS#8, PEM or DER.
-    #[arg(long, conflicts_with_all = ["psk", "certificate"], value_name = "FILE")]
-    pub raw_key: Option<PathBuf>,
-    /// Whom to believe: X.509 certificates, PEM or DER. May be repeated.
-    #[arg(long, value_name = "FILE")]
-    pub authority: Vec<PathBuf>,
-    /// The server's raw public key: a file (PEM or DER of a SubjectPublicKeyInfo), or base64 of it.
-    /// May be repeated.
-    #[arg(long, value_name = "FILE|BASE64")]
-    pub server_raw_key: Vec<String>,
-    /// What the server is called, if it is not the URI's host.
-    #[arg(long, value_name = "NAME")]
-    pub server_name: Option<String>,
-
-    /// Cipher suites in the order of preference, by their IANA names; all unless named.
-    #[arg(long, value_name = "NAME", value_parser = parse_suite)]
-    pub suite: Vec<Suite>,
-    /// Groups in the order of preference: x25519, secp256r1, secp384r1; all unless named.
-    #[arg(long, value_name = "NAME", value_parser = parse_group)]
-    pub group: Vec<Group>,
-    /// The Connection ID that records toward us shall carry; empty unless named.
-    #[arg(long, value_name = "HEX", conflicts_with = "no_cid", value_parser = parse_cid)]
-    pub cid: Option<Cid>,
-    /// Does not offer a Connection ID.
-    #[arg(long)]
-    pub no_cid: bool,
-    /// Does not offer the return routability check.
-    #[arg(long)]
-    pub no_rrc: bool,
-    /// Does not offer extended_master_secret.
-    #[arg(long)]
-    pub no_ems: bool,
-    /// Asks for records of at most 512, 1024, 2048 or 4096 bytes: the code, 1–4.
-    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u8).range(1..=4))]
-    pub max_fragment_length: Option<u8>,
-    /// Longest datagram of the handshake, bytes.
-    #[arg(long, default_value_t = 1_200, value_name = "BYTES",
-        value_parser = clap::value_parser!(u64).range(96..=1_500))]
-    pub mtu: u64,
+    /// As whom, and offering what.
+    #[command(flatten)]
+    pub profile: Profile,
 
     /// Closes and resumes the session so many times, with a request each time.
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -102,20 +51,12 @@ pub struct Arguments {
     /// Goes on from another source port after the request, and asks again.
     #[arg(long)]
     pub rebind: bool,
-    /// How long to wait for the session, and for each response, seconds.
-    #[arg(long, default_value_t = 10, value_name = "SECONDS",
-        value_parser = clap::value_parser!(u64).range(1..=600))]
-    pub timeout: u64,
 }
-
-/// A Connection ID.
-#[derive(Clone, Debug)]
-pub struct Cid(Vec<u8>);
 
 /// Does it all and says what happened; false when anything but a 2.xx came back.
 pub fn run(arguments: &Arguments, out: &mut dyn Write) -> io::Result<bool> {
-    let config = Arc::new(config(arguments)?);
-    let credential = credential::of(arguments)?;
+    let config = Arc::new(arguments.profile.config(Some(&arguments.uri.host))?);
+    let credential = arguments.profile.credential()?;
     let server = arguments.uri.resolve()?;
     let mut session: Option<Session> = None;
     let mut is_good = true;
@@ -142,9 +83,8 @@ fn ask(
     session: Option<&Session>,
     out: &mut dyn Write,
 ) -> io::Result<Asked> {
-    let timeout = Duration::from_secs(arguments.timeout);
-    let own_cid = arguments.cid.as_ref().map_or(&[][..], |cid| &cid.0);
-    let own_cid = (!arguments.no_cid).then_some(own_cid);
+    let timeout = Duration::from_secs(arguments.profile.timeout);
+    let own_cid = arguments.profile.own_cid();
     let mut link = Link::connect(server, config, credential.clone(), own_cid, session)?;
     if let Err(failure) = link.shake_hands(timeout)? {
         writeln!(out, "failed: {failure:?}")?;
@@ -208,27 +148,6 @@ fn negotiated(session: &Established, is_resumed: bool, is_resumable: bool) -> St
     )
 }
 
-fn config(arguments: &Arguments) -> io::Result<Config> {
-    let all = Config::default();
-    let or = |named: &[Suite]| if named.is_empty() { all.suites.clone() } else { named.to_vec() };
-    let groups = &arguments.group;
-    let host = arguments.server_name.as_ref().unwrap_or(&arguments.uri.host);
-    Ok(Config {
-        suites: or(&arguments.suite),
-        groups: if groups.is_empty() { all.groups } else { groups.clone() },
-        extended_master_secret: !arguments.no_ems,
-        max_fragment_length: arguments.max_fragment_length,
-        server_name: Some(host.clone()),
-        return_routability: !arguments.no_rrc,
-        trust: credential::trust(arguments)?,
-        link: LinkSettings {
-            mtu: arguments.mtu as usize,
-            timing: Timing { retransmissions_max: 16, ..Timing::default() },
-            ..LinkSettings::default()
-        },
-    })
-}
-
 /// Where to send a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uri {
@@ -267,9 +186,14 @@ impl FromStr for Uri {
 
 impl Uri {
     fn resolve(&self) -> io::Result<SocketAddr> {
-        let mut found = (self.host.as_str(), self.port).to_socket_addrs()?;
-        found.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
+        resolve(&(self.host.as_str(), self.port))
     }
+}
+
+/// The first address of a host.
+pub(crate) fn resolve(host: &impl ToSocketAddrs) -> io::Result<SocketAddr> {
+    let found = host.to_socket_addrs()?.next();
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such host"))
 }
 
 impl fmt::Display for Uri {
@@ -278,34 +202,8 @@ impl fmt::Display for Uri {
     }
 }
 
-/// A pre-shared key on a command line: text, or hex digits after 0x.
-pub fn parse_psk(text: &str) -> Result<Secret, String> {
-    let bytes = match text.strip_prefix("0x") {
-        Some(digits) => hex::decode(digits).map_err(|error| error.to_string())?,
-        None => text.as_bytes().to_vec(),
-    };
-    if bytes.is_empty() || bytes.len() > usize::from(u16::MAX) {
-        return Err("a key has 1 to 65535 bytes".to_owned());
-    }
-    Ok(Secret::from(bytes))
-}
-
 fn parse_method(text: &str) -> Result<Code, String> {
     Code::parse_method(text).ok_or_else(|| "no known method".to_owned())
-}
-
-fn parse_suite(name: &str) -> Result<Suite, String> {
-    let known = Suite::from_name(name).or_else(|| Suite::from_name(&format!("TLS_{name}")));
-    known.ok_or_else(|| "no known suite".to_owned())
-}
-
-fn parse_group(name: &str) -> Result<Group, String> {
-    Group::from_name(name).ok_or_else(|| "no known group".to_owned())
-}
-
-fn parse_cid(digits: &str) -> Result<Cid, String> {
-    let bytes = hex::decode(digits).map_err(|error| error.to_string())?;
-    if bytes.len() > 32 { Err("at most 32 bytes".to_owned()) } else { Ok(Cid(bytes)) }
 }
 
 #[cfg(test)]

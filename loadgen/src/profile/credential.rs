@@ -12,43 +12,43 @@ use tidegate_crypto::certificate::Authorities;
 use tidegate_crypto::signature::SigningKey;
 use tidegate_dtls::client::{Credential, Trust};
 
-use super::Arguments;
+use super::Profile;
 
 /// Who we are.
-pub(super) fn of(arguments: &Arguments) -> io::Result<Credential> {
+pub(super) fn of(profile: &Profile) -> io::Result<Credential> {
     let key = |path: &Path| {
         let [der] = <[Vec<u8>; 1]>::try_from(ders(&fs::read(path)?, "PRIVATE KEY")?)
             .map_err(|_| invalid("one PKCS#8 key in a file"))?;
         let key = SigningKey::from_pkcs8(&der);
         Ok::<_, io::Error>(Arc::new(key.map_err(|_| invalid("no PKCS#8 key of P-256 or P-384"))?))
     };
-    if let (Some(identity), Some(psk)) = (&arguments.psk_identity, &arguments.psk) {
+    if let (Some(identity), Some(psk)) = (&profile.psk_identity, &profile.psk) {
         return Ok(Credential::Psk { identity: identity.clone().into_bytes(), psk: psk.clone() });
     }
-    if let (Some(certificate), Some(path)) = (&arguments.certificate, &arguments.key) {
+    if let (Some(certificate), Some(path)) = (&profile.certificate, &profile.key) {
         let chain = ders(&fs::read(certificate)?, "CERTIFICATE")?;
         return Ok(Credential::Certificate { key: key(path)?, chain });
     }
-    match &arguments.raw_key {
+    match &profile.raw_key {
         Some(path) => Ok(Credential::RawPublicKey { key: key(path)? }),
         None => Ok(Credential::Nobody),
     }
 }
 
 /// Whom we believe.
-pub(super) fn trust(arguments: &Arguments) -> io::Result<Trust> {
+pub(super) fn trust(profile: &Profile) -> io::Result<Trust> {
     let mut certificates = Vec::new();
-    for path in &arguments.authority {
+    for path in &profile.authority {
         certificates.extend(ders(&fs::read(path)?, "CERTIFICATE")?);
     }
     let mut raw_public_keys = Vec::new();
-    for text in &arguments.server_raw_key {
+    for text in &profile.server_raw_key {
         match fs::read(text) {
             Ok(file) => raw_public_keys.extend(ders(&file, "PUBLIC KEY")?),
             Err(_) => raw_public_keys.push(STANDARD.decode(text).map_err(invalid)?),
         }
     }
-    let is_psk = arguments.psk.is_some();
+    let is_psk = profile.psk.is_some();
     if !is_psk && certificates.is_empty() && raw_public_keys.is_empty() {
         return Err(invalid("whom to believe? --psk, --authority or --server-raw-key"));
     }
