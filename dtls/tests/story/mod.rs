@@ -3,7 +3,9 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // every test file takes what it needs
 
+pub mod credential;
 pub mod peer;
+pub mod weather;
 
 use std::collections::HashMap;
 use std::sync::Arc;
