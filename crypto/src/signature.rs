@@ -1,6 +1,7 @@
 //! Who signed this? ECDSA over P-256 and P-384, with public keys as the SubjectPublicKeyInfo that
 //! stands in certificates and raw public keys (RFC 7250 section 3, RFC 8422 section 5.10).
 
+use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     self, EcdsaKeyPair, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm, KeyPair,
@@ -35,7 +36,7 @@ impl Scheme {
             Self::EcdsaSecp384r1Sha384 => 0x0503,
         }
     }
-    /// The hash of what is signed.
+    /// The hash that is signed.
     pub const fn hash(self) -> Hash {
         match self {
             Self::EcdsaSecp256r1Sha256 => Hash::Sha256,
@@ -101,16 +102,6 @@ impl SigningKey {
         let signed = self.pair.sign(&SystemRandom::new(), &parts.concat());
         signed.expect("a key that was parsed signs").as_ref().to_vec()
     }
-
-    /// The same for whoever has the digest alone, such as a transcript's.
-    ///
-    /// # Panics
-    /// If the digest is not the [`scheme`](Self::scheme)'s.
-    pub fn sign_digest(&self, digest: &Digest) -> Vec<u8> {
-        let digest = import(self.scheme(), digest).expect("the scheme's digest");
-        let signed = self.pair.sign_digest(&digest);
-        signed.expect("a key that was parsed signs").as_ref().to_vec()
-    }
 }
 
 /// Whether `signature` is one of the parts, one after the other, under the public key. False as
@@ -121,19 +112,17 @@ pub fn verify(scheme: Scheme, spki: &[u8], parts: &[&[u8]], signature: &[u8]) ->
     key.verify(&parts.concat(), signature).is_ok()
 }
 
-/// [`verify`] for whoever has the digest alone; false for one that is not the scheme's.
+/// Whether `signature` is one of the bytes with this digest; false for a digest by another hash
+/// than the scheme's.
 pub fn verify_digest(scheme: Scheme, spki: &[u8], digest: &Digest, signature: &[u8]) -> bool {
     let Some((group, point)) = parse_spki(spki) else { return false };
-    let key = UnparsedPublicKey::new(verification_algorithm(group, scheme), point);
-    import(scheme, digest).is_some_and(|digest| key.verify_digest(&digest, signature).is_ok())
-}
-
-fn import(scheme: Scheme, digest: &Digest) -> Option<aws_lc_rs::digest::Digest> {
-    let algorithm = match scheme.hash() {
-        Hash::Sha256 => &aws_lc_rs::digest::SHA256,
-        Hash::Sha384 => &aws_lc_rs::digest::SHA384,
+    let algorithm = match scheme {
+        Scheme::EcdsaSecp256r1Sha256 => &digest::SHA256,
+        Scheme::EcdsaSecp384r1Sha384 => &digest::SHA384,
     };
-    aws_lc_rs::digest::Digest::import_less_safe(digest.as_bytes(), algorithm).ok()
+    let key = UnparsedPublicKey::new(verification_algorithm(group, scheme), point);
+    digest::Digest::import_less_safe(digest.as_bytes(), algorithm)
+        .is_ok_and(|digest| key.verify_digest(&digest, signature).is_ok())
 }
 
 /// The curve of a SubjectPublicKeyInfo; `None` for anything but an uncompressed point on P-256 or
@@ -213,6 +202,13 @@ mod tests {
         assert!(verify(SCHEME, &spki, &[b"sam", b"ple"], &signature));
         assert!(!verify(SCHEME, &spki, &[b"sampl"], &signature));
         assert!(!verify(Scheme::EcdsaSecp384r1Sha384, &spki, &[b"sample"], &signature));
+        let of_digest = |scheme, hash: Hash, message: &[u8]| {
+            verify_digest(scheme, &spki, &hash.digest(&[message]), &signature)
+        };
+        assert!(of_digest(SCHEME, Hash::Sha256, b"sample"));
+        assert!(!of_digest(SCHEME, Hash::Sha256, b"sampl"));
+        assert!(!of_digest(SCHEME, Hash::Sha384, b"sample"));
+        assert!(!of_digest(Scheme::EcdsaSecp384r1Sha384, Hash::Sha256, b"sample"));
         for at in 0..signature.len() {
             let mut bent = signature.clone();
             bent[at] ^= 1;
@@ -235,6 +231,8 @@ mod tests {
         assert_eq!(group_of(&spki), Some(Group::Secp384r1));
         let signature = hex::decode(signature).unwrap();
         assert!(verify(Scheme::EcdsaSecp384r1Sha384, &spki, &[b"sample"], &signature));
+        let digest = Hash::Sha384.digest(&[b"sample"]);
+        assert!(verify_digest(Scheme::EcdsaSecp384r1Sha384, &spki, &digest, &signature));
     }
 
     #[test]
@@ -279,19 +277,6 @@ mod tests {
             assert_eq!(key.group(), Group::Secp256r1);
             assert!(key.spki().ends_with(&hex::decode(point).unwrap()));
         }
-    }
-
-    #[test]
-    fn a_digest_is_signed_and_verified_like_what_it_is_of() {
-        let key = SigningKey::from_pkcs8(SigningKey::generate().as_bytes()).unwrap();
-        let (scheme, other) = (key.scheme(), Scheme::EcdsaSecp384r1Sha384);
-        let digest = scheme.hash().digest(&[b"all ", b"messages"]);
-        let signature = key.sign_digest(&digest);
-        assert!(verify(scheme, key.spki(), &[b"all messages"], &signature));
-        let signature = key.sign(&[b"all messages"]);
-        assert!(verify_digest(scheme, key.spki(), &digest, &signature));
-        assert!(!verify_digest(scheme, key.spki(), &scheme.hash().digest(&[b"all"]), &signature));
-        assert!(!verify_digest(other, key.spki(), &digest, &signature), "the scheme's digest");
     }
 
     #[test]

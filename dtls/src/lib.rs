@@ -33,7 +33,6 @@ pub mod handshake;
 pub mod hello;
 pub mod key_exchange;
 pub mod key_schedule;
-#[doc(hidden)]
 pub mod reassembly;
 pub mod record;
 pub mod replay;
