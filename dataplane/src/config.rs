@@ -5,6 +5,7 @@ use crate::bounds;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tidegate_crypto::agreement::Group;
 use tidegate_dtls::Suite;
 
 /// The whole configuration of one dataplane process.
@@ -89,6 +90,8 @@ pub struct ResumptionConfig {
 pub struct HandshakeConfig {
     /// Cipher suites by IANA name without `TLS_`, most preferred first.
     pub suites: Vec<String>,
+    /// Groups of key agreement by IANA name, most preferred first; none: no ECDHE suites.
+    pub groups: Vec<String>,
     /// Whether a Connection ID is offered to devices that support it (RFC 9146).
     pub connection_id: bool,
     /// Refuse devices without the extended master secret (RFC 7627).
@@ -109,6 +112,15 @@ impl HandshakeConfig {
                 .ok_or_else(|| format!("handshake.suites: {name} is not a suite we speak"))
         };
         self.suites.iter().map(suite).collect()
+    }
+
+    /// The groups that are named.
+    pub fn groups(&self) -> Result<Vec<Group>, String> {
+        let group = |name: &String| {
+            Group::from_name(name)
+                .ok_or_else(|| format!("handshake.groups: {name} is not a group we speak"))
+        };
+        self.groups.iter().map(group).collect()
     }
 }
 
@@ -170,6 +182,8 @@ impl Config {
         within("handshake.mtu", self.handshake.mtu, 256, 1_280)?;
         within("handshake.suites: number", self.handshake.suites.len(), 1, Suite::ALL.len())?;
         self.handshake.suites()?;
+        within("handshake.groups: number", self.handshake.groups.len(), 0, Group::ALL.len())?;
+        self.handshake.groups()?;
         within("coap.publish_window_ms", self.coap.publish_window_ms, 0, 1_900)?;
         within("coap.answer_window_ms", self.coap.answer_window_ms, 0, 1_900)?;
         within("coap.response_timeout_ms", self.coap.response_timeout_ms, 1_000, 240_000)?;
@@ -259,6 +273,7 @@ impl Default for HandshakeConfig {
         let names = Suite::ALL.iter().map(|suite| suite.name().trim_start_matches("TLS_"));
         Self {
             suites: names.map(String::from).collect(),
+            groups: Group::ALL.iter().map(|group| group.name().into()).collect(),
             connection_id: true,
             require_extended_master_secret: false,
             half_open: bounds::HANDSHAKES_DEFAULT,
@@ -350,6 +365,18 @@ mod tests {
         let error = with(&["PSK_WITH_AES_128_CCM_8", "PSK_WITH_NULL_SHA"]).unwrap_err();
         assert!(error.contains("PSK_WITH_NULL_SHA"), "{error}");
         assert!(with(&[]).is_err() && with(&["PSK_WITH_AES_128_CCM"; 15]).is_err());
+    }
+
+    #[test]
+    fn a_group_is_one_we_speak() {
+        let with = |groups: &[&str]| {
+            let mut config = Config::default();
+            config.handshake.groups = groups.iter().map(|name| (*name).into()).collect();
+            config.check()
+        };
+        assert!(with(&["secp384r1", "x25519"]).is_ok() && with(&[]).is_ok());
+        assert!(with(&["secp521r1"]).unwrap_err().contains("secp521r1"));
+        assert!(with(&["x25519"; 4]).is_err());
     }
 
     /// NoSec is off until the operator names an address, and no wildcard is a name.

@@ -5,6 +5,7 @@
 //! what the worker sends, what it puts on its ring and when, is looked at.
 
 mod control;
+pub mod credentials;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -54,6 +55,10 @@ pub struct Story {
     pub sessions: Vec<SessionNotice>,
     /// The names under which the devices of those sessions were let in.
     pub names: Vec<Vec<u8>>,
+    /// How often the control plane was asked whose a credential is.
+    pub wanted: usize,
+    /// Raw public keys it knows; the place of a key is the number of its device.
+    pub keys: Vec<Vec<u8>>,
     /// What left the worker's plain CoAP sockets, oldest first.
     plain: VecDeque<(Peer, Vec<u8>)>,
     /// Trust sheets sent so far.
@@ -130,6 +135,8 @@ impl Story {
             outcomes: Vec::new(),
             sessions: Vec::new(),
             names: Vec::new(),
+            wanted: 0,
+            keys: Vec::new(),
             plain: VecDeque::new(),
             generation: 0,
             received: 0,

@@ -4,11 +4,13 @@
 //! *Bound:* `CREDENTIALS_MAX` answers, each for `CREDENTIAL_AGE_S`. Unknown names are not
 //! remembered: strangers could fill the table, and a device provisioned a moment ago must get in.
 
-use crate::bounds::{CREDENTIAL_AGE_S, CREDENTIALS_MAX};
+use crate::bounds::{CREDENTIAL_AGE_S, CREDENTIALS_MAX, IDENTITY_BYTES_MAX};
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
+use tidegate_crypto::certificate::Leaf;
 use tidegate_crypto::secret::Secret;
-use tidegate_ring::contract::{Claim, DeviceId};
+use tidegate_dtls::server::{self, Answer};
+use tidegate_ring::contract::{Claim, DeviceId, TAIL_BYTES_MAX};
 
 /// The credentials one worker remembers.
 #[derive(Debug)]
@@ -22,10 +24,17 @@ pub(crate) struct Credentials {
 pub(crate) struct Credential {
     /// Whose.
     pub(crate) owner: Owner,
-    /// The pre-shared key; empty for a certificate or a raw public key.
-    pub(crate) key: Secret,
+    /// The pre-shared key; `None` for a certificate or a raw public key.
+    pub(crate) key: Option<Secret>,
     /// When the control plane said so, seconds of `CLOCK_BOOTTIME`.
     pub(crate) at_s: u32,
+}
+
+impl Credential {
+    /// What the handshake has to know of it.
+    pub(crate) fn answer(&self) -> Answer<'_> {
+        self.key.as_ref().map_or(Answer::Known, |key| Answer::Psk(key.as_bytes()))
+    }
 }
 
 /// The device a credential belongs to.
@@ -77,9 +86,41 @@ impl Credentials {
 }
 
 impl Name {
+    /// The name of what a client claims; `None` when it is longer than any device's.
+    pub(crate) fn of(claim: server::Claim<'_>) -> Option<Self> {
+        let (claim, bytes) = match claim {
+            server::Claim::Psk(identity) if identity.len() > IDENTITY_BYTES_MAX => return None,
+            server::Claim::Psk(identity) => (Claim::PskIdentity, identity.into()),
+            server::Claim::RawPublicKey(spki) if spki.len() > TAIL_BYTES_MAX => return None,
+            server::Claim::RawPublicKey(spki) => (Claim::RawPublicKey, spki.into()),
+            server::Claim::Certificate(leaf) => (Claim::Certificate, certificate_name(leaf)),
+        };
+        Some(Self { claim, bytes })
+    }
+
+    /// Whether a key proves it.
+    pub(crate) fn is_psk(&self) -> bool {
+        self.claim == Claim::PskIdentity
+    }
+
     fn key(&self) -> (u8, Box<[u8]>) {
         (self.claim as u8, self.bytes.clone())
     }
+}
+
+/// The name of a [`Claim::Certificate`]. *Bound:* an entry's tail; a name that does not fit any
+/// more is left out, with those that follow.
+fn certificate_name(leaf: &Leaf) -> Box<[u8]> {
+    let mut bytes = leaf.fingerprint.to_vec();
+    for name in &leaf.names {
+        let Ok(length) = u16::try_from(name.len()) else { break };
+        if bytes.len() + 2 + name.len() > TAIL_BYTES_MAX {
+            break;
+        }
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(name.as_bytes());
+    }
+    bytes.into()
 }
 
 #[cfg(test)]
@@ -89,11 +130,42 @@ mod tests {
 
     fn credential(device: u8, at_s: u32) -> Credential {
         let owner = Owner { device: [device; 16], network: 1, stamp: 1 };
-        Credential { owner, key: Secret::new(b"key"), at_s }
+        Credential { owner, key: Some(Secret::new(b"key")), at_s }
     }
 
     fn psk(identity: &[u8]) -> Name {
         Name { claim: Claim::PskIdentity, bytes: identity.into() }
+    }
+
+    fn leaf(names: &[&str]) -> Leaf {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Leaf { spki: vec![1], names, fingerprint: [7; 32] }
+    }
+
+    /// The layout that the contract describes.
+    #[test]
+    fn a_certificate_is_named_by_its_hash_and_its_names() {
+        let leaf = leaf(&["CN=meter", "DNS:m.example"]);
+        let name = Name::of(server::Claim::Certificate(&leaf)).unwrap();
+        let expected = [&[7; 32][..], &[8, 0], b"CN=meter", &[13, 0], b"DNS:m.example"].concat();
+        assert_eq!((name.claim, &*name.bytes), (Claim::Certificate, &expected[..]));
+        assert!(!name.is_psk());
+    }
+
+    #[test]
+    fn names_of_a_certificate_end_where_an_entry_does() {
+        let long = "x".repeat(TAIL_BYTES_MAX - 32 - 2 - 3);
+        let fits = certificate_name(&leaf(&[&long, "a"]));
+        assert_eq!(fits.len(), TAIL_BYTES_MAX);
+        let too_long = certificate_name(&leaf(&[&long, "ab", "c"]));
+        assert_eq!(too_long.len(), TAIL_BYTES_MAX - 3);
+    }
+
+    #[test]
+    fn an_identity_longer_than_any_is_nobodys() {
+        let longest = [b'i'; IDENTITY_BYTES_MAX + 1];
+        assert!(Name::of(server::Claim::Psk(&longest)).is_none());
+        assert!(Name::of(server::Claim::Psk(&longest[1..])).unwrap().is_psk());
     }
 
     #[test]

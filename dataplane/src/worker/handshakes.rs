@@ -3,7 +3,8 @@
 //! ```text
 //! ClientHello ── greet ──▶ HelloVerifyRequest                      (no state)
 //! ClientHello + cookie ──▶ slot reserved, handshake begins         (bounded by `half_open`)
-//! ClientKeyExchange ─────▶ credential: remembered, or asked of the control plane meanwhile
+//! ClientKeyExchange, or the
+//! proof of a certificate ▶ credential: remembered, or asked of the control plane meanwhile
 //! Finished ──────────────▶ slot established, SessionUp on the ring
 //! ```
 
@@ -11,7 +12,7 @@ use super::Worker;
 use super::credentials::{Credential, Name, Owner};
 use super::resume::Resumption;
 use super::sessions::Admitted;
-use crate::bounds::{HANDSHAKE_LIFETIME_MS, IDENTITY_BYTES_MAX};
+use crate::bounds::HANDSHAKE_LIFETIME_MS;
 use crate::clock::Now;
 use crate::fate::{Fate, Tally};
 use crate::net::batch::Outbox;
@@ -19,8 +20,9 @@ use crate::net::peer::Peer;
 use crate::pool::Key;
 use crate::slab::{CID_BYTES, State};
 use rand::Rng;
+use tidegate_crypto::secret::Secret;
 use tidegate_dtls::record::protected_part;
-use tidegate_dtls::server::{self, Answer, Claim, Event, Greeting, Handshake, Randoms};
+use tidegate_dtls::server::{self, Answer, Event, Greeting, Handshake, Randoms};
 use tidegate_ring::contract as wire;
 use zerocopy::IntoBytes;
 
@@ -207,17 +209,13 @@ impl Worker {
     fn on_credential_wanted(&mut self, now: Now, number: u32) {
         let key = self.handshakes.key(number);
         let half_open = self.handshakes.get_mut(number).expect("it just asked");
-        let Some(Claim::Psk(identity)) = half_open.dtls.claim() else {
+        let Some(name) = half_open.dtls.claim().and_then(Name::of) else {
+            // Nobody could have been provisioned by that.
             return half_open.dtls.on_credential(now.ms, Answer::Unknown);
         };
-        if identity.len() > IDENTITY_BYTES_MAX {
-            half_open.dtls.on_credential(now.ms, Answer::Unknown);
-            return;
-        }
-        let name = Name { claim: wire::Claim::PskIdentity, bytes: identity.into() };
         if let Some(credential) = self.credentials.recall(&name, now.s()) {
             (half_open.name, half_open.owner) = (Some(name), Some(credential.owner));
-            half_open.dtls.on_credential(now.ms, Answer::Psk(credential.key.as_bytes()));
+            half_open.dtls.on_credential(now.ms, credential.answer());
             self.counters.tally(Tally::CredentialRemembered);
             return;
         }
@@ -239,7 +237,7 @@ impl Worker {
         &mut self,
         now: Now,
         answer: &wire::Credential,
-        psk: &[u8],
+        key: &[u8],
         outbox: &mut Outbox,
     ) {
         let Some(number) = self.handshakes.resolve(Key::from_wire(answer.request.get())) else {
@@ -251,13 +249,15 @@ impl Worker {
             return self.counters.tally(Tally::EntryRefused);
         };
         match wire::Verdict::from_wire(answer.verdict) {
-            Some(wire::Verdict::Known) if !psk.is_empty() => {
+            // A pre-shared key comes with its identity, and with nothing else.
+            Some(wire::Verdict::Known) if name.is_psk() != key.is_empty() => {
                 let (device, network) = (answer.device, answer.network);
                 let owner = Owner { device, network, stamp: answer.stamp.get() };
-                let key = tidegate_crypto::secret::Secret::new(psk);
-                self.credentials.remember(name, Credential { owner, key, at_s: now.s() });
+                let key = name.is_psk().then(|| Secret::new(key));
+                let credential = Credential { owner, key, at_s: now.s() };
+                half_open.dtls.on_credential(now.ms, credential.answer());
                 half_open.owner = Some(owner);
-                half_open.dtls.on_credential(now.ms, Answer::Psk(psk));
+                self.credentials.remember(name, credential);
             }
             Some(wire::Verdict::Unknown) => half_open.dtls.on_credential(now.ms, Answer::Unknown),
             Some(wire::Verdict::Unavailable) => {

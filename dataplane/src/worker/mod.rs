@@ -334,6 +334,7 @@ impl Worker {
 fn dtls_config(config: &Config) -> Result<server::Config, String> {
     Ok(server::Config {
         suites: config.handshake.suites()?,
+        groups: config.handshake.groups()?,
         own_cid_len: if config.handshake.connection_id { CID_BYTES } else { 0 },
         require_extended_master_secret: config.handshake.require_extended_master_secret,
         link: Link { mtu: config.handshake.mtu, ..Link::default() },

@@ -11,6 +11,11 @@ use super::nosec::NoSec;
 use crate::clock::Now;
 use crate::fate::Tally;
 use crate::net::batch::Outbox;
+use std::sync::Arc;
+use tidegate_crypto::certificate::{self, Authorities};
+use tidegate_crypto::signature::SigningKey;
+use tidegate_dtls::certificate::CHAIN_MAX;
+use tidegate_dtls::server::{self, Identity};
 use tidegate_ring::contract::{self as wire, TRUST_BYTES_MAX};
 use tidegate_ring::trust::{self, Item};
 use zeroize::Zeroizing;
@@ -90,6 +95,7 @@ impl Worker {
     /// Takes a whole sheet into use; `None`, and nothing changed, when any item is not good.
     fn trust(&mut self, now: Now, sheet: &[u8], outbox: &mut Outbox) -> Option<()> {
         let items = trust::parse(sheet)?;
+        let (identities, authorities) = (identities(&items)?, authorities(&items)?);
         let nosec = items.iter().filter_map(|item| match item {
             Item::NoSec(device) => Some(*device),
             _ => None,
@@ -99,8 +105,44 @@ impl Worker {
         }
         let nosec = NoSec::of_sheet(nosec);
         self.replace_nosec(now, nosec, outbox);
+        let dtls_config = server::Config::clone(&self.dtls_config);
+        self.dtls_config = Arc::new(server::Config { identities, authorities, ..dtls_config });
         Some(())
     }
+}
+
+/// Who this server is: the keys of a sheet, each with its certificates and names.
+fn identities(items: &[Item<'_>]) -> Option<Vec<Arc<Identity>>> {
+    let mut identities: Vec<Identity> = Vec::new();
+    for item in items {
+        match item {
+            Item::Key(pkcs8) => {
+                let key = SigningKey::from_pkcs8(pkcs8.0).ok()?;
+                identities.push(Identity { key, chain: Vec::new(), names: Vec::new() });
+            }
+            Item::Chain(der) => identities.last_mut()?.chain.push(der.to_vec()),
+            Item::Name(name) => identities.last_mut()?.names.push((*name).to_owned()),
+            Item::Authority(_) | Item::NoSec(_) => {}
+        }
+    }
+    identities.iter().all(is_consistent).then(|| identities.into_iter().map(Arc::new).collect())
+}
+
+/// Whether a client could verify what this identity shows: the first certificate is of its key.
+fn is_consistent(identity: &Identity) -> bool {
+    let of_key =
+        |der: &Vec<u8>| certificate::leaf(der).is_ok_and(|leaf| leaf.spki == identity.key.spki());
+    identity.chain.len() <= CHAIN_MAX && identity.chain.first().is_none_or(of_key)
+}
+
+/// Who may vouch for devices; nobody, and no certificate of theirs will do, when none is named.
+fn authorities(items: &[Item<'_>]) -> Option<Option<Arc<Authorities>>> {
+    let ders = items.iter().filter_map(|item| match item {
+        Item::Authority(der) => Some(*der),
+        _ => None,
+    });
+    let authorities = Authorities::from_ders(ders).ok()?;
+    Some((!authorities.is_empty()).then(|| Arc::new(authorities)))
 }
 
 #[cfg(test)]

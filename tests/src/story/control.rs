@@ -60,8 +60,10 @@ impl Story {
             let (seq, bytes) = (entry.seq, entry.bytes);
             match wire::Kind::from_wire(entry.kind).expect("a kind of ours") {
                 wire::Kind::CredentialWanted => {
-                    let (wanted, identity) = wire::CredentialWanted::split(bytes).expect("whole");
-                    answers.push((wire::Kind::Credential, credential(*wanted, identity)));
+                    let (wanted, name) = wire::CredentialWanted::split(bytes).expect("whole");
+                    let number = known(&self.keys, wanted.claim, name);
+                    answers.push((wire::Kind::Credential, credential(*wanted, number)));
+                    self.wanted += 1;
                 }
                 wire::Kind::Uplink => {
                     let (uplink, request) = wire::Uplink::split(bytes).expect("whole");
@@ -99,8 +101,23 @@ impl Story {
     }
 }
 
-fn credential(wanted: wire::CredentialWanted, identity: &[u8]) -> Vec<u8> {
-    let number = std::str::from_utf8(identity).ok().and_then(|text| text.parse().ok());
+/// The device with this name. A raw public key is one of `keys`; a certificate has the device's
+/// identity as its common name, which stands first behind the hash.
+fn known(keys: &[Vec<u8>], claim: u8, name: &[u8]) -> Option<usize> {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
+    match wire::Claim::from_wire(claim)? {
+        wire::Claim::PskIdentity => number(name),
+        wire::Claim::RawPublicKey => keys.iter().position(|key| key == name),
+        wire::Claim::Certificate => {
+            let (length, names) = name.get(32..)?.split_first_chunk::<2>()?;
+            let first = names.get(..usize::from(u16::from_le_bytes(*length)))?;
+            number(first.strip_prefix(b"CN=")?)
+        }
+        wire::Claim::Address => None,
+    }
+}
+
+fn credential(wanted: wire::CredentialWanted, number: Option<usize>) -> Vec<u8> {
     let entry = wire::Credential {
         request: wanted.request,
         device: number.map_or([0; 16], device_id),
@@ -108,7 +125,8 @@ fn credential(wanted: wire::CredentialWanted, identity: &[u8]) -> Vec<u8> {
         verdict: if number.is_some() { wire::Verdict::Known } else { wire::Verdict::Unknown } as u8,
         network: wire::Network::Cellular as u8,
     };
-    let key = if number.is_some() { KEY } else { b"" };
+    let is_psk = wanted.claim == wire::Claim::PskIdentity as u8;
+    let key = if is_psk && number.is_some() { KEY } else { b"" };
     [entry.as_bytes(), key].concat()
 }
 
