@@ -129,9 +129,9 @@ pub fn leaf(der: &[u8]) -> Result<Leaf, CertificateError> {
     }
     let dns = certificate.valid_dns_names().map(|name| format!("DNS:{name}"));
     let uri = certificate.valid_uri_names().map(|name| format!("URI:{name}"));
-    let mut names: Vec<_> = subject(der)?.into_iter().chain(dns).chain(uri).collect();
-    names.retain(|name| name.len() <= NAME_BYTES_MAX);
-    names.truncate(NAMES_MAX);
+    // Why not collected first: a certificate may have thousands, and the list keeps its room.
+    let names = subject(der)?.into_iter().chain(dns).chain(uri);
+    let names = names.filter(|name| name.len() <= NAME_BYTES_MAX).take(NAMES_MAX).collect();
     Ok(Leaf { spki, names, fingerprint: Sha256::digest(der).into() })
 }
 

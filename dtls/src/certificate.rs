@@ -1,6 +1,8 @@
 //! What do Certificate, CertificateRequest and CertificateVerify say? (RFC 5246 sections 7.4.2,
 //! 7.4.4 and 7.4.8, RFC 7250 section 3, RFC 8422 section 5.5), written and read.
 
+pub use tidegate_crypto::certificate::CHAIN_MAX;
+
 use crate::failure::Failure;
 use crate::wire::{Reader, put_u24, put_vector8, put_vector16, put_vector24};
 
@@ -39,10 +41,6 @@ pub enum Certificate<'a> {
     /// DER of one SubjectPublicKeyInfo, not in a list; empty when the sender has none.
     RawPublicKey(&'a [u8]),
 }
-
-/// Most certificates of a chain. *Why:* constrained devices send one or two (RFC 7925 section
-/// 4.4.1), and each is work before anyone is known.
-pub const CHAIN_MAX: usize = 6;
 
 impl<'a> Certificate<'a> {
     /// Reads a whole body; what it is was negotiated.
@@ -183,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_has_at_most_six_certificates() {
+    fn a_chain_has_at_most_so_many_certificates() {
         let of = |count| written(&Certificate::X509(vec![&b"der"[..]; count]));
         assert!(Certificate::parse(X509, &of(CHAIN_MAX)).is_ok());
         let too_many = of(CHAIN_MAX + 1);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tidegate_crypto::agreement::Group;
-use tidegate_crypto::certificate::Authorities;
+use tidegate_crypto::certificate::{Authorities, Leaf, NAME_BYTES_MAX, NAMES_MAX};
 use tidegate_crypto::signature::SigningKey;
 
 use crate::association::{HELD_BYTES_MAX, Link};
@@ -65,15 +65,10 @@ impl Default for Config {
 impl Config {
     /// Most heap bytes one handshake can make us hold, whatever its client sends.
     pub fn handshake_bytes_max(&self) -> usize {
-        let message_bytes_max = self.link.message_bytes_max;
         let chains = self.identities.iter().map(|identity| identity.chain_bytes());
-        // A client's leaf is part of a message it sent; without identities none is asked for.
-        let claim = if self.identities.is_empty() {
-            IDENTITY_BYTES_MAX
-        } else {
-            CLAIM_FACTOR * message_bytes_max
-        };
-        Reassembly::bytes_bound(message_bytes_max)
+        // Without an identity of our own no certificate is asked for.
+        let claim = if self.identities.is_empty() { IDENTITY_BYTES_MAX } else { LEAF_BYTES_MAX };
+        Reassembly::bytes_bound(self.link.message_bytes_max)
             + FLIGHT_BYTES_MAX
             + 2 * chains.max().unwrap_or(0)
             + 2 * HELD_BYTES_MAX
@@ -115,8 +110,10 @@ pub const SERVER_NAME_BYTES_MAX: usize = 255;
 /// Bound: a flight 4 without certificates (ServerHello under 200 bytes, ServerKeyExchange under
 /// 260, CertificateRequest, headers) and its table, as vectors grow, or the datagram of flight 6.
 const FLIGHT_BYTES_MAX: usize = 1_536;
-/// How much more than its message the memory of a certificate's names takes, at most.
-const CLAIM_FACTOR: usize = 2;
+/// Bound: what is kept of a client's certificate; a string may have grown by doubling.
+const LEAF_BYTES_MAX: usize = size_of::<Leaf>()
+    + RAW_PUBLIC_KEY_BYTES_MAX
+    + NAMES_MAX * (size_of::<String>() + 2 * NAME_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {

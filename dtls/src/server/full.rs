@@ -316,8 +316,7 @@ fn send_certificate(association: &mut Association, proof: &Proof) {
 /// Names no authorities: it would tell a stranger whom we trust, and a constrained client has one
 /// certificate to choose from.
 fn send_certificate_request(association: &mut Association) {
-    let schemes = [Scheme::EcdsaSecp256r1Sha256, Scheme::EcdsaSecp384r1Sha384];
-    let pairs = schemes.map(|scheme| scheme.code().to_be_bytes());
+    let pairs = Scheme::ALL.map(|scheme| scheme.code().to_be_bytes());
     let signature_algorithms = pairs.as_flattened();
     let mut body = Vec::new();
     CertificateRequest { types: &[ECDSA_SIGN], signature_algorithms, authorities: &[] }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tidegate_crypto::agreement::Group;
-use tidegate_crypto::signature::Scheme;
+use tidegate_crypto::signature::{Scheme, SigningKey};
 
 use super::config::{Config, Identity};
 use crate::certificate::CertificateType;
@@ -170,13 +170,14 @@ impl Agreed {
 
 impl Proof {
     fn choose(config: &Config, offered: &Extensions<'_>) -> Result<Self, Failure> {
+        let can_judge = config.authorities.as_ref().is_some_and(|known| !known.is_empty());
         let client_type = first_of(offered.client_certificate_type, |certificate_type| {
-            certificate_type == CertificateType::RawPublicKey || config.authorities.is_some()
+            certificate_type == CertificateType::RawPublicKey || can_judge
         })
         .ok_or(Failure::NoCommonCertificateType)?;
         let mut failure = Failure::NoCommonSuite;
         for (identity, is_named) in config.identities_for(offered.server_name) {
-            if !can_verify(offered, identity.key.scheme()) {
+            if !can_verify(offered, &identity.key) {
                 continue;
             }
             let can_show = |certificate_type| {
@@ -218,13 +219,10 @@ fn common_group(config: &Config, offered: &Extensions<'_>) -> Option<Group> {
     }
 }
 
-/// Whether the client can verify signatures of this scheme, and their key. A client without the
+/// Whether the client can verify what this key signs. A client without the
 /// extension does not mean SHA-1 in our profile but SHA-256 (RFC 7925 section 4.4).
-fn can_verify(offered: &Extensions<'_>, scheme: Scheme) -> bool {
-    let curve = match scheme {
-        Scheme::EcdsaSecp256r1Sha256 => Group::Secp256r1,
-        Scheme::EcdsaSecp384r1Sha384 => Group::Secp384r1,
-    };
+fn can_verify(offered: &Extensions<'_>, key: &SigningKey) -> bool {
+    let (scheme, curve) = (key.scheme(), key.group());
     let knows_scheme = match offered.signature_algorithms {
         Some(pairs) => codes(pairs).any(|code| code == scheme.code()),
         None => scheme == Scheme::EcdsaSecp256r1Sha256,
