@@ -9,8 +9,9 @@ CARGO_FLAGS := --release --locked
 BIN_DIR := $(CARGO_TARGET_DIR)/release
 
 # clang: bindgen and RocksDB. libcoap3-bin, openssl, gnutls-bin: foreign devices. mosquitto: the
-# MQTT broker. python3-venv: the aws client. The rest: C compiler and shell tools.
-PACKAGES := build-essential clang libclang-dev pkg-config libcoap3-bin mosquitto \
+# MQTT broker. libssl-dev: OpenSSL as a yardstick in the handshake bench. python3-venv: the aws
+# client. The rest: C compiler and shell tools.
+PACKAGES := build-essential clang libclang-dev pkg-config libssl-dev libcoap3-bin mosquitto \
 	mosquitto-clients openssl gnutls-bin python3-venv xxd curl ca-certificates
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
