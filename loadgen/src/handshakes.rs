@@ -5,7 +5,7 @@
 //! back with the session it got before. One thread; with the server's process number the report
 //! says what each handshake cost the server, and always what it cost us.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{SocketAddr, UdpSocket as StdSocket};
@@ -41,6 +41,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 0, value_name = "PERCENT",
         value_parser = clap::value_parser!(u8).range(0..=100))]
     pub resume_percent: u8,
+    /// Leaves sessions open. Else each one is closed at once, which lets servers that serve one
+    /// peer at a time (`openssl s_server`) go on with the next.
+    #[arg(long)]
+    pub leave_open: bool,
     /// The server's process number: its CPU time per handshake is reported. May be repeated.
     #[arg(long, value_name = "PID")]
     pub server_pid: Vec<u32>,
@@ -82,7 +86,7 @@ struct Storm<'a> {
     completed: u64,
     resumed: u64,
     /// Sessions to come back with, oldest first out. *Bound:* as many as handshakes under way.
-    sessions: Vec<(u64, Session)>,
+    sessions: VecDeque<(u64, Session)>,
     /// Microseconds from the first ClientHello to the Finished.
     latency_us: Histogram<u64>,
     failures: BTreeMap<String, u64>,
@@ -108,7 +112,7 @@ impl<'a> Storm<'a> {
             begun: 0,
             completed: 0,
             resumed: 0,
-            sessions: Vec::new(),
+            sessions: VecDeque::new(),
             latency_us: Histogram::new(3).expect("three digits"),
             failures: BTreeMap::new(),
             clock: Instant::now(),
@@ -140,8 +144,9 @@ impl<'a> Storm<'a> {
         if self.begun == self.arguments.count {
             return Ok(());
         }
-        let resumes = self.begun % 100 < u64::from(self.arguments.resume_percent);
-        let kept = if resumes { self.sessions.pop() } else { None };
+        let percent = u64::from(self.arguments.resume_percent);
+        let resumes = self.begun * percent % 100 < percent; // spread evenly
+        let kept = if resumes { self.sessions.pop_front() } else { None };
         let number = kept.as_ref().map_or(self.begun, |(number, _)| *number);
         self.begun += 1;
         let session = kept.map(|(_, session)| session);
@@ -172,7 +177,12 @@ impl<'a> Storm<'a> {
         let mut datagram = [0; OUT_BYTES];
         loop {
             match attempt.socket.recv(&mut datagram) {
-                Ok(len) => attempt.device.on_datagram(now_ms, &mut datagram[..len]),
+                Ok(len) => {
+                    attempt.device.on_datagram(now_ms, &mut datagram[..len]);
+                    if attempt.device.is_up() {
+                        break; // what follows, perhaps a close_notify, is the session's
+                    }
+                }
                 // Nobody listens there (yet): the flight's timer asks again.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -222,7 +232,7 @@ impl<'a> Storm<'a> {
     }
 
     fn complete(&mut self, place: usize) -> io::Result<()> {
-        let attempt = self.places[place].take().expect("it is up");
+        let mut attempt = self.places[place].take().expect("it is up");
         self.completed += 1;
         self.resumed += u64::from(attempt.device.is_resumed());
         let us = attempt.began.elapsed().as_micros() as u64;
@@ -230,7 +240,14 @@ impl<'a> Storm<'a> {
         if let Some(session) = attempt.device.resumable()
             && self.sessions.len() < self.places.len()
         {
-            self.sessions.push((attempt.number, session.clone()));
+            self.sessions.push_back((attempt.number, session.clone()));
+        }
+        let mut datagram = [0; OUT_BYTES];
+        if !self.arguments.leave_open
+            && let Some(len) = attempt.device.close(&mut datagram)
+        {
+            // Lost or not, nobody waits for it.
+            let _ = attempt.socket.send(&datagram[..len]);
         }
         self.begin(place)
     }

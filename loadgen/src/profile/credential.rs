@@ -17,10 +17,13 @@ use super::Profile;
 /// Who we are.
 pub(super) fn of(profile: &Profile) -> io::Result<Credential> {
     let key = |path: &Path| {
-        let [der] = <[Vec<u8>; 1]>::try_from(ders(&fs::read(path)?, "PRIVATE KEY")?)
-            .map_err(|_| invalid("one PKCS#8 key in a file"))?;
+        let file = fs::read(path)?;
+        // PKCS#8, or what `openssl ecparam -genkey` writes.
+        let ders = ders(&file, "PRIVATE KEY").or_else(|_| ders(&file, "EC PRIVATE KEY"))?;
+        let [der] =
+            <[Vec<u8>; 1]>::try_from(ders).map_err(|_| invalid("not one private key in a file"))?;
         let key = SigningKey::from_pkcs8(&der);
-        Ok::<_, io::Error>(Arc::new(key.map_err(|_| invalid("no PKCS#8 key of P-256 or P-384"))?))
+        Ok::<_, io::Error>(Arc::new(key.map_err(|_| invalid("no private key of P-256 or P-384"))?))
     };
     if let (Some(identity), Some(psk)) = (&profile.psk_identity, &profile.psk) {
         return Ok(Credential::Psk { identity: identity.clone().into_bytes(), psk: psk.clone() });

@@ -24,10 +24,10 @@ pub struct Profile {
     /// Our X.509 chain, leaf first: PEM or DER.
     #[arg(long, requires = "key", conflicts_with = "psk", value_name = "FILE")]
     pub certificate: Option<PathBuf>,
-    /// Its private key: PKCS#8, PEM or DER.
+    /// Its private key, PEM or DER.
     #[arg(long, requires = "certificate", value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// Our raw public key's private half: PKCS#8, PEM or DER.
+    /// Our raw public key's private half, PEM or DER.
     #[arg(long, conflicts_with_all = ["psk", "certificate"], value_name = "FILE")]
     pub raw_key: Option<PathBuf>,
     /// Whom to believe: X.509 certificates, PEM or DER. May be repeated.
