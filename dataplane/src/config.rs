@@ -94,6 +94,8 @@ pub struct HandshakeConfig {
     pub groups: Vec<String>,
     /// Whether a Connection ID is offered to devices that support it (RFC 9146).
     pub connection_id: bool,
+    /// Whether a moved device that can be asked is asked before replies follow it (RFC 9853).
+    pub return_routability: bool,
     /// Refuse devices without the extended master secret (RFC 7627).
     pub require_extended_master_secret: bool,
     /// Handshakes in progress per worker, 1..=65536.
@@ -275,6 +277,7 @@ impl Default for HandshakeConfig {
             suites: names.map(String::from).collect(),
             groups: Group::ALL.iter().map(|group| group.name().into()).collect(),
             connection_id: true,
+            return_routability: true,
             require_extended_master_secret: false,
             half_open: bounds::HANDSHAKES_DEFAULT,
             half_open_per_source: bounds::HANDSHAKES_PER_SOURCE_DEFAULT,

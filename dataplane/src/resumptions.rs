@@ -228,6 +228,18 @@ impl Resumptions {
         true
     }
 
+    /// Nothing that was made by such a claim can be resumed any more.
+    pub fn forget_all(&mut self, claim: Claim) {
+        let made_by = |index: &u32| {
+            let entry = self.table().read(*index).map(Entry::from_words);
+            entry.is_some_and(|entry| entry.claim == claim as u8)
+        };
+        let devices = self.by_device.iter().filter(|(_, index)| made_by(index));
+        for device in devices.map(|(device, _)| *device).collect::<Vec<_>>() {
+            self.forget(&device);
+        }
+    }
+
     /// Wipes what is too old, a few at a time.
     pub fn sweep(&mut self, now_s: u32, count_max: usize) {
         for _ in 0..count_max {

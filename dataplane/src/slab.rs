@@ -43,7 +43,8 @@ pub struct Slot {
     pub next_mid: u16,
     /// The worker whose table keeps what resumes this session, plus one; 0: nothing does.
     pub resumable_at: u8,
-    spare: u8,
+    /// `ring::contract::Claim` by which the device was let in; 0: not known.
+    pub claim: u8,
     /// DTLS keys, sequence numbers, replay window.
     pub dtls: Established,
     /// Requests seen lately and what they were answered.

@@ -9,7 +9,7 @@ use tidegate_dtls::suite::{KeyExchange, Suite};
 use tidegate_ring::contract::{self as wire, Claim, Kind};
 use tidegate_ring::trust::{Item, Redacted};
 use tidegate_tests::story::credentials::{Authority, Server, raw_device};
-use tidegate_tests::story::{KEY, Story, Who, device_id, identity, seen};
+use tidegate_tests::story::{KEY, SessionNotice, Story, Who, device_id, identity, seen};
 use zerocopy::IntoBytes;
 
 const EDGE: &str = "edge.example";
@@ -185,7 +185,7 @@ fn a_new_sheet_does_not_disturb_a_handshake_under_way() {
 fn whose_a_certificate_is_is_remembered() {
     let (mut story, authority) = edge(7);
     let credential = authority.device(&common_name(1), &[]);
-    let mut connect = |story: &mut Story| {
+    let connect = |story: &mut Story| {
         let device = story.device_as(1, credential.clone(), None, config(authority.trust()));
         story.exchange();
         assert!(story.at(device).is_up());
@@ -243,4 +243,47 @@ fn a_device_that_does_not_believe_us_is_counted() {
     let device = story.device_as(2, psk, None, client::Config::default());
     story.exchange();
     assert!(story.at(device).is_up(), "PSK beside certificates");
+}
+
+/// An authority that is not trusted any more: whoever it vouched for is out, at once and for
+/// resumption too. Devices with keys of their own stay, and a new authority ends nothing.
+#[test]
+fn whoever_an_authority_vouched_for_goes_with_it() {
+    let (mut story, server) = (Story::new(10), Server::raw());
+    let (first, second) = (Authority::new(), Authority::new());
+    story.trusts(&[&[first.item()][..], &server.items()].concat());
+    let psk = story.connected(1, None);
+    let credential = first.device(&common_name(2), &[]);
+    let certified = story.device_as(2, credential.clone(), None, config(server.trust()));
+    story.exchange();
+    let session = story.at(certified).resumable().cloned().expect("a session to resume");
+
+    story.trusts(&[&[first.item(), second.item()][..], &server.items()].concat());
+    assert_eq!(ended(&story), [0u8; 0]);
+    let resume = |story: &mut Story| {
+        let config = config(server.trust());
+        let device = story.device_resuming(2, credential.clone(), None, config, Some(&session));
+        story.exchange();
+        (story.at(device).is_up(), story.at(device).is_resumed())
+    };
+    assert_eq!(resume(&mut story), (true, true));
+
+    let before = ended(&story).len();
+    story.trusts(&[&[second.item()][..], &server.items()].concat());
+    assert_eq!(ended(&story)[before..], [wire::EndReason::CredentialDropped as u8]);
+    assert_eq!(resume(&mut story), (false, false));
+    assert_eq!(counted(&mut story, [Tally::HandshakeCertificate]), [1]);
+    story.requests(psk, Type::Con, Code::PUT, "/t", b"21");
+    assert!(story.hears(psk).is_some());
+    // Had it been a matter of the sheet alone, not of the authority:
+    story.trusts(&[&[second.item(), first.item()][..], &server.items()].concat());
+    assert_eq!(resume(&mut story), (true, false));
+}
+
+fn ended(story: &Story) -> Vec<u8> {
+    let reason = |notice: &SessionNotice| match notice {
+        SessionNotice::Down(down) => Some(down.reason),
+        SessionNotice::Up(_) => None,
+    };
+    story.sessions.iter().filter_map(reason).collect()
 }

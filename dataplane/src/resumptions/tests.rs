@@ -128,6 +128,20 @@ fn what_is_forgotten_is_gone_for_every_worker_and_overwritten() {
 }
 
 #[test]
+fn what_one_kind_of_claim_made_is_forgotten_alone() {
+    let mut table = worker(&Tables::anonymous(1, 4), 0, 0);
+    let certificate = stored(&mut table, 5, 7);
+    let reservation = table.reserve([9; 28]).unwrap();
+    let psk = Origin { claim: Claim::PskIdentity, ..origin(8) };
+    table.store(5, &reservation, &psk, &secret(8));
+    table.forget_all(Claim::RawPublicKey);
+    assert!(table.find(6, &certificate).is_some());
+    table.forget_all(Claim::Certificate);
+    assert!(table.find(6, &certificate).is_none());
+    assert!(table.find(6, &reservation.id).is_some() && table.len() == 1);
+}
+
+#[test]
 fn without_a_table_nothing_is_resumable() {
     let mut table = worker(&Tables::anonymous(1, 0), 0, 0);
     assert!(table.reserve([0; 28]).is_none());

@@ -290,6 +290,7 @@ impl Worker {
         let mid = self.random.random();
         let slot = half_open.slot;
         self.slab.establish(slot, owner.device, owner.network, session, mid);
+        self.slab.get_mut(slot).claim = name.claim as u8;
         let has_cid = self.slab.get(slot).dtls.own_cid_len() > 0;
         if !has_cid && let Some(old) = self.by_peer.insert(half_open.peer, slot) {
             // RFC 6347 section 4.2.8: only now is the old association of this address dropped.

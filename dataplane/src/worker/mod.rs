@@ -48,6 +48,7 @@ use quota::Quota;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use return_routability::Paths;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tidegate_coap::timing::Timing;
 use tidegate_crypto::aead;
@@ -79,6 +80,8 @@ pub struct Worker {
     resumptions: Resumptions,
     /// What has come of the next trust sheet.
     sheet: trust::Assembly,
+    /// The authorities of the last one.
+    trusted: BTreeSet<trust::Fingerprint>,
     /// Devices without security.
     nosec: NoSec,
     exchanges: Exchanges,
@@ -160,6 +163,7 @@ impl Worker {
             credentials: Credentials::new(),
             resumptions,
             sheet: trust::Assembly::default(),
+            trusted: BTreeSet::new(),
             nosec: NoSec::default(),
             exchanges: Exchanges::new(exchanges),
             downlinks: Downlinks::new(downlinks),
@@ -336,6 +340,7 @@ fn dtls_config(config: &Config) -> Result<server::Config, String> {
         suites: config.handshake.suites()?,
         groups: config.handshake.groups()?,
         own_cid_len: if config.handshake.connection_id { CID_BYTES } else { 0 },
+        return_routability: config.handshake.return_routability,
         require_extended_master_secret: config.handshake.require_extended_master_secret,
         link: Link { mtu: config.handshake.mtu, ..Link::default() },
         ..server::Config::default()

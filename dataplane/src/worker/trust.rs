@@ -11,8 +11,11 @@ use super::nosec::NoSec;
 use crate::clock::Now;
 use crate::fate::Tally;
 use crate::net::batch::Outbox;
+use crate::slab::State;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use tidegate_crypto::certificate::{self, Authorities};
+use tidegate_crypto::certificate::{self, Authorities, CertificateError};
+use tidegate_crypto::prf::Hash;
 use tidegate_crypto::signature::SigningKey;
 use tidegate_dtls::certificate::CHAIN_MAX;
 use tidegate_dtls::server::{self, Identity};
@@ -95,7 +98,7 @@ impl Worker {
     /// Takes a whole sheet into use; `None`, and nothing changed, when any item is not good.
     fn trust(&mut self, now: Now, sheet: &[u8], outbox: &mut Outbox) -> Option<()> {
         let items = trust::parse(sheet)?;
-        let (identities, authorities) = (identities(&items)?, authorities(&items)?);
+        let (identities, authorities) = (identities(&items)?, authorities(&items).ok()?);
         let nosec = items.iter().filter_map(|item| match item {
             Item::NoSec(device) => Some(*device),
             _ => None,
@@ -105,10 +108,38 @@ impl Worker {
         }
         let nosec = NoSec::of_sheet(nosec);
         self.replace_nosec(now, nosec, outbox);
+        let trusted: BTreeSet<Fingerprint> = authority_ders(&items).map(fingerprint).collect();
+        if !self.trusted.is_subset(&trusted) {
+            self.revoke_certificates(now, outbox);
+        }
+        self.trusted = trusted;
         let dtls_config = server::Config::clone(&self.dtls_config);
         self.dtls_config = Arc::new(server::Config { identities, authorities, ..dtls_config });
         Some(())
     }
+}
+
+impl Worker {
+    /// An authority is not trusted any more. Which devices it vouched for is not kept, so all that
+    /// came with a certificate have to come again. *Why not leave them:* sessions last for weeks,
+    /// and an authority is taken away because someone else may have its key.
+    fn revoke_certificates(&mut self, now: Now, outbox: &mut Outbox) {
+        self.resumptions.forget_all(wire::Claim::Certificate);
+        for slot in 0..self.slab.used() {
+            let entry = self.slab.get(slot);
+            let by_certificate = entry.claim == wire::Claim::Certificate as u8;
+            if entry.state() == State::Established && by_certificate {
+                self.end_session(now, slot, wire::EndReason::CredentialDropped, outbox);
+            }
+        }
+    }
+}
+
+/// SHA-256 of a certificate.
+pub(super) type Fingerprint = [u8; 32];
+
+fn fingerprint(der: &[u8]) -> Fingerprint {
+    *Hash::Sha256.digest(&[der]).as_bytes().first_chunk().expect("it has 32 bytes")
 }
 
 /// Who this server is: the keys of a sheet, each with its certificates and names.
@@ -136,13 +167,16 @@ fn is_consistent(identity: &Identity) -> bool {
 }
 
 /// Who may vouch for devices; nobody, and no certificate of theirs will do, when none is named.
-fn authorities(items: &[Item<'_>]) -> Option<Option<Arc<Authorities>>> {
-    let ders = items.iter().filter_map(|item| match item {
+fn authorities(items: &[Item<'_>]) -> Result<Option<Arc<Authorities>>, CertificateError> {
+    let authorities = Authorities::from_ders(authority_ders(items))?;
+    Ok((!authorities.is_empty()).then(|| Arc::new(authorities)))
+}
+
+fn authority_ders<'a>(items: &[Item<'a>]) -> impl Iterator<Item = &'a [u8]> {
+    items.iter().filter_map(|item| match item {
         Item::Authority(der) => Some(*der),
         _ => None,
-    });
-    let authorities = Authorities::from_ders(ders).ok()?;
-    Some((!authorities.is_empty()).then(|| Arc::new(authorities)))
+    })
 }
 
 #[cfg(test)]
