@@ -10,7 +10,7 @@ use tidegate_crypto::signature::SigningKey;
 use crate::association::{HELD_BYTES_MAX, Link};
 use crate::reassembly::Reassembly;
 use crate::record::CID_BYTES_MAX;
-use crate::suite::{KeyExchange, Suite};
+use crate::suite::Suite;
 
 /// What all handshakes of a server have in common.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub struct Identity {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            suites: Suite::of(KeyExchange::Psk).collect(),
+            suites: Suite::ALL.to_vec(),
             groups: vec![Group::X25519, Group::Secp256r1, Group::Secp384r1],
             own_cid_len: 0,
             require_extended_master_secret: false,

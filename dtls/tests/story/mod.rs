@@ -37,6 +37,8 @@ pub struct ServerEnd {
     pub session_cid: Vec<u8>,
     /// Answers [`server::Event::CredentialWanted`] by itself.
     pub answers_credentials: bool,
+    /// When it judges certificates.
+    pub unix_s: u64,
     /// Names its sessions, so that they can be resumed.
     pub keeps_sessions: bool,
     /// What can be resumed, by session id.
@@ -79,6 +81,7 @@ impl ServerEnd {
             session: None,
             session_cid: Vec::new(),
             answers_credentials: true,
+            unix_s: UNIX_S,
             keeps_sessions: false,
             sessions: HashMap::new(),
             was_resumed: false,
@@ -132,7 +135,7 @@ impl ServerEnd {
                 self.handshake = Some(server::Handshake::new(
                     &self.config,
                     now_ms,
-                    UNIX_S,
+                    self.unix_s,
                     &cid,
                     &self.randoms(),
                     earlier,

@@ -20,6 +20,8 @@ use super::{OUT_BYTES, ServerEnd, first_message, hello_datagram, message_datagra
 pub struct Peer {
     pub server: ServerEnd,
     pub transcript: Transcript,
+    /// The same, unhashed.
+    pub messages: Vec<u8>,
     /// What the server said since the hello: types and bodies.
     pub heard: Vec<(MessageType, Vec<u8>)>,
     /// Alerts in the clear.
@@ -59,6 +61,7 @@ impl Peer {
         let mut peer = Self {
             server,
             transcript: Transcript::new(),
+            messages: Vec::new(),
             heard: Vec::new(),
             alerts: Vec::new(),
             datagrams: Vec::new(),
@@ -80,7 +83,7 @@ impl Peer {
 
     /// One handshake message in the clear.
     pub fn sends(&mut self, msg_type: MessageType, body: &[u8]) {
-        add_message(&mut self.transcript, msg_type, self.message_seq, body);
+        self.notes(msg_type, self.message_seq, body);
         let message = message_datagram(msg_type.0, self.message_seq, 0, body)[13..].to_vec();
         self.message_seq += 1;
         self.last.clone_from(&message);
@@ -121,7 +124,16 @@ impl Peer {
     #[track_caller]
     pub fn body(&self, msg_type: MessageType) -> &[u8] {
         let found = self.heard.iter().find(|(heard, _)| *heard == msg_type);
-        &found.unwrap_or_else(|| panic!("no {msg_type:?} among {:?}", self.types())).1
+        &found
+            .unwrap_or_else(|| {
+                panic!(
+                    "no {msg_type:?} among {:?}, {:?}, {:?}",
+                    self.types(),
+                    self.server.log.failure,
+                    self.server.log.drops
+                )
+            })
+            .1
     }
 
     /// What the server said, by type.
@@ -173,7 +185,7 @@ impl Peer {
         datagram.extend_from_slice(&[0, 1, 1]);
         self.sequence += 1;
         let finished = &message_datagram(20, self.message_seq, 0, verify_data)[13..];
-        add_message(&mut self.transcript, MessageType::FINISHED, self.message_seq, verify_data);
+        self.notes(MessageType::FINISHED, self.message_seq, verify_data);
         self.message_seq += 1;
         let mut out = [0; OUT_BYTES];
         let keys = self.keys.as_mut().unwrap();
@@ -192,8 +204,14 @@ impl Peer {
         let Ok(opened) = keys.open(&parsed, &mut record) else { return false };
         let (fragment, _) = Fragment::parse(&record[opened.content]).unwrap();
         let (msg_type, message_seq) = (fragment.msg_type, fragment.message_seq);
-        add_message(&mut self.transcript, msg_type, message_seq, fragment.body);
-        msg_type == MessageType::FINISHED && fragment.body == expected
+        let body = fragment.body.to_vec();
+        self.notes(msg_type, message_seq, &body);
+        msg_type == MessageType::FINISHED && body == expected
+    }
+
+    fn notes(&mut self, msg_type: MessageType, message_seq: u16, body: &[u8]) {
+        add_message(&mut self.transcript, msg_type, message_seq, body);
+        self.messages.extend(&message_datagram(msg_type.0, message_seq, 0, body)[13..]);
     }
 
     /// Takes apart what the server sent.
@@ -234,7 +252,7 @@ impl Peer {
     }
 
     fn hears_message(&mut self, msg_type: MessageType, message_seq: u16, body: Vec<u8>) {
-        add_message(&mut self.transcript, msg_type, message_seq, &body);
+        self.notes(msg_type, message_seq, &body);
         self.heard.push((msg_type, body));
     }
 }
