@@ -102,6 +102,16 @@ impl SigningKey {
         let signed = self.pair.sign(&SystemRandom::new(), &parts.concat());
         signed.expect("a key that was parsed signs").as_ref().to_vec()
     }
+
+    /// The same for whoever has the digest alone, such as a transcript's.
+    ///
+    /// # Panics
+    /// If the digest is by another hash than the [`scheme`](Self::scheme)'s.
+    pub fn sign_digest(&self, digest: &Digest) -> Vec<u8> {
+        let digest = import(self.scheme(), digest).expect("a digest by the scheme's hash");
+        let signed = self.pair.sign_digest(&digest);
+        signed.expect("a key that was parsed signs").as_ref().to_vec()
+    }
 }
 
 /// Whether `signature` is one of the parts, one after the other, under the public key. False as
@@ -116,13 +126,16 @@ pub fn verify(scheme: Scheme, spki: &[u8], parts: &[&[u8]], signature: &[u8]) ->
 /// than the scheme's.
 pub fn verify_digest(scheme: Scheme, spki: &[u8], digest: &Digest, signature: &[u8]) -> bool {
     let Some((group, point)) = parse_spki(spki) else { return false };
+    let key = UnparsedPublicKey::new(verification_algorithm(group, scheme), point);
+    import(scheme, digest).is_some_and(|digest| key.verify_digest(&digest, signature).is_ok())
+}
+
+fn import(scheme: Scheme, digest: &Digest) -> Option<digest::Digest> {
     let algorithm = match scheme {
         Scheme::EcdsaSecp256r1Sha256 => &digest::SHA256,
         Scheme::EcdsaSecp384r1Sha384 => &digest::SHA384,
     };
-    let key = UnparsedPublicKey::new(verification_algorithm(group, scheme), point);
-    digest::Digest::import_less_safe(digest.as_bytes(), algorithm)
-        .is_ok_and(|digest| key.verify_digest(&digest, signature).is_ok())
+    digest::Digest::import_less_safe(digest.as_bytes(), algorithm).ok()
 }
 
 /// The curve of a SubjectPublicKeyInfo; `None` for anything but an uncompressed point on P-256 or
@@ -277,6 +290,15 @@ mod tests {
             assert_eq!(key.group(), Group::Secp256r1);
             assert!(key.spki().ends_with(&hex::decode(point).unwrap()));
         }
+    }
+
+    #[test]
+    fn a_digest_is_signed_like_what_it_is_of() {
+        let key = SigningKey::from_pkcs8(SigningKey::generate().as_bytes()).unwrap();
+        let digest = key.scheme().hash().digest(&[b"all ", b"messages"]);
+        let signature = key.sign_digest(&digest);
+        assert!(verify(key.scheme(), key.spki(), &[b"all messages"], &signature));
+        assert!(!verify(key.scheme(), key.spki(), &[b"all"], &signature));
     }
 
     #[test]

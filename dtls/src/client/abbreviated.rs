@@ -6,7 +6,7 @@
 use tidegate_crypto::secret::equal;
 
 use super::hello::Chosen;
-use super::{Client, Session, State};
+use super::{Client, Session, State, hear};
 use crate::association::{Association, Message};
 use crate::failure::Failure;
 use crate::handshake::MessageType;
@@ -45,7 +45,7 @@ impl Client {
             return Err(Failure::Finished);
         }
         let master = master.clone();
-        self.hear(association, message);
+        hear(association, message);
         let verify_data = master.verify_data(Role::Client, &association.transcript);
         let message_seq = association.number_message(MessageType::FINISHED, &verify_data);
         association.succeed_with_last_flight(verify_data, message_seq);

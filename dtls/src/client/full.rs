@@ -6,7 +6,7 @@ use tidegate_crypto::secret::{Secret, equal};
 use tidegate_crypto::signature::{self, Scheme, SigningKey};
 
 use super::hello::Chosen;
-use super::{Client, Credential, Session, State};
+use super::{Client, Credential, Session, State, hear};
 use crate::association::{Association, Message};
 use crate::certificate::{
     Certificate, CertificateRequest, CertificateType, CertificateVerify, ECDSA_SIGN,
@@ -80,7 +80,7 @@ impl Client {
             }
             _ => return Err(Failure::UnexpectedMessage),
         }
-        self.hear(association, message);
+        hear(association, message);
         if let State::ServerHelloDone(flight) = &mut self.state {
             flight.server_key = server_key.or(flight.server_key.take());
             flight.exchange = exchange.or(flight.exchange.take());
@@ -155,7 +155,7 @@ impl Client {
         if !flight.is_complete() {
             return Err(Failure::UnexpectedMessage);
         }
-        self.hear(association, message);
+        hear(association, message);
         association.flight.clear();
         let chosen = flight.chosen;
         let shown = flight
@@ -167,13 +167,13 @@ impl Client {
             self.send_certificate_verify(association);
         }
 
+        association.transcript.choose(chosen.suite.hash());
         let keys = self.established(association, &chosen, &master);
         let verify_data = master.verify_data(Role::Client, &association.transcript);
         let message_seq = association.number_message(MessageType::FINISHED, &verify_data);
         association.flight.push_change_cipher_spec();
         association.flight.push_protected(MessageType::FINISHED, message_seq, &verify_data);
         association.retransmission.start(now_ms);
-        self.messages = None;
         self.state = State::Finished { chosen, master };
         association.install_keys(self, now_ms, keys);
         Ok(())
@@ -199,7 +199,7 @@ impl Client {
         let is_shown = !certificate.is_empty();
         let mut body = Vec::new();
         certificate.write(&mut body);
-        self.say(association, MessageType::CERTIFICATE, &body);
+        association.send(MessageType::CERTIFICATE, &body);
         is_shown
     }
 
@@ -227,7 +227,7 @@ impl Client {
         };
         let mut body = Vec::new();
         message.write(&mut body);
-        self.say(association, MessageType::CLIENT_KEY_EXCHANGE, &body);
+        association.send(MessageType::CLIENT_KEY_EXCHANGE, &body);
         Ok(match (&self.credential, agreed) {
             (Credential::Psk { psk, .. }, Some(agreed)) => {
                 ecdhe_psk_premaster(&agreed, psk.as_bytes())
@@ -240,13 +240,13 @@ impl Client {
 
     /// Proves that the key in our Certificate is ours. The signature's nonce is drawn by the
     /// library: a repeated one would give the key away.
-    fn send_certificate_verify(&mut self, association: &mut Association) {
-        let messages = self.messages.take().unwrap_or_default();
+    fn send_certificate_verify(&self, association: &mut Association) {
         let Some(key) = self.signing_key() else { return };
-        let signature = key.sign(&[&messages]);
+        let digest = association.transcript.snapshot(key.scheme().hash());
+        let signature = key.sign_digest(&digest);
         let mut body = Vec::new();
         CertificateVerify { scheme: key.scheme().code(), signature: &signature }.write(&mut body);
-        self.say(association, MessageType::CERTIFICATE_VERIFY, &body);
+        association.send(MessageType::CERTIFICATE_VERIFY, &body);
     }
 
     fn master(

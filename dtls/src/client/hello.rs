@@ -5,7 +5,7 @@ use tidegate_crypto::agreement::Group;
 use tidegate_crypto::signature::Scheme;
 
 use super::full::ServerFlight;
-use super::{Client, Config, Credential, Session, State};
+use super::{Client, Config, Credential, Session, State, hear};
 use crate::association::{Association, Message};
 use crate::certificate::CertificateType;
 use crate::established::{Established, Negotiated};
@@ -236,13 +236,14 @@ impl Client {
         if let Some(session) = &resumed {
             session.resumable.check(&hello)?;
         }
-        let may_sign = chosen.suite.key_exchange() == KeyExchange::EcdheEcdsa && resumed.is_none();
-        self.messages = may_sign.then(Vec::new);
-        association.transcript.choose(chosen.suite.hash());
+        // A CertificateVerify is over the digest of its signature's hash, not of the suite's.
+        if chosen.suite.key_exchange() != KeyExchange::EcdheEcdsa || resumed.is_some() {
+            association.transcript.choose(chosen.suite.hash());
+        }
         let body = std::mem::take(&mut self.hello);
         let (msg_type, message_seq) = (MessageType::CLIENT_HELLO, self.hello_seq);
-        self.hear(association, Message { msg_type, message_seq, body: &body });
-        self.hear(association, message);
+        hear(association, Message { msg_type, message_seq, body: &body });
+        hear(association, message);
         if hello.extensions.connection_id.is_some() {
             association.own_cid = self.offer.own_cid.clone().unwrap_or_default();
         }

@@ -51,7 +51,7 @@ use crate::established::Established;
 use crate::extension::fragment_bytes_max;
 pub use crate::failure::Failure;
 use crate::flight::MTU_MIN;
-use crate::handshake::{self, Fragment, MessageType};
+use crate::handshake::{Fragment, MessageType};
 use crate::hello::{RANDOM_BYTES, parse_hello_verify_request};
 use crate::key_schedule::{MasterSecret, add_message};
 use crate::record::CID_BYTES_MAX;
@@ -63,7 +63,8 @@ use crate::suite::Suite;
 pub struct Config {
     /// Offered in this order, as far as the credential can be used with them.
     pub suites: Vec<Suite>,
-    /// For key agreements, in the order of preference.
+    /// For key agreements, in the order of preference; the curves of certificates' keys, the
+    /// server's and ours, have to be among them (RFC 8422 section 5.1).
     pub groups: Vec<Group>,
     /// Offer `extended_master_secret` (RFC 7627); a server may decline.
     pub extended_master_secret: bool,
@@ -196,7 +197,6 @@ impl Handshake {
             cookie: Vec::new(),
             hello: Vec::new(),
             hello_seq: 0,
-            messages: None,
             session: None,
             is_resumed: false,
             state: State::ServerHello,
@@ -281,9 +281,6 @@ struct Client {
     /// Body of the last ClientHello: the transcript begins with it once the hash is known.
     hello: Vec<u8>,
     hello_seq: u16,
-    /// All messages so far, for the signature of a CertificateVerify; `None` when there will be
-    /// none. *Why* not a digest: its hash is the signature's, and not the suite's.
-    messages: Option<Vec<u8>>,
     /// To be offered the next time; `None` before the end.
     session: Option<Session>,
     is_resumed: bool,
@@ -302,27 +299,10 @@ enum State {
     FinishedFirst { master: MasterSecret },
 }
 
-impl Client {
-    /// A message of the server, for everything that is computed over all messages.
-    fn hear(&mut self, association: &mut Association, message: Message<'_>) {
-        let Message { msg_type, message_seq, body } = message;
-        add_message(&mut association.transcript, msg_type, message_seq, body);
-        self.keep(msg_type, message_seq, body);
-    }
-
-    /// A message of ours: sent, and heard by ourselves.
-    fn say(&mut self, association: &mut Association, msg_type: MessageType, body: &[u8]) {
-        let message_seq = association.send(msg_type, body);
-        self.keep(msg_type, message_seq, body);
-    }
-
-    fn keep(&mut self, msg_type: MessageType, message_seq: u16, body: &[u8]) {
-        if let Some(messages) = &mut self.messages {
-            let len = body.len();
-            messages.extend(handshake::header(msg_type, len, message_seq, 0, len));
-            messages.extend_from_slice(body);
-        }
-    }
+/// Adds a message of the server to the transcript.
+fn hear(association: &mut Association, message: Message<'_>) {
+    let Message { msg_type, message_seq, body } = message;
+    add_message(&mut association.transcript, msg_type, message_seq, body);
 }
 
 impl Side for Client {

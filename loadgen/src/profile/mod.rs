@@ -44,7 +44,8 @@ pub struct Profile {
     /// Cipher suites in the order of preference, by their IANA names; all unless named.
     #[arg(long, value_name = "NAME", value_parser = parse_suite)]
     pub suite: Vec<Suite>,
-    /// Groups in the order of preference: x25519, secp256r1, secp384r1; all unless named.
+    /// Groups in the order of preference: x25519, secp256r1, secp384r1; all unless named. With
+    /// certificates and raw public keys, the curves of their keys have to be among them.
     #[arg(long, value_name = "NAME", value_parser = parse_group)]
     pub group: Vec<Group>,
     /// The Connection ID that records toward us shall carry; empty unless named.
