@@ -1,8 +1,8 @@
 //! How many handshakes does a server complete, and what does one cost it? A storm of devices, so
 //! many at a time, each with a socket and a source port of its own.
 //!
-//! Closed loop: a device that is done makes room for the next one. The share that resumes comes
-//! back with the session it got before. One thread; with the server's process number the report
+//! Closed loop: a device that is done makes room for the next one, and comes back when all others
+//! had their turn, perhaps with the session it got. One thread; with the server's process number the report
 //! says what each handshake cost the server, and always what it cost us.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -37,7 +37,11 @@ pub struct Arguments {
     #[arg(long, default_value_t = 64, value_name = "N",
         value_parser = clap::value_parser!(u64).range(1..=4_096))]
     pub in_flight: u64,
-    /// Percent of the handshakes that resume the session of an earlier one.
+    /// How many devices take turns, as many as handshakes at a time unless named: `{n}` in the PSK
+    /// identity becomes 0, 1, … for each of them.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub devices: Option<u64>,
+    /// Percent of the handshakes in which a device offers the session it got before, if any.
     #[arg(long, default_value_t = 0, value_name = "PERCENT",
         value_parser = clap::value_parser!(u8).range(0..=100))]
     pub resume_percent: u8,
@@ -51,7 +55,7 @@ pub struct Arguments {
     /// The report as one JSON object.
     #[arg(long)]
     pub json: bool,
-    /// Who the devices are. `{n}` in the PSK identity is the device's number.
+    /// Who the devices are.
     #[command(flatten)]
     pub profile: Profile,
 }
@@ -85,8 +89,8 @@ struct Storm<'a> {
     begun: u64,
     completed: u64,
     resumed: u64,
-    /// Sessions to come back with, oldest first out. *Bound:* as many as handshakes under way.
-    sessions: VecDeque<(u64, Session)>,
+    /// Devices whose turn comes, and the sessions they may resume.
+    waiting: VecDeque<(u64, Option<Session>)>,
     /// Microseconds from the first ClientHello to the Finished.
     latency_us: Histogram<u64>,
     failures: BTreeMap<String, u64>,
@@ -102,6 +106,7 @@ struct Attempt {
 
 impl<'a> Storm<'a> {
     fn new(arguments: &'a Arguments, server: SocketAddr) -> io::Result<Self> {
+        let devices = arguments.devices.unwrap_or(arguments.in_flight).max(arguments.in_flight);
         Ok(Self {
             config: Arc::new(arguments.profile.config(None)?),
             credential: arguments.profile.credential()?,
@@ -112,7 +117,7 @@ impl<'a> Storm<'a> {
             begun: 0,
             completed: 0,
             resumed: 0,
-            sessions: VecDeque::new(),
+            waiting: (0..devices).map(|number| (number, None)).collect(),
             latency_us: Histogram::new(3).expect("three digits"),
             failures: BTreeMap::new(),
             clock: Instant::now(),
@@ -146,10 +151,9 @@ impl<'a> Storm<'a> {
         }
         let percent = u64::from(self.arguments.resume_percent);
         let resumes = self.begun * percent % 100 < percent; // spread evenly
-        let kept = if resumes { self.sessions.pop_front() } else { None };
-        let number = kept.as_ref().map_or(self.begun, |(number, _)| *number);
+        let (number, kept) = self.waiting.pop_front().expect("a device for each place");
+        let session = kept.filter(|_| resumes);
         self.begun += 1;
-        let session = kept.map(|(_, session)| session);
 
         let unspecified = if self.server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let socket = StdSocket::bind(unspecified)?;
@@ -237,11 +241,7 @@ impl<'a> Storm<'a> {
         self.resumed += u64::from(attempt.device.is_resumed());
         let us = attempt.began.elapsed().as_micros() as u64;
         self.latency_us.record(us.max(1)).expect("a histogram that grows");
-        if let Some(session) = attempt.device.resumable()
-            && self.sessions.len() < self.places.len()
-        {
-            self.sessions.push_back((attempt.number, session.clone()));
-        }
+        self.waiting.push_back((attempt.number, attempt.device.resumable().cloned()));
         let mut datagram = [0; OUT_BYTES];
         if !self.arguments.leave_open
             && let Some(len) = attempt.device.close(&mut datagram)
@@ -253,7 +253,8 @@ impl<'a> Storm<'a> {
     }
 
     fn fail(&mut self, place: usize, reason: &str) -> io::Result<()> {
-        self.places[place] = None;
+        let number = self.places[place].take().expect("it failed").number;
+        self.waiting.push_back((number, None));
         *self.failures.entry(reason.to_owned()).or_default() += 1;
         self.begin(place)
     }
