@@ -12,7 +12,10 @@ use tidegate_coap::message::Type;
 use tidegate_dataplane::config::Config;
 use tidegate_dataplane::fate::Fate;
 use tidegate_dataplane::net::peer::Peer;
-use tidegate_tests::story::{KEY, Story, Who, request, seen};
+use tidegate_dtls::client;
+use tidegate_dtls::suite::{KeyExchange, Suite};
+use tidegate_tests::story::credentials::{Authority, Server, raw_device};
+use tidegate_tests::story::{KEY, Story, Who, identity, request, seen};
 
 #[test]
 fn bad_datagrams_disturb_nobody() {
@@ -36,6 +39,8 @@ struct Storm {
     /// Datagrams as honest devices send them, at every stage, to be spoilt.
     honest: Vec<(Peer, Vec<u8>)>,
     strangers: usize,
+    authority: Authority,
+    server: Server,
 }
 
 impl Storm {
@@ -44,11 +49,37 @@ impl Storm {
         config.sessions.per_worker = 64;
         config.handshake.half_open = 16;
         let mut story = Story::with(seed, config);
+        let (authority, server) = (Authority::new(), Server::raw());
+        story.trusts(&[&[authority.item()][..], &server.items()].concat());
         let good = story.connected(0, Some(b"good"));
         let random = StdRng::seed_from_u64(seed);
-        let mut storm = Self { story, random, good, honest: Vec::new(), strangers: 0 };
+        let honest = Vec::new();
+        let mut storm = Self { story, random, good, honest, strangers: 0, authority, server };
         storm.record_an_honest_device();
         storm
+    }
+
+    /// A device with a key or a certificate of any kind.
+    fn honest_device(&mut self, number: usize, own_cid: Option<&[u8]>) -> Who {
+        let suites = |key_exchange| Suite::of(key_exchange).collect();
+        let mut config = client::Config { trust: self.server.trust(), ..client::Config::default() };
+        let name = String::from_utf8(identity(number)).expect("digits");
+        let credential = match self.strangers % 4 {
+            0 => self.authority.device(&name, &[]),
+            1 => {
+                let (credential, spki) = raw_device();
+                let keys = &mut self.story.keys;
+                keys.resize(keys.len().max(number + 1), Vec::new());
+                self.story.keys[number] = spki;
+                credential
+            }
+            kind => {
+                let kinds = [KeyExchange::Psk, KeyExchange::EcdhePsk];
+                config.suites = suites(kinds[kind - 2]);
+                return self.story.device_with(number, own_cid, KEY, config);
+            }
+        };
+        self.story.device_as(number, credential, own_cid, config)
     }
 
     /// Another device shakes hands and talks; every datagram of it is recorded before it arrives.
@@ -56,7 +87,7 @@ impl Storm {
         self.strangers += 1;
         let number = 1 + self.strangers % 40;
         let own_cid = [None, Some(&b""[..]), Some(&b"cid"[..])][self.strangers % 3];
-        let device = self.story.device(number, own_cid, KEY);
+        let device = self.honest_device(number, own_cid);
         let peer = self.story.peer(device);
         let mut out = [0; 1_452];
         while let Some(length) = self.story.at(device).poll_transmit(&mut out) {
