@@ -1,20 +1,30 @@
 //! Can any sequence of datagrams harm a server's handshake or an established association?
 //!
-//! Input: how far a genuine client gets first (1 byte), then datagrams, each behind its length
+//! Input: how far a genuine client gets first and by which key exchange (1 byte), then datagrams, each behind its length
 //! (2 bytes). The genuine client's own next datagram is fed in when a length is 0xffff.
 #![no_main]
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
+use tidegate_crypto::signature::SigningKey;
+use tidegate_dtls::client::{Credential, Trust};
 use tidegate_dtls::cookie::{CookieJar, Greeting, greet};
 use tidegate_dtls::established::on_control;
 use tidegate_dtls::record::{Record, protected_part};
-use tidegate_dtls::server::{Answer, Claim};
+use tidegate_dtls::server::{Answer, Claim, Identity};
+use tidegate_dtls::suite::{KeyExchange, Suite};
 use tidegate_dtls::{Established, client, server};
 use zerocopy::FromBytes;
 
 const CID: [u8; 6] = [7; 6];
+
+/// The server's identity and a device's key, made anew in each run.
+static KEYS: LazyLock<(Arc<Identity>, Arc<SigningKey>)> = LazyLock::new(|| {
+    let key = || SigningKey::from_pkcs8(SigningKey::generate().as_bytes()).expect("a new key");
+    let identity = Identity { key: key(), chain: Vec::new(), names: Vec::new() };
+    (Arc::new(identity), Arc::new(key()))
+});
 
 struct Ends {
     jar: CookieJar,
@@ -29,7 +39,8 @@ fuzz_target!(|data: &[u8]| {
     if let Ok((garbage, datagram)) = Established::read_from_prefix(rest) {
         open_all(&mut { garbage }, &mut datagram.to_vec());
     }
-    let mut ends = Ends::new();
+    let key_exchange = [KeyExchange::Psk, KeyExchange::EcdhePsk, KeyExchange::EcdheEcdsa];
+    let mut ends = Ends::new(key_exchange[usize::from(steps / 4 % 3)]);
     for _ in 0..steps % 4 {
         ends.genuine();
     }
@@ -48,15 +59,25 @@ fuzz_target!(|data: &[u8]| {
 });
 
 impl Ends {
-    fn new() -> Self {
-        let credential = client::Credential::Psk {
-            identity: b"device".to_vec(),
-            psk: b"0123456789abcdef".to_vec().into(),
+    fn new(key_exchange: KeyExchange) -> Self {
+        let (server_key, device_key) = &*KEYS;
+        let credential = if key_exchange.is_psk() {
+            let psk = b"0123456789abcdef".to_vec().into();
+            Credential::Psk { identity: b"device".to_vec(), psk }
+        } else {
+            Credential::RawPublicKey { key: Arc::clone(device_key) }
         };
-        let config = Arc::new(client::Config::default());
+        let raw_public_keys = vec![server_key.key.spki().to_vec()];
+        let config = Arc::new(client::Config {
+            suites: Suite::of(key_exchange).collect(),
+            trust: Trust { raw_public_keys, ..Trust::default() },
+            ..client::Config::default()
+        });
         let (cid, randoms) = (Some(&b"me"[..]), client::Randoms::expand(&[1; 32]));
         let client = client::Handshake::new(&config, 0, 0, cid, &randoms, credential, None);
-        let config = Arc::new(server::Config { own_cid_len: CID.len(), ..Default::default() });
+        let identities = vec![Arc::clone(server_key)];
+        let own_cid_len = CID.len();
+        let config = Arc::new(server::Config { own_cid_len, identities, ..Default::default() });
         let jar = CookieJar::new(0, &[3; 32], 1_000);
         Self { jar, client, server: None, session: None, config }
     }
@@ -108,9 +129,15 @@ impl Ends {
         while let Some(event) = server.poll_event() {
             match event {
                 server::Event::CredentialWanted => {
-                    let known = matches!(server.claim(), Some(Claim::Psk(b"device")));
-                    let psk = Answer::Psk(b"0123456789abcdef");
-                    server.on_credential(0, if known { psk } else { Answer::Unknown });
+                    let answer = match server.claim() {
+                        Some(Claim::Psk(b"device")) => Answer::Psk(b"0123456789abcdef"),
+                        Some(Claim::RawPublicKey(spki)) => {
+                            assert!(spki == KEYS.1.spki(), "proven without the private key");
+                            Answer::Known
+                        }
+                        _ => Answer::Unknown,
+                    };
+                    server.on_credential(0, answer);
                 }
                 server::Event::Established(established) => self.session = Some(established),
                 server::Event::Failed(_) => {}
