@@ -2,6 +2,8 @@
 //!
 //! Where a bound is a knob, the value here is its default and `config` holds its range.
 
+/// Workers of one process: who has mail is a bit for each.
+pub const WORKERS_MAX: u8 = 64;
 /// Datagrams taken from the network in one turn. *Why:* measured flat above 64, and one turn's
 /// records fit the first-level cache.
 pub const BATCH_MAX: usize = 64;
@@ -43,6 +45,8 @@ pub const HANDSHAKES_PER_SOURCE_DEFAULT: u32 = HANDSHAKES_DEFAULT / 2;
 pub const HANDSHAKE_LIFETIME_MS: u64 = 65_000;
 /// New addresses checked at once in one worker (RFC 9853).
 pub const PATHS_MAX: u32 = 1_024;
+/// Sessions being opened to devices at once; the worker that opens them all is the first one.
+pub const CONNECTS_MAX: u32 = 256;
 /// Requests of devices waiting for an outcome in one worker, default of `[coap] exchanges`.
 pub const INBOUND_DEFAULT: u32 = 16_384;
 /// Answers of applications kept for copies of their request, in one worker; the oldest gives way.

@@ -14,7 +14,7 @@ use tidegate_dtls::Suite;
 pub struct Config {
     /// Addresses of the CoAP-over-DTLS sockets; each worker has one socket per address.
     pub listen: Vec<SocketAddr>,
-    /// Worker threads; 0 = one per core this process may run on.
+    /// Worker threads, 0..=64; 0 = one per core this process may run on.
     pub workers: u8,
     /// Directory of rings, doorbells and session slabs; on a tmpfs, mode 0700.
     pub run_dir: PathBuf,
@@ -173,6 +173,7 @@ impl Config {
         within("listen: number of addresses", self.listen.len(), 1, 8)?;
         within("nosec.listen: number of addresses", self.nosec.listen.len(), 0, 8)?;
         self.nosec.listen.iter().try_for_each(|address| self.check_nosec(address))?;
+        within("workers", self.workers, 0, bounds::WORKERS_MAX)?;
         within("net.spin_us", self.net.spin_us, 0, 1_000)?;
         within("sessions.per_worker", self.sessions.per_worker, 1, bounds::SESSIONS_MAX)?;
         within("sessions.path_timeout_ms", self.sessions.path_timeout_ms, 100, 60_000)?;
@@ -227,7 +228,11 @@ impl Config {
 
     /// How many workers to run on this machine.
     pub fn worker_count(&self) -> u8 {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(64) as u8;
+        let cores = || {
+            std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(bounds::WORKERS_MAX.into()) as u8
+        };
         if self.workers == 0 { cores() } else { self.workers }
     }
 }
@@ -341,6 +346,8 @@ mod tests {
         assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX).is_ok());
         assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX + 1).is_err());
         assert!(with(|c| c.sessions.per_worker = 0).is_err());
+        assert!(with(|c| c.workers = 64).is_ok());
+        assert!(with(|c| c.workers = 65).is_err());
         assert!(with(|c| c.sessions.path_timeout_ms = 100).is_ok());
         assert!(with(|c| c.sessions.path_timeout_ms = 99).is_err());
         assert!(with(|c| c.sessions.path_timeout_ms = 60_001).is_err());

@@ -95,6 +95,12 @@ counters! {
         ResumptionForgotten => "resumption_forgotten",
         /// What one worker had to tell another and had no room for.
         LetterLost => "letter_lost",
+        /// Sessions that we began to open to a device.
+        Connect => "connect",
+        /// Sessions that we opened to a device.
+        Connected => "session_connected",
+        /// Sessions we could not open: no answer, another key, no room.
+        ConnectFailed => "connect_failed",
         /// Sessions ended, for any reason.
         SessionDown => "session_down",
         /// Sessions ended to make room.

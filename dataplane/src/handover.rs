@@ -3,12 +3,18 @@
 //! The steering program makes this rare (a socket that closed, a host without the program). A
 //! bounded queue per worker; a datagram is handed over once, never twice. What workers have to
 //! tell each other goes the same way.
+//!
+//! A session that we open ourselves has no say in where the answers land, so the worker that opens
+//! them says of which peers it expects some. Noise costs the others one load.
 
 use crate::bounds::{DATAGRAM_BYTES_MAX, HANDOVER_MAX};
 use crate::net::peer::Peer;
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
+use foldhash::quality::RandomState;
+use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use tidegate_ring::contract::DeviceId;
 
 /// What one worker gives another.
@@ -51,13 +57,61 @@ impl Forwarded {
 #[derive(Clone, Debug)]
 pub struct Handover {
     boxes: Arc<[CachePadded<ArrayQueue<Letter>>]>,
+    expected: Arc<Expected>,
+}
+
+/// The worker that opens sessions to devices.
+pub const CONNECTOR: u8 = 0;
+
+/// Peers whose datagrams are for [`CONNECTOR`], wherever they land: a counting filter, so that a
+/// few others may seem to be among them, and none of them is missed.
+#[derive(Debug)]
+struct Expected {
+    counts: Box<[AtomicU8]>,
+    hasher: RandomState,
+}
+
+impl Expected {
+    /// *Why so many:* with all connections under way one stranger in sixteen is mistaken.
+    const COUNTS: usize = 16 * crate::bounds::CONNECTS_MAX as usize;
+
+    fn new() -> Self {
+        let counts = (0..Self::COUNTS).map(|_| AtomicU8::new(0)).collect();
+        Self { counts, hasher: RandomState::default() }
+    }
+
+    fn of(&self, peer: &Peer) -> &AtomicU8 {
+        let hash = self.hasher.hash_one((peer.ip_bytes(), peer.port()));
+        &self.counts[hash as usize % Self::COUNTS]
+    }
 }
 
 impl Handover {
     /// One mailbox for each worker.
     pub fn new(workers: u8) -> Self {
         let mailbox = |_| CachePadded::new(ArrayQueue::new(HANDOVER_MAX));
-        Self { boxes: (0..workers).map(mailbox).collect() }
+        Self { boxes: (0..workers).map(mailbox).collect(), expected: Arc::new(Expected::new()) }
+    }
+
+    /// From now on [`CONNECTOR`] expects datagrams of this peer; its alone to say.
+    pub fn expect(&self, peer: &Peer) {
+        let count = self.expected.of(peer);
+        count.store(count.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// And now one time less.
+    pub fn unexpect(&self, peer: &Peer) {
+        let count = self.expected.of(peer);
+        let times = count.load(Ordering::Relaxed);
+        // Why the top stays: nobody knows how often it was reached.
+        if times != u8::MAX {
+            count.store(times.saturating_sub(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether [`CONNECTOR`] may expect datagrams of this peer.
+    pub fn is_expected(&self, peer: &Peer) -> bool {
+        self.expected.of(peer).load(Ordering::Relaxed) > 0
     }
 
     /// Posts a letter; false when the worker does not exist or its mailbox is full.
@@ -88,6 +142,25 @@ mod tests {
         let Some(Letter::Datagram(mut letter)) = handover.take(1) else { panic!("a datagram") };
         assert_eq!(letter.bytes_mut(), [7; DATAGRAM_BYTES_MAX]);
         assert!(handover.take(1).is_none());
+    }
+
+    #[test]
+    fn a_peer_is_expected_as_often_as_was_said() {
+        let handover = Handover::new(2);
+        let peer = |port| Peer::new(([10, 0, 0, 7], port).into(), 0);
+        assert!((0..1_000).all(|port| !handover.is_expected(&peer(port))));
+        handover.expect(&peer(7));
+        handover.expect(&peer(7));
+        assert!(handover.clone().is_expected(&peer(7)));
+        let mistaken = (1_000..2_000).filter(|port| handover.is_expected(&peer(*port))).count();
+        assert!(mistaken < 10, "{mistaken} of a thousand");
+        handover.unexpect(&peer(7));
+        assert!(handover.is_expected(&peer(7)));
+        handover.unexpect(&peer(7));
+        assert!(!handover.is_expected(&peer(7)));
+        (0..300).for_each(|_| handover.expect(&peer(7)));
+        (0..300).for_each(|_| handover.unexpect(&peer(7)));
+        assert!(handover.is_expected(&peer(7)), "never too few");
     }
 
     #[test]

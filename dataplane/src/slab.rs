@@ -41,8 +41,9 @@ pub struct Slot {
     pub last_seen_s: u32,
     /// Message ID of our next message to this device.
     pub next_mid: u16,
-    /// The worker whose table keeps what resumes this session, plus one; 0: nothing does.
-    pub resumable_at: u8,
+    /// The worker whose table keeps what resumes this session, plus one; 0: nothing does;
+    /// [`CONNECTED`]: nothing does, and we opened it.
+    origin: u8,
     /// `ring::contract::Claim` by which the device was let in; 0: not known.
     pub claim: u8,
     /// DTLS keys, sequence numbers, replay window.
@@ -52,6 +53,9 @@ pub struct Slot {
 }
 
 const _: () = assert!(size_of::<Slot>() == SLOT_BYTES);
+
+/// `origin` of a session that we opened. No worker has this number: there are 64 at most.
+const CONNECTED: u8 = u8::MAX;
 
 /// What a slot is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,26 @@ impl Slot {
     /// Whether it is in use by more than a handshake.
     pub fn is_session(&self) -> bool {
         matches!(self.state(), State::Established | State::NoSec)
+    }
+
+    /// The worker whose table keeps what resumes this session.
+    pub fn resumable_at(&self) -> Option<u8> {
+        Some(self.origin).filter(|origin| *origin != CONNECTED)?.checked_sub(1)
+    }
+
+    /// The table of `worker` keeps what resumes this session.
+    pub fn set_resumable_at(&mut self, worker: u8) {
+        self.origin = worker + 1;
+    }
+
+    /// Whether we opened this session: the device is the server.
+    pub fn is_connected(&self) -> bool {
+        self.origin == CONNECTED
+    }
+
+    /// We opened this session.
+    pub fn set_connected(&mut self) {
+        self.origin = CONNECTED;
     }
 
     /// Takes the next Message ID.

@@ -6,11 +6,13 @@
 
 mod control;
 pub mod credentials;
+mod listener;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+pub use listener::Listener;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tidegate_coap::code::Code;
@@ -43,6 +45,9 @@ pub struct Story {
     config: Arc<Config>,
     random: StdRng,
     devices: Vec<Party>,
+    listeners: Vec<Listening>,
+    /// Sessions to devices that the worker could not open.
+    pub unconnected: Vec<wire::ConnectFailed>,
     /// Datagrams of the worker to lose, counted down.
     losing: usize,
     /// What the control plane answers an uplink with; `None`: nothing yet.
@@ -96,6 +101,13 @@ struct Party {
     mid: u16,
 }
 
+/// A device that waits to be called.
+struct Listening {
+    listener: Listener,
+    peer: Peer,
+    lands_on: usize,
+}
+
 /// Names a device of the story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Who(pub usize);
@@ -129,6 +141,8 @@ impl Story {
             config: Arc::new(config),
             random,
             devices: Vec::new(),
+            listeners: Vec::new(),
+            unconnected: Vec::new(),
             losing: 0,
             publishes: Some(wire::Publication::Confirmed),
             uplinks: Vec::new(),
@@ -247,6 +261,19 @@ impl Story {
         let credential =
             client::Credential::Psk { identity: identity(number), psk: Secret::new(KEY) };
         self.device_resuming(number, credential, own_cid, client::Config::default(), session)
+    }
+
+    /// A device that listens at [`Listener::address`]; what it sends lands on that worker.
+    pub fn listens(&mut self, number: u8, key: &[u8], own_cid: &[u8], lands_on: usize) -> usize {
+        let listener = Listener::new(self.random.random(), self.now.ms, key, own_cid);
+        let peer = Peer::new(Listener::address(number), 0);
+        self.listeners.push(Listening { listener, peer, lands_on });
+        self.listeners.len() - 1
+    }
+
+    /// The device that listens itself.
+    pub fn listener(&mut self, index: usize) -> &mut Listener {
+        &mut self.listeners[index].listener
     }
 
     /// A device with a session.
@@ -417,6 +444,13 @@ impl Story {
                     self.arrives(peer, &mut out[..length]);
                 }
             }
+            for index in 0..self.listeners.len() {
+                while let Some(mut datagram) = self.listeners[index].listener.poll_transmit() {
+                    quiet = false;
+                    let Listening { peer, lands_on, .. } = self.listeners[index];
+                    self.arrives_at(lands_on, peer, &mut datagram);
+                }
+            }
             if quiet {
                 return;
             }
@@ -453,6 +487,10 @@ impl Story {
             }
             if self.config.is_nosec(peer.socket()) {
                 self.plain.push_back((peer, bytes));
+                continue;
+            }
+            if let Some(to) = self.listeners.iter_mut().find(|to| to.peer == peer) {
+                to.listener.on_datagram(self.now.ms, Peer::default(), &mut bytes);
                 continue;
             }
             let Some(party) = self.devices.iter_mut().rev().find(|party| party.peer == peer) else {

@@ -46,6 +46,12 @@ impl Peer {
         self.socket
     }
 
+    /// The same peer, whichever of this machine's addresses it wrote to.
+    #[must_use]
+    pub fn anywhere(self) -> Self {
+        Self { local: 0, ..self }
+    }
+
     /// The number of the local address it wrote to; 0 = none remembered.
     pub(super) fn local(&self) -> u8 {
         self.local

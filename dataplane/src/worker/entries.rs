@@ -55,6 +55,10 @@ impl Worker {
                 let (piece, bytes) = wire::Trust::split(bytes)?;
                 self.on_trust(now, piece, bytes, outbox);
             }
+            Kind::Connect => {
+                let (connect, tail) = wire::Connect::split(bytes)?;
+                self.on_connect(now, connect, tail, outbox)?;
+            }
             Kind::Hello
             | Kind::Uplink
             | Kind::CredentialWanted
@@ -62,8 +66,7 @@ impl Worker {
             | Kind::SessionUp
             | Kind::SessionDown
             | Kind::Counters
-            | Kind::ConnectFailed
-            | Kind::Connect => return None,
+            | Kind::ConnectFailed => return None,
         }
         Some(())
     }

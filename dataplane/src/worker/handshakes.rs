@@ -72,6 +72,11 @@ impl Worker {
         }
         // A client that did not hear our last flight repeats its own: the unprotected part of that
         // is void by then, and its Finished is the session's.
+        if let Some(number) = self.connects.find(&peer)
+            && !self.by_peer_handshake.contains_key(&peer)
+        {
+            return self.feed_connect(now, number, Some(peer), datagram, outbox);
+        }
         let protected_at = protected_part(datagram, CID_BYTES).unwrap_or(datagram.len());
         match (self.by_peer_handshake.get(&peer), self.by_peer.get(&peer)) {
             (Some(_), Some(&slot)) if self.opens_on_a_copy(slot, &datagram[protected_at..]) => {
@@ -137,6 +142,9 @@ impl Worker {
         outbox: &mut Outbox,
     ) -> (Fate, usize) {
         let peer = self.slab.get(slot).peer;
+        if let Some(number) = self.connects.of_slot(slot, &peer) {
+            return self.feed_connect(now, number, None, datagram, outbox);
+        }
         match self.by_peer_handshake.get(&peer) {
             Some(&number) if self.handshakes.get(number).is_some_and(|h| h.slot == slot) => {
                 self.feed(now, number, datagram, outbox)
@@ -353,7 +361,7 @@ impl Worker {
 }
 
 /// Whether the first record is an unprotected handshake record that begins with a ClientHello.
-fn is_client_hello(datagram: &[u8]) -> bool {
+pub(super) fn is_client_hello(datagram: &[u8]) -> bool {
     const HANDSHAKE: u8 = 22;
     const CLIENT_HELLO: u8 = 1;
     let plaintext = datagram.get(3..5) == Some(&[0, 0]);

@@ -9,6 +9,7 @@
 //! on_due ───────▶ handshake flights, CoAP retransmissions, timeouts ───────┘
 //! ```
 
+mod connect;
 mod credentials;
 mod downlink;
 mod entries;
@@ -25,7 +26,7 @@ mod trust;
 mod uplink;
 
 use crate::bounds::TIMERS_PER_TURN_MAX;
-use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, PATHS_MAX};
+use crate::bounds::{BATCH_MAX, CONNECTS_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, PATHS_MAX};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::fate::{Counters, Tally};
@@ -37,6 +38,7 @@ use crate::resumptions::Resumptions;
 use crate::slab::{CID_BYTES, Slab, State};
 use crate::wheel::Wheel;
 use arrayvec::ArrayVec;
+use connect::Connects;
 use credentials::Credentials;
 use downlink::Downlinks;
 use foldhash::quality::RandomState;
@@ -92,6 +94,8 @@ pub struct Worker {
     timers: Timers,
     /// Checks of new addresses under way.
     paths: Paths,
+    /// Sessions being opened to devices.
+    connects: Connects,
     /// Records written into the outbox and not sealed yet.
     seals: ArrayVec<Seal, BATCH_MAX>,
     up: Producer,
@@ -143,7 +147,8 @@ impl Worker {
         let dtls_config = Arc::new(dtls_config(&config)?);
         let (half_open, exchanges, downlinks) =
             (config.handshake.half_open, config.coap.exchanges, config.coap.downlinks);
-        let timers = Timers::new(half_open, exchanges, downlinks, PATHS_MAX);
+        let connects = Connects::new(&dtls_config);
+        let timers = Timers::new(half_open, exchanges, downlinks, PATHS_MAX, CONNECTS_MAX);
         let mut worker = Self {
             index,
             dtls_config,
@@ -174,6 +179,7 @@ impl Worker {
             wheel: Wheel::new(now.ms, timers.count()),
             timers,
             paths: Paths::new(),
+            connects,
             seals: ArrayVec::new(),
             posted: 0,
             handed_over: false,
@@ -206,6 +212,7 @@ impl Worker {
                 Due::Exchange(number) => self.on_exchange_due(now, number, outbox),
                 Due::Downlink(number) => self.on_downlink_due(now, number, outbox),
                 Due::Path(number) => self.on_path_due(number),
+                Due::Connect(number) => self.on_connect_due(now, number, outbox),
                 Due::Housekeeping => self.on_housekeeping(now, outbox),
             }
         }

@@ -5,10 +5,11 @@
 //! made before opening and again when it is committed, so two copies in one round can't both pass.
 
 use super::Worker;
+use super::handshakes::is_client_hello;
 use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, RECORDS_PER_DATAGRAM_MAX};
 use crate::clock::Now;
 use crate::fate::{Fate, Tally};
-use crate::handover::Letter;
+use crate::handover::{CONNECTOR, Letter};
 use crate::net::batch::{Batch, Outbox};
 use crate::net::peer::Peer;
 use crate::slab::{CID_BYTES, State};
@@ -130,6 +131,10 @@ impl Worker {
         match (ContentType(kind), epoch) {
             (ContentType::TLS12_CID, _) => self.classify_cid(&bytes[11..]),
             (ContentType::HANDSHAKE | ContentType::CHANGE_CIPHER_SPEC | ContentType::ALERT, 0) => {
+                let is_ours = self.by_peer_handshake.contains_key(&peer) || is_client_hello(bytes);
+                if !is_ours && self.is_for_connector(&peer) {
+                    return Lane::HandOver(CONNECTOR);
+                }
                 Lane::Handshake
             }
             (ContentType::HANDSHAKE, 1..) if self.by_peer_handshake.contains_key(&peer) => {
@@ -142,6 +147,8 @@ impl Worker {
             }
             (ContentType(20..=23), 1..) => match self.by_peer.get(&peer) {
                 Some(&slot) => Lane::Session(slot),
+                None if self.connects.find(&peer).is_some() => Lane::Handshake,
+                None if self.is_for_connector(&peer) => Lane::HandOver(CONNECTOR),
                 None => Lane::Drop(Fate::UnknownPeer),
             },
             (ContentType::APPLICATION_DATA, 0) => Lane::Drop(Fate::Unprotected),

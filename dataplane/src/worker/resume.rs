@@ -76,7 +76,7 @@ impl Worker {
                 let Owner { device, network, stamp } = *owner;
                 let origin = Origin { device, stamp, network, claim };
                 self.resumptions.store(now.s(), reservation, &origin, &resumable);
-                self.slab.get_mut(slot).resumable_at = self.index + 1;
+                self.slab.get_mut(slot).set_resumable_at(self.index);
                 resumable.wipe();
             }
             _ => self.cancel_resumption(resumption),
@@ -87,15 +87,16 @@ impl Worker {
     pub(super) fn on_resumed(&mut self, slot: u32, resumption: &Resumption) {
         self.cancel_resumption(resumption);
         self.counters.tally(Tally::SessionResumed);
-        let worker = resumption.found.as_ref().map(|found| found.worker);
-        self.slab.get_mut(slot).resumable_at = worker.map_or(0, |worker| worker + 1);
+        if let Some(found) = &resumption.found {
+            self.slab.get_mut(slot).set_resumable_at(found.worker);
+        }
     }
 
     /// A fatal alert has ended the session in `slot`: it is not resumed (RFC 5246 section 7.2.2).
     /// Only its owner knows the entry; an alert that no key protects never comes here.
     pub(super) fn invalidate(&mut self, slot: u32) {
-        let (device, at) = (self.slab.get(slot).device, self.slab.get(slot).resumable_at);
-        match at.checked_sub(1) {
+        let device = self.slab.get(slot).device;
+        match self.slab.get(slot).resumable_at() {
             None => {}
             Some(worker) if worker == self.index => self.forget_resumable(&device),
             Some(worker) if self.post(worker, Letter::NotResumable(device)) => {}

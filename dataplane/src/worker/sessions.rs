@@ -78,6 +78,9 @@ impl Worker {
         if self.by_peer.get(&entry.peer) == Some(&slot) {
             self.by_peer.remove(&entry.peer);
         }
+        if entry.is_connected() && entry.dtls.own_cid_len() == 0 {
+            self.handover.unexpect(&entry.peer);
+        }
         let down = wire::SessionDown {
             device: entry.device,
             session: self.slab.session(slot).0.into(),
@@ -104,6 +107,9 @@ impl Worker {
                 // The operator took its socket away.
                 State::NoSec => self.forget_session(now, slot, EndReason::CredentialDropped),
                 _ if entry.dtls.own_cid_len() == 0 => {
+                    if entry.is_connected() {
+                        self.handover.expect(&entry.peer);
+                    }
                     self.by_peer.insert(entry.peer, slot);
                 }
                 _ => {}

@@ -1,5 +1,5 @@
-//! Which number of the wheel belongs to what? Handshakes first, then exchanges, downlinks, checks of
-//! new addresses, and one for housekeeping.
+//! Which number of the wheel belongs to what? Handshakes first, then exchanges, downlinks, checks
+//! of new addresses, sessions we open, and one for housekeeping.
 
 /// How the numbers are divided.
 #[derive(Clone, Copy, Debug)]
@@ -7,6 +7,7 @@ pub(super) struct Timers {
     exchanges_from: u32,
     downlinks_from: u32,
     paths_from: u32,
+    connects_from: u32,
     housekeeping: u32,
 }
 
@@ -17,17 +18,25 @@ pub(super) enum Due {
     Exchange(u32),
     Downlink(u32),
     Path(u32),
+    Connect(u32),
     Housekeeping,
 }
 
 impl Timers {
     /// So many of each.
-    pub(super) fn new(handshakes: u32, exchanges: u32, downlinks: u32, paths: u32) -> Self {
+    pub(super) fn new(
+        handshakes: u32,
+        exchanges: u32,
+        downlinks: u32,
+        paths: u32,
+        connects: u32,
+    ) -> Self {
         let exchanges_from = handshakes;
         let downlinks_from = exchanges_from + exchanges;
         let paths_from = downlinks_from + downlinks;
-        let housekeeping = paths_from + paths;
-        Self { exchanges_from, downlinks_from, paths_from, housekeeping }
+        let connects_from = paths_from + paths;
+        let housekeeping = connects_from + connects;
+        Self { exchanges_from, downlinks_from, paths_from, connects_from, housekeeping }
     }
 
     /// Timers altogether.
@@ -47,6 +56,10 @@ impl Timers {
         self.paths_from + number
     }
 
+    pub(super) fn connect(&self, number: u32) -> u32 {
+        self.connects_from + number
+    }
+
     pub(super) fn housekeeping(&self) -> u32 {
         self.housekeeping
     }
@@ -59,8 +72,10 @@ impl Timers {
             Due::Exchange(timer - self.exchanges_from)
         } else if timer < self.paths_from {
             Due::Downlink(timer - self.downlinks_from)
-        } else if timer < self.housekeeping {
+        } else if timer < self.connects_from {
             Due::Path(timer - self.paths_from)
+        } else if timer < self.housekeeping {
+            Due::Connect(timer - self.connects_from)
         } else {
             Due::Housekeeping
         }
@@ -73,13 +88,25 @@ mod tests {
 
     #[test]
     fn every_number_has_one_owner() {
-        let timers = Timers::new(2, 3, 1, 2);
+        let timers = Timers::new(2, 3, 1, 2, 1);
         let owners: Vec<_> = (0..timers.count()).map(|timer| timers.due(timer)).collect();
-        let (h, e, d, p) = (Due::Handshake, Due::Exchange, Due::Downlink, Due::Path);
-        assert_eq!(owners, [h(0), h(1), e(0), e(1), e(2), d(0), p(0), p(1), Due::Housekeeping]);
-        assert_eq!(timers.due(timers.exchange(1)), e(1));
-        assert_eq!(timers.due(timers.downlink(0)), d(0));
-        assert_eq!(timers.due(timers.path(1)), p(1));
+        let expected = [
+            Due::Handshake(0),
+            Due::Handshake(1),
+            Due::Exchange(0),
+            Due::Exchange(1),
+            Due::Exchange(2),
+            Due::Downlink(0),
+            Due::Path(0),
+            Due::Path(1),
+            Due::Connect(0),
+            Due::Housekeeping,
+        ];
+        assert_eq!(owners, expected);
+        assert_eq!(timers.due(timers.exchange(1)), Due::Exchange(1));
+        assert_eq!(timers.due(timers.downlink(0)), Due::Downlink(0));
+        assert_eq!(timers.due(timers.path(1)), Due::Path(1));
+        assert_eq!(timers.due(timers.connect(0)), Due::Connect(0));
         assert_eq!(timers.due(timers.housekeeping()), Due::Housekeeping);
     }
 }

@@ -9,11 +9,16 @@ use super::{KEY, SessionNotice, Story, device_id};
 impl Story {
     /// The control plane puts an entry on the downlink ring of every worker.
     pub fn tells(&mut self, kind: wire::Kind, entry: &[u8], tail: &[u8]) {
+        for index in 0..self.seats.len() {
+            self.tells_at(index, kind, entry, tail);
+        }
+    }
+
+    /// Of one worker.
+    pub fn tells_at(&mut self, index: usize, kind: wire::Kind, entry: &[u8], tail: &[u8]) {
         let now = self.now;
         let bytes = [entry, tail].concat();
-        for index in 0..self.seats.len() {
-            self.turn(index, |worker, outbox| worker.on_entry(now, kind as u8, &bytes, outbox));
-        }
+        self.turn(index, |worker, outbox| worker.on_entry(now, kind as u8, &bytes, outbox));
         self.exchange();
     }
 
@@ -85,6 +90,10 @@ impl Story {
                     let (up, name) = wire::SessionUp::split(bytes).expect("whole");
                     self.names.push(name.to_vec());
                     self.sessions.push(SessionNotice::Up(*up));
+                }
+                wire::Kind::ConnectFailed => {
+                    let (failed, _) = wire::ConnectFailed::split(bytes).expect("whole");
+                    self.unconnected.push(*failed);
                 }
                 wire::Kind::SessionDown => {
                     let (down, _) = wire::SessionDown::split(bytes).expect("whole");
