@@ -60,6 +60,8 @@ pub struct Story {
     pub sessions: Vec<SessionNotice>,
     /// The names under which the devices of those sessions were let in.
     pub names: Vec<Vec<u8>>,
+    /// Whether the control plane says whose a credential is; else it says nothing at all.
+    pub knows_devices: bool,
     /// How often the control plane was asked whose a credential is.
     pub wanted: usize,
     /// Raw public keys it knows; the place of a key is the number of its device.
@@ -149,6 +151,7 @@ impl Story {
             outcomes: Vec::new(),
             sessions: Vec::new(),
             names: Vec::new(),
+            knows_devices: true,
             wanted: 0,
             keys: Vec::new(),
             plain: VecDeque::new(),

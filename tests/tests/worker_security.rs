@@ -54,6 +54,24 @@ fn a_known_device_that_fails_is_counted_as_one() {
     }
 }
 
+/// With the control plane gone nobody new is let in, and that is not the devices' fault; who is
+/// remembered is.
+#[test]
+fn without_a_control_plane_only_the_remembered_get_in() {
+    let mut story = Story::new(5);
+    story.connected(1, None);
+    story.knows_devices = false;
+    story.connected(1, None);
+    let stranger = story.device(2, None, KEY);
+    story.exchange();
+    story.waits_ms(70_000);
+    assert!(!story.at(stranger).is_up());
+    let tallies = [Tally::HandshakeFailed, Tally::HandshakeUnavailable, Tally::HandshakeTimeout];
+    assert_eq!(counted(&mut story, tallies), [1, 1, 0]);
+    story.knows_devices = true;
+    story.connected(3, None);
+}
+
 /// A host that proves its address has its share of handshakes; others still find room.
 #[test]
 fn one_source_does_not_keep_others_out() {

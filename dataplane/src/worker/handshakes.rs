@@ -34,7 +34,7 @@ pub(super) struct HalfOpen {
     slot: u32,
     peer: Peer,
     began_ms: u64,
-    /// What the client claims to be, once it has.
+    /// What the client claims to be, once it has and unless nobody is that.
     name: Option<Name>,
     /// Whose that is, once the control plane has said so.
     owner: Option<Owner>,
@@ -267,7 +267,10 @@ impl Worker {
                 half_open.owner = Some(owner);
                 self.credentials.remember(name, credential);
             }
-            Some(wire::Verdict::Unknown) => half_open.dtls.on_credential(now.ms, Answer::Unknown),
+            Some(wire::Verdict::Unknown) => {
+                half_open.name = None;
+                half_open.dtls.on_credential(now.ms, Answer::Unknown);
+            }
             Some(wire::Verdict::Unavailable) => {
                 return self.fail(number, Tally::HandshakeUnavailable);
             }
@@ -333,9 +336,16 @@ impl Worker {
 
     /// A handshake failed.
     fn fail(&mut self, number: u32, reason: Tally) {
+        let half_open = self.handshakes.get(number);
+        let is_known = half_open.is_some_and(|half_open| half_open.owner.is_some());
+        let is_asked = half_open.is_some_and(|half_open| half_open.name.is_some());
         self.counters.tally(Tally::HandshakeFailed);
-        self.counters.tally(reason);
-        if self.handshakes.get(number).is_some_and(|half_open| half_open.owner.is_some()) {
+        self.counters.tally(match reason {
+            // Not the peer: the control plane.
+            Tally::HandshakeTimeout if is_asked && !is_known => Tally::HandshakeUnavailable,
+            reason => reason,
+        });
+        if is_known {
             self.counters.tally(Tally::HandshakeKnown);
         }
         self.abandon(number);
