@@ -11,7 +11,8 @@ use rustls_pki_types::{
 };
 use sha2::{Digest, Sha256};
 use webpki::{EndEntityCert, Error, KeyUsage, anchor_from_trusted_cert, aws_lc_rs as algorithm};
-use x509_cert::der::Decode;
+use x509_cert::der::{Decode, Encode};
+use x509_cert::ext::pkix::{BasicConstraints, KeyUsage as KeyUsages};
 
 use crate::signature::group_of;
 
@@ -37,6 +38,15 @@ pub struct Leaf {
     pub names: Vec<String>,
     /// SHA-256 of the whole certificate.
     pub fingerprint: [u8; 32],
+}
+
+/// When a certificate is good, Unix time in seconds, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Not before.
+    pub from_unix_s: u64,
+    /// Not after.
+    pub until_unix_s: u64,
 }
 
 /// Why a chain is not good.
@@ -135,13 +145,44 @@ pub fn leaf(der: &[u8]) -> Result<Leaf, CertificateError> {
     Ok(Leaf { spki, names, fingerprint: Sha256::digest(der).into() })
 }
 
+/// When the certificate is good, whoever signed it.
+pub fn validity(der: &[u8]) -> Result<Validity, CertificateError> {
+    let certificate =
+        x509_cert::Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
+    let validity = certificate.tbs_certificate().validity();
+    Ok(Validity {
+        from_unix_s: validity.not_before.to_unix_duration().as_secs(),
+        until_unix_s: validity.not_after.to_unix_duration().as_secs(),
+    })
+}
+
+/// Whether an authority may be made of this certificate: it is one for signing certificates
+/// (RFC 5280 sections 4.2.1.3 and 4.2.1.9), with a key that counts here. Which time it is, and who
+/// signed it, does not matter for an anchor.
+pub fn check_authority(der: &[u8]) -> Result<(), CertificateError> {
+    let malformed = |_| CertificateError::Malformed;
+    let certificate = x509_cert::Certificate::from_der(der).map_err(malformed)?;
+    let tbs = certificate.tbs_certificate();
+    let constraints = tbs.get_extension::<BasicConstraints>().map_err(malformed)?;
+    let usage = tbs.get_extension::<KeyUsages>().map_err(malformed)?;
+    let is_authority = constraints.is_some_and(|(_, constraints)| constraints.ca);
+    if !is_authority || usage.is_some_and(|(_, usage)| !usage.key_cert_sign()) {
+        return Err(CertificateError::WrongUse);
+    }
+    let spki = tbs.subject_public_key_info().to_der().map_err(malformed)?;
+    if group_of(&spki).is_none() {
+        return Err(CertificateError::Algorithm);
+    }
+    Authorities::from_ders([der]).map(|_| ())
+}
+
 /// `CN=…`, from the first of them: the leftmost (RFC 7925 section 4.4.2). Refuses a key usage
 /// without `digitalSignature`, which is the use we make of the key (RFC 8422 section 5.3).
 fn subject(der: &[u8]) -> Result<Option<String>, CertificateError> {
     let malformed = |_| CertificateError::Malformed;
     let certificate = x509_cert::Certificate::from_der(der).map_err(malformed)?;
     let tbs = certificate.tbs_certificate();
-    let usage = tbs.get_extension::<x509_cert::ext::pkix::KeyUsage>().map_err(malformed)?;
+    let usage = tbs.get_extension::<KeyUsages>().map_err(malformed)?;
     if usage.is_some_and(|(_critical, usage)| !usage.digital_signature()) {
         return Err(CertificateError::WrongUse);
     }

@@ -3,10 +3,12 @@
 use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose as Use,
-    IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, SanType,
-    SignatureAlgorithm,
+    IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519,
+    SanType, SignatureAlgorithm,
 };
-use tidegate_crypto::certificate::{Authorities, CHAIN_MAX, CertificateError, NAMES_MAX, leaf};
+use tidegate_crypto::certificate::{
+    Authorities, CHAIN_MAX, CertificateError, NAMES_MAX, Validity, check_authority, leaf, validity,
+};
 use tidegate_crypto::signature::group_of;
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -205,4 +207,43 @@ proptest! {
         prop_assert!(leaf(&bytes).is_err());
         prop_assert!(Authorities::from_ders([bytes.as_slice()]).is_err());
     }
+}
+
+#[test]
+fn an_authority_may_sign_certificates_with_a_key_that_counts() {
+    let check = |change: &dyn Fn(&mut CertificateParams),
+                 algorithm: &'static SignatureAlgorithm| {
+        let mut params = authority("root");
+        change(&mut params);
+        let key = KeyPair::generate_for(algorithm).expect("a key");
+        check_authority(params.self_signed(&key).expect("a certificate").der())
+    };
+    let (p256, wrong) = (&PKCS_ECDSA_P256_SHA256, Err(CertificateError::WrongUse));
+    assert_eq!(check(&|_| (), p256), Ok(()));
+    assert_eq!(check(&|_| (), &PKCS_ECDSA_P384_SHA384), Ok(()));
+    assert_eq!(check(&|_| (), &PKCS_ED25519), Err(CertificateError::Algorithm));
+    assert_eq!(check(&|params| params.key_usages.clear(), p256), Ok(()), "usage left open");
+    let other = |params: &mut CertificateParams| {
+        params.key_usages = vec![KeyUsagePurpose::CrlSign];
+    };
+    assert_eq!(check(&other, p256), wrong);
+    assert_eq!(check(&|params| params.is_ca = IsCa::ExplicitNoCa, p256), wrong);
+    assert_eq!(check(&|params| params.is_ca = IsCa::NoCa, p256), wrong);
+
+    let der = root().der().to_vec();
+    assert_eq!(check_authority(&der), Ok(()));
+    assert_eq!(check_authority(&der[..der.len() - 1]), Err(CertificateError::Malformed));
+    assert_eq!(check_authority(&[&der[..], &[0]].concat()), Err(CertificateError::Malformed));
+    assert_eq!(check_authority(b""), Err(CertificateError::Malformed));
+}
+
+#[test]
+fn a_certificate_says_when_it_is_good() {
+    let mut params = authority("root");
+    params.not_before = rcgen::date_time_ymd(2026, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2126, 1, 1); // GeneralizedTime, the other UTCTime
+    let der = params.self_signed(&key()).expect("a certificate").der().to_vec();
+    let expected = Validity { from_unix_s: NOW_S, until_unix_s: 4_922_899_200 };
+    assert_eq!(validity(&der), Ok(expected));
+    assert_eq!(validity(&der[1..]), Err(CertificateError::Malformed));
 }
