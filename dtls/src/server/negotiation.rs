@@ -175,13 +175,20 @@ impl Proof {
             certificate_type == CertificateType::RawPublicKey || can_judge
         })
         .ok_or(Failure::NoCommonCertificateType)?;
+        // *Why apart:* a device knows the raw key by heart, and a certificate's is renewed with it.
+        let has_raw_key = config
+            .identities
+            .iter()
+            .any(|identity| identity.chain.is_empty() && can_verify(offered, &identity.key));
         let mut failure = Failure::NoCommonSuite;
         for (identity, is_named) in config.identities_for(offered.server_name) {
             if !can_verify(offered, &identity.key) {
                 continue;
             }
-            let can_show = |certificate_type| {
-                certificate_type == CertificateType::RawPublicKey || !identity.chain.is_empty()
+            let is_raw_key = identity.chain.is_empty();
+            let can_show = |certificate_type| match certificate_type {
+                CertificateType::RawPublicKey => is_raw_key || !has_raw_key,
+                CertificateType::X509 => !is_raw_key,
             };
             match first_of(offered.server_certificate_type, can_show) {
                 None => failure = Failure::NoCommonCertificateType,
@@ -234,3 +241,46 @@ fn can_verify(offered: &Extensions<'_>, key: &SigningKey) -> bool {
 
 /// `ECPointFormat`: the only one that RFC 8422 still has.
 const UNCOMPRESSED: u8 = 0;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::server::Identity;
+
+    fn identity(chain: &[&[u8]], name: &str) -> Arc<Identity> {
+        let key = SigningKey::from_pkcs8(SigningKey::generate().as_bytes()).unwrap();
+        let chain = chain.iter().map(|der| der.to_vec()).collect();
+        Arc::new(Identity { key, chain, names: vec![name.to_owned()] })
+    }
+
+    fn shown(identities: &[Arc<Identity>], types: &[u8], name: &[u8]) -> (usize, CertificateType) {
+        let config = Config { identities: identities.to_vec(), ..Config::default() };
+        let offered = Extensions {
+            client_certificate_type: Some(CertificateTypes::Offered(&[2])),
+            server_certificate_type: Some(CertificateTypes::Offered(types)),
+            server_name: Some(name),
+            ..Extensions::default()
+        };
+        let proof = Proof::choose(&config, &offered).unwrap();
+        let at = identities.iter().position(|one| Arc::ptr_eq(one, &proof.identity)).unwrap();
+        (at, proof.server_type)
+    }
+
+    #[test]
+    fn a_raw_key_is_shown_to_who_wants_one_whatever_server_it_names() {
+        use CertificateType::{RawPublicKey, X509};
+        let all = [identity(&[], ""), identity(&[b"a"], "a"), identity(&[b"b"], "b")];
+        for (types, name, expected) in [
+            (&[2][..], &b"b"[..], (0, RawPublicKey)),
+            (&[2], b"other", (0, RawPublicKey)),
+            (&[0], b"b", (2, X509)),
+            (&[0], b"other", (1, X509)),
+            (&[0, 2], b"b", (2, X509)),
+        ] {
+            assert_eq!(shown(&all, types, name), expected, "{types:?} {name:?}");
+        }
+        // Without one, a certificate's key has to do.
+        assert_eq!(shown(&all[1..], &[2], b"b"), (1, RawPublicKey));
+    }
+}
