@@ -20,6 +20,7 @@ impl Aws {
         let key = edge.root_key();
         let environment = vec![
             ("AWS_ENDPOINT_URL_IOT_WIRELESS", format!("http://127.0.0.1:{}", edge.http_port)),
+            ("AWS_ENDPOINT_URL_IOT", format!("http://127.0.0.1:{}", edge.http_port)),
             ("AWS_DATA_PATH", root().join("deploy/aws/models").display().to_string()),
             ("AWS_ACCESS_KEY_ID", key.access_key_id),
             ("AWS_SECRET_ACCESS_KEY", key.secret_access_key),
@@ -48,15 +49,22 @@ impl Aws {
 
     /// `aws iotwireless …`: its JSON (null for an empty answer), or what it said on stderr.
     pub fn cli(&self, arguments: &[&str]) -> Result<Value, String> {
+        self.cli_of("iotwireless", arguments)
+    }
+
+    /// `aws <service> …`.
+    pub fn cli_of(&self, service: &str, arguments: &[&str]) -> Result<Value, String> {
         let mut command = self.command("venv/bin/aws");
-        command.args(["iotwireless", "--output", "json"]).args(arguments);
+        command.args([service, "--output", "json"]).args(arguments);
         json(command.output().expect("timeout and aws can be run"))
     }
 
-    /// A Python program that has `client` (boto3, iotwireless) and prints JSON, or its traceback.
+    /// A Python program that has `client` (boto3, iotwireless) and `core` (iot) and prints JSON, or
+    /// its traceback.
     pub fn boto3(&self, program: &str) -> Result<Value, String> {
         let mut command = self.command("venv/bin/python");
-        let head = "import boto3, json\nclient = boto3.client('iotwireless')\n";
+        let head = "import boto3, json\nclient = boto3.client('iotwireless')\n\
+            core = boto3.client('iot')\n";
         command.args(["-c", &format!("{head}{program}")]);
         json(command.output().expect("timeout and python can be run"))
     }

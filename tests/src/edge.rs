@@ -144,6 +144,11 @@ impl Edge {
         command
     }
 
+    /// A directory for this story's files.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     /// `kill -9` of the dataplane.
     pub fn kill_dataplane(&mut self) {
         self.dataplane = None;
