@@ -3,10 +3,13 @@
 //! Everything is validated here, whatever the API has checked before: the command line and the
 //! tests use the same door.
 
+mod authorities;
+pub mod credential;
 mod destinations;
 mod devices;
 mod draft;
 mod messages;
+mod network_block;
 mod page;
 mod rule_set;
 mod start;
@@ -18,6 +21,7 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 
+pub use self::authorities::{AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX};
 use crate::core::{Reply, Request};
 use crate::edge::Edge;
 use crate::identity::ServerIdentity;
@@ -53,7 +57,7 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The broker; `None`: uplinks go to the embedded stream.
     pub mqtt: Option<MqttSettings>,
-    /// Who this server says it is, the one for unknown server names first.
+    /// Who this server says it is: the raw key, then the certificates.
     pub identities: Vec<ServerIdentity>,
     /// Bounds.
     pub limits: Limits,

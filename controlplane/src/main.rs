@@ -1,4 +1,4 @@
-//! The control plane's process: configuration, signals, and the three commands.
+//! The control plane's process: configuration, signals, and the commands.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ use tidegate_controlplane::api::access_key::RootKey;
 use tidegate_controlplane::api::{self, Api};
 use tidegate_controlplane::config::Config;
 use tidegate_controlplane::control::Control;
+use tidegate_controlplane::identity::ServerIdentity;
 use tidegate_controlplane::tail::Tail;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -58,7 +59,9 @@ enum Action {
         #[arg(long)]
         raw: bool,
     },
-    /// Say whether the configuration is good.
+    /// Show the raw public key of this server: devices in mode RawPublicKey must know it.
+    ServerKey,
+    /// Say whether the configuration is good, the certificates and keys that it names included.
     Check,
     /// Print the configuration with the defaults filled in.
     Print,
@@ -92,10 +95,11 @@ fn run(command: &Command) -> Result<(), String> {
     } else if command.print {
         &Action::Print
     } else {
-        command.action.as_ref().ok_or("say what to do: serve, tail, check or print")?
+        command.action.as_ref().ok_or("say what to do: serve, tail, server-key, check or print")?
     };
     match action {
         Action::Check | Action::Serve { check: true, .. } => {
+            ServerIdentity::load_all(&config.server_identity)?;
             let name = command.file.config.as_deref().unwrap_or(Path::new("the default"));
             println!("{}: good", name.display());
             Ok(())
@@ -108,6 +112,7 @@ fn run(command: &Command) -> Result<(), String> {
             log_to_stderr(&config.log.filter)?;
             runtime()?.block_on(serve(&config))
         }
+        Action::ServerKey => server_key(&config),
         Action::Tail { from, raw } => {
             log_to_stderr("info")?;
             runtime()?.block_on(tail(&config, *from, *raw))
@@ -128,14 +133,21 @@ async fn serve(config: &Config) -> Result<(), String> {
     if made {
         tracing::info!(file = %key_path.display(), "made a root key pair");
     }
-    let control = Control::start(config.settings(Vec::new())).await.map_err(|e| e.to_string())?;
+    let (raw, made) = ServerIdentity::load_or_make_raw(&config.data_dir)?;
+    if made {
+        let file = ServerIdentity::raw_path(&config.data_dir);
+        tracing::info!(file = %file.display(), sha256 = raw.public_key.sha256(), "made a raw key");
+    }
+    let endpoints = config.endpoints(raw.public_key.clone());
+    let identities = [vec![raw], ServerIdentity::load_all(&config.server_identity)?].concat();
+    let control = Control::start(config.settings(identities)).await.map_err(|e| e.to_string())?;
 
     let (stop, stopping) = watch::channel(false);
     let api = Api::new(
         control.clone(),
         Box::new(key),
         config.aws(),
-        config.endpoints(),
+        endpoints,
         config.bounds(),
         stopping.clone(),
     );
@@ -157,6 +169,16 @@ async fn serve(config: &Config) -> Result<(), String> {
     }
     control.stop().await;
     tracing::info!("stopped");
+    Ok(())
+}
+
+fn server_key(config: &Config) -> Result<(), String> {
+    let key = ServerIdentity::load_raw(&config.data_dir)
+        .map_err(|why| format!("{why}: has the control plane run with this configuration?"))?
+        .public_key;
+    println!("SubjectPublicKeyInfo: {}", key.base64());
+    println!("SHA-256: {}", key.sha256());
+    print!("{}", key.pem());
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //! These are the types of the facade [`crate::control::Control`]: the API reads and writes them,
 //! the core and the store keep them. No secret is readable through any of them.
 
+mod authority;
 mod destination;
 mod device;
 mod id;
@@ -10,6 +11,7 @@ mod message;
 mod refused;
 mod security;
 
+pub use authority::Authority;
 pub use destination::{Action, Destination, DestinationChange, ExpressionType, Rule};
 pub use device::{
     Device, DeviceChange, DeviceFilter, DeviceKey, DeviceSummary, Network, NetworkBlock, NewDevice,

@@ -70,6 +70,8 @@ pub fn encode(label: &str, der: &[u8]) -> String {
 pub const CERTIFICATE: &str = "CERTIFICATE";
 /// The label of a SubjectPublicKeyInfo.
 pub const PUBLIC_KEY: &str = "PUBLIC KEY";
+/// The label of an ECPrivateKey (RFC 5915).
+pub const EC_KEY: &str = "EC PRIVATE KEY";
 /// The label of a PKCS #8 private key.
 pub const PRIVATE_KEY: &str = "PRIVATE KEY";
 

@@ -35,6 +35,7 @@ async fn a_device_is_found_by_each_of_its_names() {
         hardware: Some("00-1A-2B-3C-4D-5E".to_owned()),
         identity: Some("i".repeat(32)),
         secret: Some(Zeroizing::new(format!("0x{}", "ab".repeat(16)))),
+        ..NewNetwork::default()
     });
     let device = control.create_device(new, None).await.unwrap();
     for key in [

@@ -12,7 +12,7 @@ use super::validate::{Members, NOT_NULL, Rule, Violations, parse_body};
 use super::{Api, Call, Reply, page, shape};
 use crate::model::{
     Device, DeviceChange, DeviceFilter, DeviceKey, DeviceSummary, NetworkBlock, NewDevice,
-    NewNetwork, Page,
+    NewNetwork, Page, SecurityMode,
 };
 
 /// `POST /wireless-devices`
@@ -148,14 +148,72 @@ const CELLULAR: Block = Block { name: "Cellular", hardware: "Imei", hardware_rul
 const WIFI: Block =
     Block { name: "WiFi", hardware: "MacAddress", hardware_rule: shape::MAC_ADDRESS };
 
-/// What a `DtlsV1_2` block must have.
+/// What a block must have, and what may be empty.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
-    /// Create: identity and secret.
+    /// Create: an identity has its secret, nothing is empty.
     WholeKey,
-    /// Update: what is to change.
+    /// Update: what is to change; what is empty is removed.
     Anything,
 }
+
+/// Reads the members of a network block.
+struct Reader<'a> {
+    needs: Needs,
+    violations: &'a mut Violations,
+}
+
+impl Reader<'_> {
+    /// A member as it came.
+    fn text(
+        &mut self,
+        of: &Members<'_>,
+        name: &str,
+        rule: &Rule,
+    ) -> Result<Option<String>, ApiError> {
+        let text = of.text(name)?;
+        if let Some(text) = text
+            && !(text.is_empty() && self.needs == Needs::Anything)
+        {
+            rule.check(&of.path(name), text, self.violations);
+        }
+        Ok(owned(text))
+    }
+
+    fn credentials(&mut self, dtls: &Members<'_>, new: &mut NewNetwork) -> Result<(), ApiError> {
+        // The service document prints both names.
+        let short = dtls.has("PreSharedKeyId") && !dtls.has(IDENTITY);
+        let name = if short { "PreSharedKeyId" } else { IDENTITY };
+        new.identity = self.text(dtls, name, &shape::PSK_IDENTITY)?;
+        new.secret = self.text(dtls, SECRET, &shape::PSK_SECRET)?.map(Zeroizing::new);
+        new.raw_public_key = self.text(dtls, "RawPublicKey", &shape::RAW_PUBLIC_KEY)?;
+        new.certificate_name = self.text(dtls, "CertificateName", &shape::CERTIFICATE_NAME)?;
+        new.certificate_fingerprint =
+            self.text(dtls, "CertificateFingerprint", &shape::CERTIFICATE_FINGERPRINT)?;
+        if self.needs == Needs::WholeKey {
+            match (&new.identity, &new.secret) {
+                (Some(_), None) => self.violations.add(&dtls.path(SECRET), NOT_NULL),
+                (None, Some(_)) => self.violations.add(&dtls.path(IDENTITY), NOT_NULL),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn modes(&mut self, block: &Members<'_>) -> Result<Option<Vec<SecurityMode>>, ApiError> {
+        let Some(names) = block.texts("SecurityModes")? else { return Ok(None) };
+        let mut modes = Vec::new();
+        for (at, name) in names.into_iter().enumerate() {
+            let path = format!("{}.{}", block.path("SecurityModes"), at + 1);
+            shape::SECURITY_MODE.check(&path, name, self.violations);
+            modes.extend(SecurityMode::ALL.into_iter().find(|mode| mode.as_str() == name));
+        }
+        Ok(Some(modes))
+    }
+}
+
+const IDENTITY: &str = "PreSharedKeyIdentity";
+const SECRET: &str = "PreSharedKeySecret";
 
 fn network(
     body: &Members<'_>,
@@ -163,26 +221,18 @@ fn network(
     needs: Needs,
     violations: &mut Violations,
 ) -> Result<Option<NewNetwork>, ApiError> {
+    let mut reader = Reader { needs, violations };
     body.nested(block.name, |network| {
-        let hardware = network.checked(block.hardware, &block.hardware_rule, violations)?;
-        let mut new = NewNetwork { hardware: owned(hardware), ..NewNetwork::default() };
-        network.nested("DtlsV1_2", |dtls| {
-            // The service document prints both names.
-            let short = dtls.has("PreSharedKeyId") && !dtls.has("PreSharedKeyIdentity");
-            let name = if short { "PreSharedKeyId" } else { "PreSharedKeyIdentity" };
-            new.identity = owned(dtls.checked(name, &shape::PSK_IDENTITY, violations)?);
-            let secret = dtls.checked("PreSharedKeySecret", &shape::PSK_SECRET, violations)?;
-            new.secret = secret.map(|secret| Zeroizing::new(secret.to_owned()));
-            if needs == Needs::WholeKey {
-                if new.identity.is_none() {
-                    violations.add(&dtls.path("PreSharedKeyIdentity"), NOT_NULL);
-                }
-                if new.secret.is_none() {
-                    violations.add(&dtls.path("PreSharedKeySecret"), NOT_NULL);
-                }
-            }
+        let hardware = reader.text(&network, block.hardware, &block.hardware_rule)?;
+        let mut new = NewNetwork { hardware, ..NewNetwork::default() };
+        network.nested("DtlsV1_2", |dtls| reader.credentials(&dtls, &mut new))?;
+        network.nested("NoSec", |plain| {
+            let path = "SourceAddress";
+            new.source_address = reader.text(&plain, path, &shape::SOURCE_ADDRESS)?;
             Ok(())
         })?;
+        new.endpoint = reader.text(&network, "Endpoint", &shape::ENDPOINT)?;
+        new.security_modes = reader.modes(&network)?;
         Ok(new)
     })
 }
@@ -220,10 +270,20 @@ fn summary_members(api: &Api, device: &Device) -> Map<String, Value> {
 }
 
 fn block_value(block: NetworkBlock, hardware: &str) -> Value {
+    let modes: Vec<&str> = block.may_use().iter().map(SecurityMode::as_str).collect();
+    let mut dtls = Map::new();
+    insert(&mut dtls, IDENTITY, block.identity.map(Value::from));
+    insert(&mut dtls, "RawPublicKey", block.raw_public_key.map(|key| json!(String::from(key))));
+    insert(&mut dtls, "CertificateName", block.certificate_name.map(Value::from));
+    let fingerprint = block.certificate_fingerprint.map(|leaf| json!(leaf.to_string()));
+    insert(&mut dtls, "CertificateFingerprint", fingerprint);
     let mut body = Map::new();
     insert(&mut body, hardware, block.hardware.map(Value::from));
-    let identity = block.identity.map(|identity| json!({ "PreSharedKeyIdentity": identity }));
-    insert(&mut body, "DtlsV1_2", identity);
+    insert(&mut body, "DtlsV1_2", (!dtls.is_empty()).then_some(Value::Object(dtls)));
+    let address = block.source_address.map(|address| address.to_string());
+    insert(&mut body, "NoSec", address.map(|address| json!({ "SourceAddress": address })));
+    insert(&mut body, "Endpoint", block.endpoint.map(|endpoint| json!(endpoint.to_string())));
+    insert(&mut body, "SecurityModes", Some(json!(modes)));
     Value::Object(body)
 }
 

@@ -26,13 +26,29 @@ pub struct ApiError {
     status: StatusCode,
     shape: &'static str,
     message: String,
-    resource: Option<(&'static str, String)>,
+    resource: Option<Box<Resource>>,
     violations: Vec<Violation>,
+}
+
+/// What is missing, or in the way.
+#[derive(Clone, Debug)]
+struct Resource {
+    kind: &'static str,
+    id: String,
+    /// AWS IoT names it so too.
+    arn: Option<String>,
+}
+
+impl Resource {
+    fn new(kind: &'static str, id: impl Into<String>) -> Self {
+        Self { kind, id: id.into(), arn: None }
+    }
 }
 
 impl ApiError {
     fn new(status: StatusCode, shape: &'static str, message: impl Into<String>) -> Self {
-        Self { status, shape, message: message.into(), resource: None, violations: Vec::new() }
+        let message = message.into();
+        Self { status, shape, message, resource: None, violations: Vec::new() }
     }
 
     /// Constraints were violated; at least one.
@@ -85,7 +101,7 @@ impl ApiError {
     pub fn not_found(kind: &'static str, id: &str) -> Self {
         let message = format!("{kind} {id} does not exist");
         Self {
-            resource: Some((kind, id.to_owned())),
+            resource: Some(Box::new(Resource::new(kind, id))),
             ..Self::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", message)
         }
     }
@@ -93,6 +109,15 @@ impl ApiError {
     /// Too many requests at once, or a queue is full.
     pub fn throttled(message: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", message)
+    }
+
+    /// Names the resource in the way by its ARN too, as AWS IoT does.
+    #[must_use]
+    pub fn with_arn(mut self, arn: impl FnOnce(&str) -> String) -> Self {
+        if let Some(resource) = &mut self.resource {
+            resource.arn = Some(arn(&resource.id));
+        }
+        self
     }
 
     /// The shape's name, for logs and tests.
@@ -116,7 +141,8 @@ impl ApiError {
         let mut body = Map::new();
         let message = if dialect == Dialect::Wireless { "Message" } else { "message" };
         body.insert(message.into(), json!(self.message));
-        if let Some((kind, id)) = &self.resource {
+        if let Some(resource) = &self.resource {
+            let Resource { kind, id, arn } = &**resource;
             match dialect {
                 Dialect::Wireless => {
                     body.insert("ResourceId".into(), json!(id));
@@ -124,6 +150,9 @@ impl ApiError {
                 }
                 Dialect::Iot => {
                     body.insert("resourceId".into(), json!(id));
+                    if let Some(arn) = arn {
+                        body.insert("resourceArn".into(), json!(arn));
+                    }
                 }
             }
         }
@@ -164,13 +193,22 @@ impl From<Refused> for ApiError {
                 Self::validation(vec![Violation { path, constraint }])
             }
             Refused::NotFound { resource_type, resource_id } => Self {
-                resource: Some((resource_type.as_str(), resource_id)),
+                resource: Some(Box::new(Resource::new(resource_type.as_str(), resource_id))),
                 ..Self::new(StatusCode::NOT_FOUND, "ResourceNotFoundException", text)
             },
             Refused::Conflict { resource_type, resource_id, message } => Self {
-                resource: Some((resource_type.as_str(), resource_id)),
+                resource: Some(Box::new(Resource::new(resource_type.as_str(), resource_id))),
                 ..Self::new(StatusCode::CONFLICT, "ConflictException", message)
             },
+            Refused::Certificate { message } => {
+                Self::new(StatusCode::BAD_REQUEST, "CertificateValidationException", message)
+            }
+            Refused::State { message } => {
+                Self::new(StatusCode::NOT_ACCEPTABLE, "CertificateStateException", message)
+            }
+            Refused::Limit { message } => {
+                Self::new(StatusCode::GONE, "LimitExceededException", message)
+            }
             Refused::Throttled { message } => Self::throttled(message),
             Refused::Internal { message } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException", message)

@@ -9,6 +9,7 @@
 //! have a key.
 
 pub mod access_key;
+pub mod authorities;
 pub mod destinations;
 pub mod devices;
 pub mod downlink;

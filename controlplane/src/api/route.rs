@@ -5,7 +5,9 @@
 
 use super::error::{ApiError, Dialect};
 use super::query::decode;
-use super::{Api, Call, Reply, destinations, devices, downlink, endpoint, queue, rules, uplinks};
+use super::{
+    Api, Call, Reply, authorities, destinations, devices, downlink, endpoint, queue, rules, uplinks,
+};
 
 /// Runs the operation.
 pub async fn operate(api: &Api, call: &Call) -> Result<Reply, ApiError> {
@@ -39,6 +41,12 @@ pub async fn operate(api: &Api, call: &Call) -> Result<Reply, ApiError> {
         ("POST", ["rules", name, "enable"]) => rules::enable(api, name, true).await,
         ("POST", ["rules", name, "disable"]) => rules::enable(api, name, false).await,
 
+        ("POST", ["cacertificate"]) => authorities::register(api, call).await,
+        ("GET", ["cacertificate", id]) => authorities::describe(api, id).await,
+        ("GET", ["cacertificates"]) => authorities::list(api, call).await,
+        ("PUT", ["cacertificate", id]) => authorities::update(api, call, id).await,
+        ("DELETE", ["cacertificate", id]) => authorities::delete(api, id).await,
+
         _ => Err(ApiError::unknown_operation()),
     }
 }
@@ -62,7 +70,11 @@ pub fn segments(path: &str) -> Vec<String> {
 
 /// Whose words a path is answered in.
 pub fn dialect(path: &str) -> Dialect {
-    if path == "/rules" || path.starts_with("/rules/") { Dialect::Iot } else { Dialect::Wireless }
+    let first = path.trim_start_matches('/').split('/').next();
+    match first {
+        Some("rules" | "cacertificate" | "cacertificates") => Dialect::Iot,
+        _ => Dialect::Wireless,
+    }
 }
 
 /// The signing names that are good for a dialect's paths.
@@ -93,9 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn rules_speak_the_dialect_of_aws_iot() {
+    fn rules_and_authorities_speak_the_dialect_of_aws_iot() {
         assert_eq!(dialect("/rules"), Dialect::Iot);
         assert_eq!(dialect("/rules/x"), Dialect::Iot);
+        for path in ["/cacertificate", "/cacertificate/x", "/cacertificates"] {
+            assert_eq!(dialect(path), Dialect::Iot);
+        }
         assert_eq!(dialect("/rulesx"), Dialect::Wireless);
         assert_eq!(dialect("/destinations"), Dialect::Wireless);
     }

@@ -2,6 +2,7 @@
 
 use super::error::ApiError;
 use super::validate::{Form, Members, Rule, Violations};
+use crate::control::credential;
 use crate::model::Tag;
 
 /// Device and profile names.
@@ -40,6 +41,43 @@ pub const IMEI: Rule = Rule { min: 0, max: 15, form: Form::Pattern("[0-9]{15}", 
 /// WiFi.MacAddress.
 pub const MAC_ADDRESS: Rule =
     Rule { min: 0, max: 17, form: Form::Pattern("([0-9a-fA-F]{2}[:-]?){5}[0-9a-fA-F]{2}", is_mac) };
+/// DtlsV1_2.RawPublicKey.
+pub const RAW_PUBLIC_KEY: Rule = Rule {
+    min: 0,
+    max: credential::PUBLIC_KEY_CHARACTERS_MAX,
+    form: Form::Pattern(credential::PUBLIC_KEY, |text| credential::public_key(text).is_some()),
+};
+/// DtlsV1_2.CertificateName.
+pub const CERTIFICATE_NAME: Rule = Rule {
+    min: 0,
+    max: credential::CERTIFICATE_NAME_CHARACTERS_MAX,
+    form: Form::Pattern(credential::CERTIFICATE_NAME, |text| {
+        credential::certificate_name(text).is_some()
+    }),
+};
+/// DtlsV1_2.CertificateFingerprint.
+pub const CERTIFICATE_FINGERPRINT: Rule = Rule {
+    min: 0,
+    max: credential::FINGERPRINT_CHARACTERS_MAX,
+    form: Form::Pattern(credential::FINGERPRINT, |text| credential::fingerprint(text).is_some()),
+};
+/// NoSec.SourceAddress.
+pub const SOURCE_ADDRESS: Rule = Rule {
+    min: 0,
+    max: credential::ADDRESS_CHARACTERS_MAX,
+    form: Form::Pattern(credential::SOURCE_ADDRESS, |text| {
+        credential::source_address(text).is_some()
+    }),
+};
+/// Endpoint.
+pub const ENDPOINT: Rule = Rule {
+    min: 0,
+    max: credential::ADDRESS_CHARACTERS_MAX,
+    form: Form::Pattern(credential::ENDPOINT, |text| credential::endpoint(text).is_some()),
+};
+/// One of SecurityModes.
+pub const SECURITY_MODE: Rule =
+    Rule::one_of(&["PreSharedKey", "RawPublicKey", "Certificate", "NoSec"]);
 /// Identifiers in paths.
 pub const IDENTIFIER: Rule = Rule::length(0, 256);
 

@@ -1,19 +1,21 @@
 //! Which devices are there? Create, find, list, change, delete.
 
 use tidegate_crypto::cookie::CookieKey;
+use tidegate_ring::trust::NOSEC_MAX;
 use zeroize::Zeroizing;
 
 use super::Control;
 use super::draft::{Committed, Draft, TRIES_MAX, contended, refuse};
-use super::validate::{self, Checked, required};
+use super::network_block::{Door, Wanted, changes_credentials};
+use super::validate::{self, required};
 use crate::core::{Reply, Request};
 use crate::edge::TOKEN_WINDOW_MS;
 use crate::model::{
     Device, DeviceChange, DeviceFilter, DeviceId, DeviceKey, DeviceSummary, Network, NetworkBlock,
-    NewDevice, NewNetwork, Page, PageRequest, Refused, ResourceType,
+    NewDevice, NewNetwork, Page, PageRequest, Refused, ResourceType, SourceAddress,
 };
 use crate::store::records::{self, Identity, TokenUse, read};
-use crate::store::{Guard, StoreError, Table, keys};
+use crate::store::{Guard, StoreError, Table, keys, names};
 
 const OPERATION: &str = "CreateWirelessDevice";
 
@@ -26,10 +28,7 @@ impl Control {
         token: Option<&str>,
     ) -> Result<Device, Refused> {
         check_new(&new)?;
-        let blocks = [
-            (Network::Cellular, checked(Network::Cellular, new.cellular.as_ref())?),
-            (Network::WiFi, checked(Network::WiFi, new.wifi.as_ref())?),
-        ];
+        let blocks = wanted(Door::Create, new.cellular.as_ref(), new.wifi.as_ref())?;
         let parameters = parameters_of_device(self.held.vault.tokens(), &new);
         for _ in 0..TRIES_MAX {
             let mut draft = Draft::default();
@@ -52,14 +51,12 @@ impl Control {
                 created_unix_ms: now_unix_ms(),
             };
             for (network, block) in &blocks {
-                if let Some(block) = block {
-                    *block_of(&mut device, *network) =
-                        Some(self.draft_block(&mut draft, id, *network, None, block)?);
-                }
+                let block = self.draft_block(&mut draft, id, *network, None, block)?;
+                *block_of(&mut device, *network) = Some(block);
             }
+            self.draft_names(&mut draft, None, &device)?;
             draft_destination(&mut draft, &device.destination);
             draft.tx.put(Table::Index, keys::user_of(&device.destination, id), []);
-            draft.replaces(None, Some(&device));
             draft.tx.put(Table::Devices, id.0, records::encode(&device));
             if let Committed::Done = self.commit(draft).await? {
                 self.ask(Request::DeviceChanged { device: id, credentials: false }).await?;
@@ -125,24 +122,27 @@ impl Control {
         Ok(Page { items: items.collect(), next: found.next })
     }
 
-    /// Changes a device; a new identity or secret ends its sessions.
+    /// Changes a device; when a credential or mode changes, its sessions end.
     pub async fn update_device(&self, id: &str, change: DeviceChange) -> Result<(), Refused> {
         check_change(&change)?;
-        let blocks =
-            [(Network::Cellular, change.cellular.as_ref()), (Network::WiFi, change.wifi.as_ref())];
+        let blocks = wanted(Door::Update, change.cellular.as_ref(), change.wifi.as_ref())?;
         let id = device_id(id)?;
         for _ in 0..TRIES_MAX {
             let raw = self.raw_device(id)?;
             let mut device: Device = records::decode(&raw, "device").map_err(refuse)?;
-            let device_before = device.clone();
             let mut draft = Draft::default();
             draft.or_again(Guard::Unchanged(Table::Devices, id.0.to_vec(), raw));
-            for (network, block) in blocks {
-                let Some(block) = block else { continue };
-                let block = validate::network(network, block)?;
-                let before = block_of(&mut device, network).take();
-                let after = self.draft_block(&mut draft, id, network, before.as_ref(), &block)?;
-                *block_of(&mut device, network) = Some(after);
+            let before = device.clone();
+            for (network, block) in &blocks {
+                let was = block_of(&mut device, *network).take();
+                let after = self.draft_block(&mut draft, id, *network, was.as_ref(), block)?;
+                *block_of(&mut device, *network) = Some(after);
+            }
+            let credentials = blocks.iter().any(|(_, block)| block.secret.is_some())
+                || changes_credentials(before.cellular.as_ref(), device.cellular.as_ref())
+                || changes_credentials(before.wifi.as_ref(), device.wifi.as_ref());
+            if credentials {
+                self.draft_names(&mut draft, Some(&before), &device)?;
             }
             if let Some(destination) = &change.destination {
                 draft.tx.delete(Table::Index, keys::user_of(&device.destination, id));
@@ -153,13 +153,6 @@ impl Control {
             device.name = change.name.clone().or(device.name);
             device.description = change.description.clone().or(device.description);
             device.positioning = change.positioning.clone().or(device.positioning);
-            let changes_credentials = |block: Option<&NewNetwork>| {
-                block.is_some_and(|block| block.identity.is_some() || block.secret.is_some())
-            };
-            let credentials = blocks.iter().any(|(_, block)| changes_credentials(*block));
-            if credentials {
-                draft.replaces(Some(&device_before), Some(&device));
-            }
             draft.tx.put(Table::Devices, id.0, records::encode(&device));
             if let Committed::Done = self.commit(draft).await? {
                 return self.ask(Request::DeviceChanged { device: id, credentials }).await;
@@ -203,48 +196,81 @@ impl Control {
         id: DeviceId,
         network: Network,
         before: Option<&NetworkBlock>,
-        block: &Checked,
+        wanted: &Wanted,
     ) -> Result<NetworkBlock, Refused> {
-        let old_hardware = before.and_then(|before| before.hardware.as_ref());
-        let old_identity = before.and_then(|before| before.identity.as_ref());
-        if let Some(hardware) = block.hardware.as_ref().filter(|new| Some(*new) != old_hardware) {
-            let key = keys::hardware(network, hardware);
-            let taken = "Another device has this hardware address.";
-            draft.or_refuse(Guard::Absent(Table::Index, key.clone()), in_the_way(taken));
-            draft.tx.put(Table::Index, key, id.0);
-            if let Some(old) = old_hardware {
+        let after = wanted.upon(before)?;
+        let old = before.and_then(|before| before.hardware.as_ref());
+        if after.hardware.as_ref() != old {
+            if let Some(hardware) = &after.hardware {
+                let key = keys::hardware(network, hardware);
+                let taken = in_the_way("Another device has this hardware address.");
+                draft.or_refuse(Guard::Absent(Table::Index, key.clone()), taken);
+                draft.tx.put(Table::Index, key, id.0);
+            }
+            if let Some(old) = old {
                 draft.tx.delete(Table::Index, keys::hardware(network, old));
             }
         }
-        let identity = block.identity.as_ref().or(old_identity);
-        let path = format!("{}.DtlsV1_2.PreSharedKeyIdentity", network.as_str());
-        let identity = identity.ok_or_else(|| required(&path))?;
-        let is_renamed = Some(identity) != old_identity;
-        if is_renamed || block.secret.is_some() {
-            let secret = match (&block.secret, old_identity) {
+        let old = before.and_then(|before| before.identity.as_ref());
+        let is_renamed = after.identity.as_ref() != old;
+        if let Some(identity) = after.identity.as_ref().filter(|_| is_renamed) {
+            let key = identity.as_bytes().to_vec();
+            let taken = in_the_way("Another device has this PreSharedKeyIdentity.");
+            draft.or_refuse(Guard::Absent(Table::Identities, key), taken);
+        }
+        if let (Some(identity), true) = (&after.identity, is_renamed || wanted.secret.is_some()) {
+            let secret = match (&wanted.secret, old) {
                 (Some(secret), _) => secret.clone(),
                 (None, Some(old)) => self.secret_of(draft, old)?,
-                (None, None) => {
-                    let of = network.as_str();
-                    return Err(required(&format!("{of}.DtlsV1_2.PreSharedKeySecret")));
-                }
+                // `Wanted::upon` has refused it.
+                (None, None) => return Err(required("PreSharedKeySecret")),
             };
-            if is_renamed {
-                let taken = "Another device has this PreSharedKeyIdentity.";
-                let key = identity.as_bytes().to_vec();
-                draft.or_refuse(Guard::Absent(Table::Identities, key), in_the_way(taken));
-                if let Some(old) = old_identity {
-                    draft.tx.delete(Table::Identities, old.as_bytes());
-                }
-            }
             let sealed = Identity::seal(&self.held.vault, identity, (id, network), &secret);
             draft.tx.put(Table::Identities, identity.as_bytes(), sealed.encode());
         }
-        Ok(NetworkBlock {
-            hardware: block.hardware.as_ref().or(old_hardware).cloned(),
-            identity: Some(identity.clone()),
-            ..NetworkBlock::default()
-        })
+        if let Some(old) = old.filter(|_| is_renamed) {
+            draft.tx.delete(Table::Identities, old.as_bytes());
+        }
+        Ok(after)
+    }
+
+    /// From now on the device is known by the names in its record.
+    fn draft_names(
+        &self,
+        draft: &mut Draft,
+        before: Option<&Device>,
+        after: &Device,
+    ) -> Result<(), Refused> {
+        let identities = [&after.cellular, &after.wifi];
+        let [one, other] = identities.map(|block| block.as_ref().and_then(|b| b.identity.as_ref()));
+        if one.is_some() && one == other {
+            return Err(in_the_way("The device's other block has this PreSharedKeyIdentity."));
+        }
+        let addresses_before = before.map(addresses_of).unwrap_or_default();
+        let is_new = |address: &&SourceAddress| !addresses_before.contains(address);
+        let new = addresses_of(after).iter().filter(is_new).count();
+        if new > 0 {
+            self.draft_addresses(draft, new)?;
+        }
+        draft.replaces(before, Some(after));
+        Ok(())
+    }
+
+    /// Room for so many more source addresses; all of them stand on one sheet.
+    fn draft_addresses(&self, draft: &mut Draft, new: usize) -> Result<(), Refused> {
+        const CHANGES: &[u8] = b"source addresses";
+        let raw = self.held.store.get(Table::Meta, CHANGES).map_err(refuse)?;
+        draft.or_again(match raw {
+            Some(raw) => Guard::Unchanged(Table::Meta, CHANGES.to_vec(), raw),
+            None => Guard::Absent(Table::Meta, CHANGES.to_vec()),
+        });
+        draft.tx.put(Table::Meta, CHANGES, rand::random::<[u8; 16]>());
+        let found = self.held.store.scan(Table::Names, names::ADDRESSES, None, NOSEC_MAX);
+        if found.map_err(refuse)?.len() + new > NOSEC_MAX {
+            let message = format!("There are {NOSEC_MAX} source addresses: no more are possible.");
+            return Err(in_the_way(&message));
+        }
+        Ok(())
     }
 
     /// The secret of an identity, to be sealed again under another name.
@@ -351,18 +377,20 @@ fn check_change(change: &DeviceChange) -> Result<(), Refused> {
     Ok(())
 }
 
-/// A block of a new device has an identity and a secret.
-fn checked(network: Network, block: Option<&NewNetwork>) -> Result<Option<Checked>, Refused> {
-    let Some(block) = block else { return Ok(None) };
-    let checked = validate::network(network, block)?;
-    let of = network.as_str();
-    if checked.identity.is_none() {
-        return Err(required(&format!("{of}.DtlsV1_2.PreSharedKeyIdentity")));
-    }
-    if checked.secret.is_none() {
-        return Err(required(&format!("{of}.DtlsV1_2.PreSharedKeySecret")));
-    }
-    Ok(Some(checked))
+/// The blocks that were given, read.
+fn wanted(
+    door: Door,
+    cellular: Option<&NewNetwork>,
+    wifi: Option<&NewNetwork>,
+) -> Result<Vec<(Network, Wanted)>, Refused> {
+    let blocks = [(Network::Cellular, cellular), (Network::WiFi, wifi)];
+    let given = blocks.into_iter().filter_map(|(network, block)| Some((network, block?)));
+    given.map(|(network, block)| Ok((network, Wanted::read(network, door, block)?))).collect()
+}
+
+fn addresses_of(device: &Device) -> Vec<SourceAddress> {
+    let blocks = [&device.cellular, &device.wifi].into_iter().flatten();
+    blocks.filter_map(|block| block.source_address).collect()
 }
 
 fn draft_destination(draft: &mut Draft, destination: &str) {
@@ -386,13 +414,15 @@ fn parameters_of_device(key: &CookieKey, new: &NewDevice) -> String {
     let plain = (&new.name, &new.description, &new.destination, &new.positioning, &new.tags);
     let plain = records::encode(&plain);
     let mut parts: Vec<&[u8]> = vec![b"CreateWirelessDevice", &plain];
-    for block in [&new.cellular, &new.wifi] {
+    // Without the secrets, which are no part of the JSON.
+    let blocks = [&new.cellular, &new.wifi];
+    let plains = blocks.map(records::encode);
+    for (block, plain) in blocks.into_iter().zip(&plains) {
         let Some(block) = block else {
             parts.push(b"none");
             continue;
         };
-        parts.push(block.hardware.as_deref().unwrap_or_default().as_bytes());
-        parts.push(block.identity.as_deref().unwrap_or_default().as_bytes());
+        parts.push(plain);
         parts.push(block.secret.as_ref().map(|secret| secret.as_bytes()).unwrap_or_default());
     }
     hex::encode(key.mac(&parts))

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::model::{Network, NewNetwork, Refused, Tag};
+use crate::model::{Refused, Tag};
 
 /// Optional text of bounded length, counted in characters.
 pub(super) fn text_max(path: &str, text: Option<&String>, max: usize) -> Result<(), Refused> {
@@ -59,30 +59,6 @@ pub(super) fn positioning(value: Option<&String>) -> Result<(), Refused> {
     }
 }
 
-/// A network block, checked: what is there is as it is stored.
-pub(super) struct Checked {
-    pub(super) hardware: Option<String>,
-    pub(super) identity: Option<String>,
-    pub(super) secret: Option<Zeroizing<Vec<u8>>>,
-}
-
-pub(super) fn network(network: Network, block: &NewNetwork) -> Result<Checked, Refused> {
-    let of = network.as_str();
-    let hardware = match (&block.hardware, network) {
-        (None, _) => None,
-        (Some(text), Network::Cellular) => Some(imei(text)?),
-        (Some(text), Network::WiFi) => Some(mac_address("WiFi.MacAddress", text)?),
-    };
-    if let Some(text) = &block.identity {
-        identity(&format!("{of}.DtlsV1_2.PreSharedKeyIdentity"), text)?;
-    }
-    let secret = match &block.secret {
-        Some(text) => Some(secret(&format!("{of}.DtlsV1_2.PreSharedKeySecret"), text)?),
-        None => None,
-    };
-    Ok(Checked { hardware, identity: block.identity.clone(), secret })
-}
-
 /// 15 digits.
 pub(super) fn imei(text: &str) -> Result<String, Refused> {
     if text.len() == 15 && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -104,7 +80,7 @@ pub(super) fn mac_address(path: &str, text: &str) -> Result<String, Refused> {
 }
 
 /// 32–256 printable ASCII characters without spaces.
-fn identity(path: &str, text: &str) -> Result<(), Refused> {
+pub(super) fn identity(path: &str, text: &str) -> Result<(), Refused> {
     text_between(path, text, 32, 256)?;
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(());
@@ -113,7 +89,7 @@ fn identity(path: &str, text: &str) -> Result<(), Refused> {
 }
 
 /// 32–512 printable ASCII characters; `0x…` is hex.
-fn secret(path: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, Refused> {
+pub(super) fn secret(path: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, Refused> {
     text_between(path, text, 32, 512)?;
     match text.strip_prefix("0x") {
         Some(digits) => {
@@ -139,7 +115,7 @@ pub(super) fn required(path: &str) -> Refused {
     Refused::invalid(path, "Member must not be null")
 }
 
-fn pattern(path: &str, pattern: &str) -> Refused {
+pub(super) fn pattern(path: &str, pattern: &str) -> Refused {
     Refused::invalid(path, format!("Member must satisfy regular expression pattern: {pattern}"))
 }
 

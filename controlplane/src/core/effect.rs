@@ -177,6 +177,8 @@ pub enum Request {
         /// Which.
         device: DeviceId,
     },
+    /// An authority changed.
+    TrustChanged,
     /// A destination or rule changed.
     RoutesChanged,
     /// When did these devices last send something?

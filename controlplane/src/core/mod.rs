@@ -156,6 +156,7 @@ impl Core {
                 self.forget_location(device);
                 self.reply(to, Ok(Reply::Done));
             }
+            Request::TrustChanged => self.reply(to, Ok(Reply::Done)),
             Request::RoutesChanged => {
                 self.routes.clear();
                 self.reply(to, Ok(Reply::Done));

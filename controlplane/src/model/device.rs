@@ -105,15 +105,29 @@ pub struct NewDevice {
     pub tags: Vec<Tag>,
 }
 
-/// A network block as it arrives in Create and Update; in Update only what is `Some` changes.
-#[derive(Clone, Default)]
+/// A network block as it arrives in Create and Update; in Update only what is `Some` changes, and
+/// what is empty is removed.
+#[derive(Clone, Default, Serialize)]
 pub struct NewNetwork {
     /// `Imei` or `MacAddress`.
     pub hardware: Option<String>,
     /// `PreSharedKeyIdentity`.
     pub identity: Option<String>,
     /// `PreSharedKeySecret` as printed: 32–512 characters, `0x…` is hex.
+    #[serde(skip)]
     pub secret: Option<Zeroizing<String>>,
+    /// `RawPublicKey`: base64 or PEM of a SubjectPublicKeyInfo.
+    pub raw_public_key: Option<String>,
+    /// `CertificateName`: `CN=…`, `DNS:…` or `URI:…`.
+    pub certificate_name: Option<String>,
+    /// `CertificateFingerprint`: 64 hex digits.
+    pub certificate_fingerprint: Option<String>,
+    /// `NoSec.SourceAddress`: `ip` or `ip:port`.
+    pub source_address: Option<String>,
+    /// `Endpoint`: `ip:port`.
+    pub endpoint: Option<String>,
+    /// `SecurityModes`.
+    pub security_modes: Option<Vec<SecurityMode>>,
 }
 
 /// Shows no secret.
@@ -123,6 +137,12 @@ impl fmt::Debug for NewNetwork {
             .field("hardware", &self.hardware)
             .field("identity", &self.identity)
             .field("secret", &self.secret.as_ref().map(|_| "redacted"))
+            .field("raw_public_key", &self.raw_public_key)
+            .field("certificate_name", &self.certificate_name)
+            .field("certificate_fingerprint", &self.certificate_fingerprint)
+            .field("source_address", &self.source_address)
+            .field("endpoint", &self.endpoint)
+            .field("security_modes", &self.security_modes)
             .finish()
     }
 }

@@ -13,6 +13,8 @@ pub enum ResourceType {
     Rule,
     /// A message towards a device.
     Message,
+    /// A certificate authority.
+    Authority,
     /// The uplink stream (absent while a broker is configured).
     UplinkStream,
 }
@@ -25,6 +27,7 @@ impl ResourceType {
             Self::Destination => "Destination",
             Self::Rule => "Rule",
             Self::Message => "Message",
+            Self::Authority => "CACertificate",
             Self::UplinkStream => "UplinkStream",
         }
     }
@@ -53,6 +56,21 @@ pub enum Refused {
         resource_type: ResourceType,
         /// Its id or name (empty when unknown).
         resource_id: String,
+        /// For people.
+        message: String,
+    },
+    /// 400: a certificate that can't be used.
+    Certificate {
+        /// For people.
+        message: String,
+    },
+    /// 406: not in the state that it is in.
+    State {
+        /// For people.
+        message: String,
+    },
+    /// 410: there are as many as there may be.
+    Limit {
         /// For people.
         message: String,
     },
@@ -100,6 +118,9 @@ impl fmt::Display for Refused {
                 write!(f, "{} {resource_id} does not exist", resource_type.as_str())
             }
             Self::Conflict { message, .. }
+            | Self::Certificate { message }
+            | Self::State { message }
+            | Self::Limit { message }
             | Self::Throttled { message }
             | Self::Internal { message } => f.write_str(message),
         }

@@ -59,10 +59,12 @@ impl SecurityModes {
         self.0 & mode.bit() != 0
     }
     /// Those in both.
+    #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
     /// Those in either.
+    #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -268,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_address_has_one_form() {
-        let same = ["192.0.2.7", "::ffff:192.0.2.7"].map(|text| text.parse::<SourceAddress>());
+        let same = ["192.0.2.7", "::ffff:192.0.2.7"].map(str::parse::<SourceAddress>);
         assert_eq!(same[0], same[1]);
         assert_eq!(same[0].unwrap().to_string(), "192.0.2.7");
         assert_eq!(

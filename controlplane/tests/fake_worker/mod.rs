@@ -100,6 +100,7 @@ pub fn new_device(destination: &str, identity: &str) -> NewDevice {
         hardware: None,
         identity: Some(identity.to_owned()),
         secret: Some(Zeroizing::new(SECRET.to_owned())),
+        ..NewNetwork::default()
     };
     NewDevice {
         destination: destination.to_owned(),

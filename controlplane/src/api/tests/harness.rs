@@ -17,6 +17,7 @@ use crate::api::endpoint::Endpoints;
 use crate::api::sigv4::signer::Signing;
 use crate::api::{Api, Aws, Bounds, filter};
 use crate::control::{Control, Limits, MqttSettings, Settings};
+use crate::identity::ServerPublicKey;
 
 pub(super) const SECRET: &str = "a-secret-of-the-tests-that-nobody-may-see";
 pub(super) const BODY_BYTES_MAX: usize = 16_384;
@@ -99,7 +100,11 @@ impl Server {
             requests_max: 64,
             streams_max: FOLLOWERS_MAX,
         };
-        let endpoints = Endpoints { coap: Some(COAP.to_owned()), ..Endpoints::default() };
+        let endpoints = Endpoints {
+            coap: Some(COAP.to_owned()),
+            raw_key: Some(raw_key()),
+            ..Endpoints::default()
+        };
         let mut stopped = stopping.clone();
         let api = Api::new(control.clone(), Box::new(root_key()), aws, endpoints, bounds, stopping);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -221,6 +226,11 @@ impl Server {
         assert_eq!(answer.status, 201, "{}", answer.text);
         answer.json["Id"].as_str().unwrap().to_owned()
     }
+}
+
+/// The server's raw public key.
+pub(super) fn raw_key() -> ServerPublicKey {
+    ServerPublicKey(b"not looked at".to_vec())
 }
 
 /// The key of the tests.

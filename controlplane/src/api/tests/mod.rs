@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod authorities;
 mod devices;
 mod harness;
 mod messages;
 mod rules;
+mod security;
 mod uplinks;
 
 use harness::Server;
@@ -118,7 +120,13 @@ async fn a_body_that_never_comes_is_not_waited_for() {
 async fn an_endpoint_is_what_the_operator_said() {
     let server = Server::start().await;
     let answer = server.get("/service-endpoint?serviceType=COAP").await;
-    let expected = json!({ "ServiceType": "COAP", "ServiceEndpoint": harness::COAP });
+    let key = harness::raw_key();
+    let expected = json!({
+        "ServiceType": "COAP", "ServiceEndpoint": harness::COAP,
+        "ServerPublicKey": {
+            "SubjectPublicKeyInfo": key.base64(), "Pem": key.pem(), "Sha256": key.sha256(),
+        },
+    });
     assert_eq!((answer.status, &answer.json), (200, &expected));
     assert_eq!(server.get("/service-endpoint").await.json, expected);
     let answer = server.get("/service-endpoint?serviceType=LNS").await;
