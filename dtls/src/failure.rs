@@ -97,3 +97,60 @@ impl From<HelloError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that a server without certificates can come to.
+    const WITHOUT_CERTIFICATES: [Failure; 16] = [
+        Failure::Timeout,
+        Failure::WrongKey,
+        Failure::UnknownIdentity,
+        Failure::PeerAlert(Description::HANDSHAKE_FAILURE),
+        Failure::Version,
+        Failure::NoCommonSuite,
+        Failure::NoExtendedMasterSecret,
+        Failure::ResumedWithoutExtendedMasterSecret,
+        Failure::Renegotiation,
+        Failure::Decode,
+        Failure::Illegal,
+        Failure::UnsupportedExtension,
+        Failure::UnexpectedMessage,
+        Failure::UnknownKey,
+        Failure::Signature,
+        Failure::Finished,
+    ];
+    /// The others.
+    const WITH_CERTIFICATES: [Failure; 8] = [
+        Failure::NoCertificate,
+        Failure::NoCommonCertificateType,
+        Failure::BadCertificate,
+        Failure::UnsupportedCertificate,
+        Failure::CertificateExpired,
+        Failure::UnknownAuthority,
+        Failure::AccessDenied,
+        Failure::CertificateUnknown,
+    ];
+
+    /// RFC 7925 section 6; the reserved ones are decryption_failed, no_certificate and
+    /// export_restriction.
+    #[test]
+    fn no_alert_is_reserved_or_about_compression() {
+        const NEVER: [u8; 4] = [21, 30, 41, 60];
+        for failure in WITHOUT_CERTIFICATES.into_iter().chain(WITH_CERTIFICATES) {
+            assert!(failure.alert().is_none_or(|alert| !NEVER.contains(&alert.0)), "{failure:?}");
+        }
+    }
+
+    /// RFC 7925 section 6: these are for certificates alone.
+    #[test]
+    fn without_certificates_no_alert_is_about_them() {
+        const ABOUT_CERTIFICATES: [u8; 7] = [42, 43, 44, 45, 46, 48, 49];
+        for failure in WITHOUT_CERTIFICATES {
+            let alert = failure.alert();
+            let is_about = alert.is_some_and(|alert| ABOUT_CERTIFICATES.contains(&alert.0));
+            assert!(!is_about, "{failure:?}");
+        }
+    }
+}
