@@ -16,7 +16,7 @@ PACKAGES := build-essential clang libclang-dev pkg-config libssl-dev libcoap3-bi
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help run demo test format lints build model smoke bench fuzz install-deps aws foreign
+.PHONY: help run demo test format lints build model smoke bench fuzz docs install-deps aws foreign
 help:
 	@echo 'make run    start an edge with a demo device on loopback (Ctrl-C stops it)'
 	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
@@ -54,6 +54,12 @@ model:
 
 smoke: install-deps foreign
 	@TIDEGATE_CACHE=$(CACHE) exec $(BIN_DIR)/tidegate-smoke
+
+# What the tests know, written into docs/: the compliance map, the lossy link, the interop tables.
+docs: foreign
+	TIDEGATE_WRITE_DOCS=1 TIDEGATE_CACHE=$(CACHE) cargo test $(CARGO_FLAGS) -p tidegate-tests \
+		--test compliance --test interop --test interop_servers
+	TIDEGATE_WRITE_DOCS=1 cargo test $(CARGO_FLAGS) -p tidegate-dtls --test lossy_table
 
 bench: install-deps
 	cargo bench --locked --workspace

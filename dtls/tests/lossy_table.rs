@@ -1,8 +1,7 @@
 //! What does a handshake cost on a lossy link, for every suite and every kind of credential?
 //!
-//! The table is `docs/lossy-link.md`. `TIDEGATE_WRITE_TABLE=1 cargo test --release -p
-//! tidegate-dtls --test lossy_table` writes it anew; without the variable the test runs fewer seeds
-//! and compares the rows' names.
+//! The table is `docs/lossy-link.md`, written by `make docs` (which sets `TIDEGATE_WRITE_DOCS`);
+//! without the variable the test runs fewer seeds and compares the rows' names.
 
 #![allow(clippy::unwrap_used)]
 
@@ -118,13 +117,13 @@ median / 99th percentile of the datagrams that both sides sent (lost ones includ
 simulated seconds, until both sides have their session. A full handshake and a resumed one begin
 with the cookie exchange.
 
-Written by `TIDEGATE_WRITE_TABLE=1 cargo test --release -p tidegate-dtls --test lossy_table`.
+Written by `make docs`.
 
 ";
 
 #[test]
 fn every_suite_and_credential_completes_and_has_its_row() {
-    let writes = std::env::var_os("TIDEGATE_WRITE_TABLE").is_some();
+    let writes = std::env::var_os("TIDEGATE_WRITE_DOCS").is_some();
     let seeds = if writes { SEEDS_IN_TABLE } else { SEEDS_IN_TEST };
     let mut table = HEAD.to_owned();
     table += "| suite | credential | handshake |";
