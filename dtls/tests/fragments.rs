@@ -5,13 +5,16 @@
 mod story;
 
 use story::peer::{Peer, fragments};
-use story::{IDENTITY, PSK, ServerEnd, first_message, hello_datagram, message_datagram};
+use story::{
+    ClientEnd, IDENTITY, PSK, ServerEnd, exchange, first_message, hello_datagram, message_datagram,
+};
+use tidegate_crypto::secret::Secret;
 use tidegate_dtls::extension::Extensions;
 use tidegate_dtls::handshake::MessageType;
 use tidegate_dtls::hello::{ClientHello, ClientHelloHead, parse_hello_verify_request};
 use tidegate_dtls::key_exchange::ClientKeyExchange;
 use tidegate_dtls::key_schedule::psk_premaster;
-use tidegate_dtls::{Drop, Failure, server};
+use tidegate_dtls::{Drop, Failure, Link, client, server};
 
 /// As long as that of a client with every suite there is.
 const SUITES: [u8; 400] = {
@@ -115,6 +118,27 @@ fn a_fragment_of_another_message_is_dropped() {
     }
     assert_eq!(first_message(&server.log.take().pop().unwrap()).0, 2);
     assert_eq!(server.log.failure, None::<Failure>);
+}
+
+/// A session id stands in front of the cookie: a client on a link so narrow that both do not fit
+/// the first fragment does not offer its session, or it would not pass the door.
+#[test]
+fn a_session_is_offered_where_its_id_leaves_room_for_the_cookie() {
+    for (mtu, is_resumed) in [(96, false), (127, false), (128, true)] {
+        let link = Link { mtu, ..Link::default() };
+        let config = client::Config { link, ..client::Config::default() };
+        let mut server = server();
+        server.keeps_sessions = true;
+        let mut client = ClientEnd::new(config.clone(), 0, 1, Some(b"me"));
+        exchange(&mut client, &mut server, 0);
+        let kept = client.kept.take().unwrap();
+        let psk = Secret::new(PSK);
+        let credential = client::Credential::Psk { identity: IDENTITY.to_vec(), psk };
+        let mut client = ClientEnd::start(config, 0, 2, Some(b"me"), credential, Some(&kept));
+        exchange(&mut client, &mut server, 0);
+        assert!(client.session.is_some(), "{mtu} bytes");
+        assert_eq!((client.is_resumed, server.was_resumed), (is_resumed, is_resumed));
+    }
 }
 
 /// The hello with its cookie, as message 1 in one record.

@@ -7,9 +7,10 @@ mod story;
 
 use std::sync::Arc;
 
+use story::credential::Kind;
 use story::{ClientEnd, Dice, IDENTITY, OUT_BYTES, PSK, ServerEnd, application, shake_hands};
 use tidegate_dtls::record::{ContentType, Record};
-use tidegate_dtls::{Established, Failure, client, server};
+use tidegate_dtls::{Established, Failure, Link, Suite, client, server};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Changes a datagram in one of the ways that networks and enemies do.
@@ -94,6 +95,57 @@ fn a_handshake_in_a_storm_stays_inside_its_memory_and_never_panics() {
     // Plaintext can be forged, so many handshakes die of it; the storm is not always so wild that
     // none lives, or nothing behind the first flights would have been tried.
     assert!((150..1_900).contains(&completed), "{completed} completed");
+}
+
+/// The same with key agreement, raw public keys and certificates, full and resumed: longer flights,
+/// and more to hold.
+#[test]
+fn every_kind_of_handshake_in_a_storm_stays_inside_its_memory_and_never_panics() {
+    let config = story::credential::server(6, Link { mtu: 300, ..Link::default() });
+    let bound = config.handshake_bytes_max() + size_of::<server::Handshake>();
+    let (mut thrown, mut completed, mut resumed) = (0, 0, 0);
+    let suites = [Suite::EcdhePskAes128Ccm8, Suite::EcdheEcdsaAes128Ccm8];
+    let kinds = suites.iter().flat_map(|suite| Kind::of(*suite).iter().map(move |k| (*suite, *k)));
+    for (seed, (suite, kind)) in (0..240).zip(kinds.cycle()) {
+        let mut dice = Dice(seed);
+        let wildness = (seed / 12 % 6) as usize;
+        let mut server = ServerEnd::new(config.clone());
+        server.keeps_sessions = true;
+        let mut kept = None;
+        for attempt in 1..=2 {
+            let (own_cid, credential) = (Some(&b"me"[..]), kind.credential());
+            let client = kind.client(suite);
+            let mut client =
+                ClientEnd::start(client, 0, attempt, own_cid, credential, kept.as_ref());
+            for _ in 0..10 {
+                for genuine in client.log.take() {
+                    for _ in 0..wildness {
+                        let mut spoiled = genuine.clone();
+                        spoil(&mut dice, &mut spoiled);
+                        server.on_datagram(0, &spoiled);
+                        thrown += 1;
+                        let bytes = server.handshake.as_ref().map_or(0, server::Handshake::bytes);
+                        assert!(bytes <= bound, "seed {seed}: {bytes} of {bound} bytes");
+                    }
+                    server.on_datagram(0, &genuine);
+                }
+                for genuine in server.log.take() {
+                    for _ in 0..wildness {
+                        let mut spoiled = genuine.clone();
+                        spoil(&mut dice, &mut spoiled);
+                        client.on_datagram(0, &spoiled);
+                    }
+                    client.on_datagram(0, &genuine);
+                }
+            }
+            completed += u32::from(client.session.is_some());
+            resumed += u32::from(client.is_resumed);
+            kept = client.kept.take();
+            server.handshake = None;
+        }
+    }
+    assert!(thrown > 2_000, "{thrown} datagrams");
+    assert!((80..470).contains(&completed) && resumed >= 40, "{completed}, {resumed} resumed");
 }
 
 /// The session beside the storm notices nothing but its counters.

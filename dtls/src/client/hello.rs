@@ -11,6 +11,7 @@ use crate::certificate::CertificateType;
 use crate::established::{Established, Negotiated};
 use crate::extension::{CertificateTypes, Extensions};
 use crate::failure::Failure;
+use crate::flight::MTU_MIN;
 use crate::handshake::MessageType;
 use crate::hello::{
     ClientHello, ClientHelloHead, RANDOM_BYTES, ServerHello, parse_hello_verify_request,
@@ -97,6 +98,8 @@ impl Offer {
         let parameters = offer.parameters(config, offer.suites[0]);
         let fits = |session: &&Session| {
             (1..=32).contains(&session.id.len())
+                // Or the cookie behind it would not come to stand in the first fragment.
+                && config.link.mtu >= MTU_MIN + session.id.len()
                 && session.resumable.may_be_offered(&offer.suites, &parameters)
         };
         offer.session = session.filter(fits).cloned();
