@@ -268,10 +268,6 @@ impl Association {
         self.release_held(side, now_ms);
     }
 
-    pub(crate) fn keys_mut(&mut self) -> Option<&mut Established> {
-        self.keys.as_mut()
-    }
-
     /// The handshake is over and good; `parting` is sent once more, if not empty.
     pub(crate) fn succeed(&mut self, parting: &[u8]) {
         let established = self.keys.take().expect("keys before Finished");

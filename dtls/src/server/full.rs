@@ -36,9 +36,7 @@ use crate::failure::Failure;
 use crate::handshake::MessageType;
 use crate::hello::{ClientHello, ServerHello};
 use crate::key_exchange::{ClientKeyExchange, EcdhParams, ServerKeyExchange, signed_parts};
-use crate::key_schedule::{
-    MasterSecret, Role, VERIFY_DATA_BYTES, ecdhe_psk_premaster, psk_premaster,
-};
+use crate::key_schedule::{MasterSecret, Role, ecdhe_psk_premaster, psk_premaster};
 use crate::suite::Suite;
 
 impl Server {
@@ -282,15 +280,9 @@ impl Server {
             return Ok(());
         }
         hear(association, message);
-        let verify_data: [u8; VERIFY_DATA_BYTES] =
-            master.verify_data(Role::Server, &association.transcript);
+        let verify_data = master.verify_data(Role::Server, &association.transcript);
         let message_seq = association.number_message(MessageType::FINISHED, &verify_data);
-        let sequence = association.sequence as u32;
-        let keys = association.keys_mut().expect("a Finished was opened with them");
-        keys.keep_last_flight(verify_data, message_seq, sequence);
-        let mut parting = [0; PARTING_BYTES_MAX];
-        let len = keys.last_flight_again(&mut parting).expect("new keys have numbers and room");
-        association.succeed(&parting[..len]);
+        association.succeed_with_last_flight(verify_data, message_seq);
         Ok(())
     }
 
@@ -337,6 +329,3 @@ impl From<CertificateError> for Failure {
         }
     }
 }
-
-/// Flight 6 under any suite with a Connection ID of 32 bytes: 14 + 106 bytes.
-const PARTING_BYTES_MAX: usize = 128;
