@@ -70,13 +70,13 @@ impl Worker {
                 Greeting::Drop(_) => {}
             }
         }
-        // A client that did not hear our last flight repeats its own: the unprotected part of that
-        // is void by then, and its Finished is the session's.
         if let Some(number) = self.connects.find(&peer)
             && !self.by_peer_handshake.contains_key(&peer)
         {
             return self.feed_connect(now, number, Some(peer), datagram, outbox);
         }
+        // A client that did not hear our last flight repeats its own: the unprotected part of that
+        // is void by then, and its Finished is the session's.
         let protected_at = protected_part(datagram, CID_BYTES).unwrap_or(datagram.len());
         match (self.by_peer_handshake.get(&peer), self.by_peer.get(&peer)) {
             (Some(_), Some(&slot)) if self.opens_on_a_copy(slot, &datagram[protected_at..]) => {

@@ -116,8 +116,24 @@ impl Worker {
         *fate = Some(end);
         // Application data may ride behind the Finished that made the session.
         let rest = bytes.get(consumed..).filter(|rest| !rest.is_empty())?;
+        let is_nobodys = end == Fate::Unprotected;
         match self.classify(peer, rest) {
             Lane::Session(slot) => Some(Work { datagram, at: consumed, slot }),
+            // A last flight from a new address: only its Connection ID says whose plaintext it is.
+            Lane::Reserved(slot) if is_nobodys => {
+                let (end, consumed) = self.on_reserved(now, slot, bytes, outbox);
+                *fate = Some(end);
+                let rest = bytes.get(consumed..).filter(|rest| !rest.is_empty())?;
+                match self.classify(peer, rest) {
+                    Lane::Session(slot) => Some(Work { datagram, at: consumed, slot }),
+                    _ => None,
+                }
+            }
+            Lane::HandOver(worker) => {
+                let part = if is_nobodys { bytes } else { &bytes[consumed..] };
+                *fate = Some(self.hand_over(worker, peer, part));
+                None
+            }
             _ => None,
         }
     }
