@@ -1,7 +1,8 @@
 //! Can any sequence of datagrams harm a server's handshake or an established association?
 //!
-//! Input: how far a genuine client gets first and by which key exchange (1 byte), then datagrams, each behind its length
-//! (2 bytes). The genuine client's own next datagram is fed in when a length is 0xffff.
+//! Input: how far a genuine client gets first and by which key exchange (1 byte), then datagrams,
+//! each behind its length (2 bytes). The genuine client's own next datagram is fed in when a
+//! length is 0xffff.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};

@@ -7,31 +7,32 @@
 //!   ClientHello + cookie   ───────▶                            Handshake::new, then on_datagram
 //! ```
 //!
-//! - [`full`]: keys from a pre-shared key, a key agreement, or both;
-//! - [`abbreviated`]: keys from an earlier session;
-//! - [`negotiation`]: which of them, and on what terms; [`config`]: what we have to offer.
+//! - `full`: keys from a pre-shared key, a key agreement, or both;
+//! - `abbreviated`: keys from an earlier session;
+//! - `negotiation`: which of them, and on what terms; `config`: what we have to offer;
+//! - `owner`: what the handshake's owner brings and is asked.
 
 mod abbreviated;
 mod config;
 mod full;
 mod negotiation;
+mod owner;
 
 use std::sync::Arc;
 
 use tidegate_crypto::agreement::Ephemeral;
-use tidegate_crypto::certificate::Leaf;
 use tidegate_crypto::secret::{Key, Secret};
-use zeroize::Zeroize;
 
 pub use self::config::{
     Config, IDENTITY_BYTES_MAX, Identity, RAW_PUBLIC_KEY_BYTES_MAX, SERVER_NAME_BYTES_MAX,
 };
 use self::negotiation::{Agreed, Terms};
+use self::owner::Claimed;
+pub use self::owner::{Answer, Claim, Event, Randoms};
 use crate::Drop;
 use crate::association::{Association, Ended, Message, Side};
 use crate::cookie::FirstHello;
 pub use crate::cookie::{CookieJar, Greeting, VERIFY_BYTES, greet, session_id};
-use crate::established::Established;
 pub use crate::failure::Failure;
 use crate::flight::MTU_MIN;
 use crate::handshake::{Fragment, MessageType};
@@ -45,53 +46,6 @@ use crate::suite::Suite;
 pub struct Handshake {
     association: Association,
     server: Server,
-}
-
-/// Random bytes for one handshake, used nowhere else.
-pub struct Randoms {
-    /// The random of our hello.
-    pub random: [u8; RANDOM_BYTES],
-    /// Stands in for the key of an identity that nobody knows.
-    pub fake_key: [u8; 32],
-    /// Our half of a key agreement comes from it. An ECDSA signature draws its own nonce, in the
-    /// library: it is the one thing here that is not an argument.
-    pub ephemeral_seed: [u8; 48],
-    /// Names the session, should the handshake be a full one; `None`: it can't be resumed.
-    pub session_id: Option<[u8; SESSION_ID_BYTES_MAX]>,
-}
-
-/// What the owner of a handshake has to know.
-#[derive(Debug)]
-pub enum Event {
-    /// Look up [`Handshake::claim`] and call [`Handshake::on_credential`].
-    CredentialWanted,
-    /// Done. Send what [`Handshake::poll_transmit`] still has, then drop the handshake.
-    Established(Established),
-    /// Over. Send what [`Handshake::poll_transmit`] still has, then drop the handshake.
-    Failed(Failure),
-}
-
-/// Who a client says it is.
-#[derive(Clone, Copy, Debug)]
-pub enum Claim<'a> {
-    /// By the identity of a pre-shared key; proven by its Finished.
-    Psk(&'a [u8]),
-    /// By the DER of its SubjectPublicKeyInfo; that it has the private key is proven.
-    RawPublicKey(&'a [u8]),
-    /// By a certificate; that it has the private key is proven, and the chain leads to one of
-    /// [`Config::authorities`].
-    Certificate(&'a Leaf),
-}
-
-/// What the owner knows of a [`Claim`].
-#[derive(Clone, Copy)]
-pub enum Answer<'a> {
-    /// The key of the identity.
-    Psk(&'a [u8]),
-    /// The certificate or raw public key is that of a device.
-    Known,
-    /// Nobody is known by that.
-    Unknown,
 }
 
 impl Handshake {
@@ -325,33 +279,6 @@ enum Keying {
     Master(MasterSecret),
 }
 
-/// A [`Claim`] that is kept.
-enum Claimed {
-    Psk(Vec<u8>),
-    RawPublicKey(Vec<u8>),
-    Certificate(Box<Leaf>),
-}
-
-impl Claimed {
-    fn view(&self) -> Claim<'_> {
-        match self {
-            Self::Psk(identity) => Claim::Psk(identity),
-            Self::RawPublicKey(spki) => Claim::RawPublicKey(spki),
-            Self::Certificate(leaf) => Claim::Certificate(leaf),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Psk(bytes) | Self::RawPublicKey(bytes) => bytes.capacity(),
-            Self::Certificate(leaf) => {
-                let names = leaf.names.iter().map(|n| size_of::<String>() + n.capacity());
-                size_of::<Leaf>() + leaf.spki.capacity() + names.sum::<usize>()
-            }
-        }
-    }
-}
-
 /// A copy of a session that is wiped when it is dropped.
 struct Earlier(Resumable);
 
@@ -512,29 +439,6 @@ impl std::fmt::Debug for State {
             Self::CertificateVerify { .. } => "CertificateVerify",
             Self::Credential { .. } => "Credential",
             Self::Finished { .. } => "Finished",
-        })
-    }
-}
-
-impl std::ops::Drop for Randoms {
-    fn drop(&mut self) {
-        self.fake_key.zeroize();
-        self.ephemeral_seed.zeroize();
-    }
-}
-
-impl std::fmt::Debug for Randoms {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Randoms(redacted)")
-    }
-}
-
-impl std::fmt::Debug for Answer<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Psk(_) => "Psk(redacted)",
-            Self::Known => "Known",
-            Self::Unknown => "Unknown",
         })
     }
 }
