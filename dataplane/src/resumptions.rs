@@ -148,17 +148,12 @@ impl Resumptions {
             self.table().set_used(index + 1);
         }
         // The next reservation gets another one, unless there are more of them than entries.
-        let index = match (self.order.first(List::Free), self.order.first(List::InUse)) {
-            (Some(index), _) => {
-                self.order.put_last(index, List::Free);
-                index
-            }
-            (None, Some(index)) => {
-                self.order.put_last(index, List::InUse);
-                index
-            }
-            (None, None) => return None,
-        };
+        let lists = [List::Free, List::InUse, List::Reserved];
+        let (list, index) =
+            lists.into_iter().find_map(|list| Some((list, self.order.first(list)?)))?;
+        // A session stays where it is found until another one takes its place.
+        let list = if list == List::InUse { List::InUse } else { List::Reserved };
+        self.order.put_last(index, list);
         let mut id = [0; SESSION_ID_BYTES];
         id[..4].copy_from_slice(&index.to_be_bytes());
         id[0] = self.own;

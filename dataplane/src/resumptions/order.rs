@@ -1,6 +1,6 @@
 //! Which entry is taken next? Free ones first, then the one that was written longest ago.
 //!
-//! Two lists through one vector of links. *Bound:* eight bytes for each entry ever used.
+//! Three lists through one vector of links. *Bound:* eight bytes for each entry ever used.
 
 /// The entries of one table in the order they are given away.
 #[derive(Debug)]
@@ -20,15 +20,17 @@ struct Link {
 pub(super) enum List {
     Free,
     InUse,
+    /// Free still, and promised to a handshake.
+    Reserved,
 }
 
 impl Order {
     pub(super) fn new() -> Self {
         let link = |place| Link { before: place, after: place };
-        Self { links: vec![link(List::Free as u32), link(List::InUse as u32)] }
+        Self { links: (0..SENTINELS).map(link).collect() }
     }
 
-    /// How many entries there are in both lists.
+    /// How many entries there are in all lists.
     pub(super) fn len(&self) -> u32 {
         self.links.len() as u32 - SENTINELS
     }
@@ -73,7 +75,7 @@ impl Order {
     }
 }
 
-const SENTINELS: u32 = 2;
+const SENTINELS: u32 = 3;
 
 #[cfg(test)]
 mod tests {

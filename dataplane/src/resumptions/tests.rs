@@ -116,6 +116,22 @@ fn abandoned_handshakes_push_nobody_out() {
     assert_eq!(table.len(), 3, "a reservation whose entry was given away cancels nothing");
 }
 
+/// A fleet that shakes hands at once after a restart: the table is empty, and has room.
+#[test]
+fn handshakes_at_the_same_time_keep_their_sessions_all() {
+    let mut table = worker(&Tables::anonymous(1, 8), 0, 0);
+    let begun: Vec<_> = (0..8).map(|n| table.reserve([n; 28]).unwrap()).collect();
+    let one_more = table.reserve([8; 28]).unwrap();
+    for (device, reservation) in (0..8).zip(&begun).skip(1) {
+        table.store(0, reservation, &origin(device), &secret(device));
+    }
+    assert!(begun[1..].iter().all(|reservation| table.find(0, &reservation.id).is_some()));
+    // The first one shares its entry with the one for which there was no room.
+    table.cancel(&begun[0]);
+    table.store(0, &one_more, &origin(8), &secret(8));
+    assert!(table.find(0, &one_more.id).is_some() && table.len() == 8);
+}
+
 #[test]
 fn what_is_forgotten_is_gone_for_every_worker_and_overwritten() {
     let tables = Tables::anonymous(2, 4);
