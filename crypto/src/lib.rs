@@ -1,7 +1,7 @@
 //! Which operations on bytes keep Tidegate's promises secret and authentic?
 //!
-//! Bytes in, bytes out: no socket, clock, thread or random source. Randomness is an argument; the one
-//! exception is a signature's nonce, which the library draws where nobody can repeat it.
+//! Bytes in, bytes out: no socket, clock, thread or random source. Randomness is an argument; the
+//! one exception is a signature's nonce, which the library draws where nobody can repeat it.
 //!
 //! - [`aead`]: protects records, many independent ones at once;
 //! - [`prf`]: the TLS 1.2 key derivation and the handshake's transcript;

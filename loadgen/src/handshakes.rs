@@ -2,8 +2,8 @@
 //! many at a time, each with a socket and a source port of its own.
 //!
 //! Closed loop: a device that is done makes room for the next one, and comes back when all others
-//! had their turn, perhaps with the session it got. One thread; with the server's process number the report
-//! says what each handshake cost the server, and always what it cost us.
+//! had their turn, perhaps with the session it got. One thread; with the server's process number
+//! the report says what each handshake cost the server, and always what it cost us.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
