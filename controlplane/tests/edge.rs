@@ -94,7 +94,7 @@ async fn the_queue_survives_a_restart_of_both() {
         let downlink = Downlink::Request(request(QueueMode::Queued, &[n]));
         sent.push(control.send(&id, downlink).await.unwrap());
     }
-    worker.session_up(device.id);
+    worker.session_up(device.id).await;
     assert_eq!(worker.downlink().await, (sent[0], vec![0]));
     worker.outcome(device.id, sent[0], Step::Sent, false);
     worker.released().await;

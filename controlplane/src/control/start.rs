@@ -39,7 +39,8 @@ impl Control {
             let (publisher, reader) = stream::open(store.clone(), tell).map_err(start_error)?;
             (Box::new(publisher), Some(reader))
         };
-        let core = Core::new(start_of_time(), store.clone(), vault.clone(), limits.clone());
+        let (now, identities) = (start_of_time(), settings.identities);
+        let core = Core::new(now, store.clone(), vault.clone(), limits.clone(), identities);
         let parts = edge::Parts {
             core: core.map_err(start_error)?,
             store: store.clone(),

@@ -229,6 +229,8 @@ pub struct CoreHealth {
     pub malformed: u64,
     /// Device responses that could not be kept.
     pub responses_dropped: u64,
+    /// Items that found no room on the trust sheet.
+    pub trust_omitted: usize,
     /// Devices with a session.
     pub sessions: usize,
     /// Messages without a final state.

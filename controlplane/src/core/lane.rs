@@ -52,6 +52,21 @@ impl Lane {
         immediate.or_else(|| self.awake.then(queued).flatten())
     }
 
+    /// Does QueueMode 1 wait for the device, with nothing on its way?
+    pub(super) fn is_queue_waiting(&self) -> bool {
+        let waits =
+            |open: &Open| open.waiting == Waiting::Queued && matches!(open.phase, Phase::Waiting);
+        self.open.iter().any(waits) && !self.open.iter().any(Open::is_outstanding)
+    }
+
+    /// QueueMode 0 messages that wait.
+    pub(super) fn waiting_immediate(&self) -> Vec<MessageId> {
+        let waits = |open: &&Open| {
+            open.waiting == Waiting::Immediate && matches!(open.phase, Phase::Waiting)
+        };
+        self.open.iter().filter(waits).map(|open| open.message.status.id).collect()
+    }
+
     pub(super) fn insert(&mut self, open: Open) {
         let at = self.open.partition_point(|other| other.place < open.place);
         self.open.insert(at, open);

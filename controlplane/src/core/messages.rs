@@ -200,7 +200,9 @@ impl Core {
     pub(super) fn hand_over(&mut self, now: Now, device: DeviceId) {
         loop {
             let Some(lane) = self.messages.lanes.get_mut(&device) else { return };
-            let Some(next) = lane.next() else { return };
+            let Some(next) = lane.next() else {
+                return self.wants_session_for_queue(now, device);
+            };
             let (id, place, waiting) = (next.message.status.id, next.place, next.waiting);
             let session = self.sessions.session(device);
             let there = session.and_then(|session| {
@@ -222,11 +224,14 @@ impl Core {
                     }
                 },
                 None if waiting == Waiting::Immediate => {
+                    if self.wants_session(now, device) {
+                        return;
+                    }
                     self.end(now, device, id, MessageState::Failed(Failure::NoSession));
                 }
                 None => {
                     self.sleeps(device);
-                    return;
+                    return self.wants_session_for_queue(now, device);
                 }
             }
         }

@@ -11,6 +11,7 @@
 //! Reads go straight to the store behind its trait; everything that must survive is written by
 //! effect. The shell ([`crate::edge`]) carries the effects out; the simulator is another shell.
 
+mod connect;
 mod credentials;
 mod effect;
 mod lane;
@@ -22,6 +23,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod trust;
 pub mod uplink_json;
 mod uplinks;
 
@@ -38,6 +40,7 @@ pub use effect::{
 pub use messages::{encode_request, encode_response};
 
 use crate::control::{Limits, WorkerHealth};
+use crate::identity::ServerIdentity;
 use crate::store::vault::Vault;
 use crate::store::{Store, StoreError, Table, Transaction, keys};
 
@@ -52,6 +55,8 @@ pub struct Core {
     sessions: sessions::Sessions,
     messages: messages::Messages,
     outbox: outbox::Outbox,
+    connects: connect::Connects,
+    trust: trust::Trust,
     publisher_up: bool,
     counts: Counts,
     out: Vec<Effect>,
@@ -85,10 +90,13 @@ impl Core {
         store: Arc<dyn Store>,
         vault: Vault,
         limits: Limits,
+        identities: Vec<ServerIdentity>,
     ) -> Result<Self, StoreError> {
         let sessions = sessions::Sessions::restore(&*store)?;
         let messages = messages::Messages::restore(&*store, now, &limits)?;
         let outbox = outbox::Outbox::restore(&*store)?;
+        let trust = trust::Trust::restore(&*store, now, identities)?;
+        let remembered = Effect::Write { transaction: trust.remember(), ticket: None };
         Ok(Self {
             store,
             vault,
@@ -98,9 +106,11 @@ impl Core {
             sessions,
             messages,
             outbox,
+            connects: connect::Connects::default(),
+            trust,
             publisher_up: false,
             counts: Counts::default(),
-            out: Vec::new(),
+            out: vec![remembered],
             limits,
         })
     }
@@ -111,10 +121,15 @@ impl Core {
         let incarnation = stored.and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)));
         self.links.retain(|link| link.worker != worker);
         self.links.push(Link { id, worker, incarnation, greeted: false, counters: Vec::new() });
+        self.send_trust(id);
+        self.connects.look(worker, !self.messages.lanes.is_empty());
     }
 
     /// A worker's rings are gone or were replaced.
     pub fn on_detached(&mut self, id: LinkId) {
+        if let Some(worker) = self.link(id).map(|link| link.worker) {
+            self.connects.lose(worker);
+        }
         self.links.retain(|link| link.id != id);
     }
 
@@ -128,6 +143,7 @@ impl Core {
             Some(Kind::SessionUp) => self.on_session_up(now, link, seq, bytes),
             Some(Kind::SessionDown) => self.on_session_down(link, seq, bytes),
             Some(Kind::Hello) => self.on_hello(now, link, seq, bytes),
+            Some(Kind::ConnectFailed) => self.on_connect_failed(now, link, seq, bytes),
             Some(Kind::Counters) => self.on_counters(link, seq, bytes),
             _ => None,
         };
@@ -146,17 +162,24 @@ impl Core {
                 self.routes.forget(device);
                 if credentials {
                     self.drop_credentials(device);
+                    self.connect_anew(device);
                 }
+                self.trust_changed_by(now, device);
                 self.reply(to, Ok(Reply::Done));
             }
             Request::DeviceDeleted { device } => {
                 self.routes.forget(device);
                 self.drop_credentials(device);
+                self.trust_changed_by(now, device);
+                self.connects.forget(device);
                 self.delete_lane(now, device);
                 self.forget_location(device);
                 self.reply(to, Ok(Reply::Done));
             }
-            Request::TrustChanged => self.reply(to, Ok(Reply::Done)),
+            Request::TrustChanged => {
+                self.trust_changed(now);
+                self.reply(to, Ok(Reply::Done));
+            }
             Request::RoutesChanged => {
                 self.routes.clear();
                 self.reply(to, Ok(Reply::Done));
@@ -203,6 +226,8 @@ impl Core {
     pub fn on_due(&mut self, now: Now) {
         self.give_up_publishes(now);
         self.on_messages_due(now);
+        self.on_connects_due(now);
+        self.on_trust_due(now);
         if self.publisher_up && self.outbox.due_ms().is_some_and(|due_ms| due_ms <= now.ms) {
             self.publish_outbox(now);
         }
@@ -211,7 +236,9 @@ impl Core {
     /// When [`Self::on_due`] has something to do.
     pub fn due_ms(&self) -> Option<u64> {
         let outbox = self.outbox.due_ms().filter(|_| self.publisher_up);
-        [self.uplinks.due_ms(), self.messages.due_ms(), outbox].into_iter().flatten().min()
+        let publishing = [self.uplinks.due_ms(), outbox];
+        let others = [self.messages.due_ms(), self.connects.due_ms(), self.trust.due_ms()];
+        publishing.into_iter().chain(others).flatten().min()
     }
 
     /// The effects since the last call, in order.
@@ -227,8 +254,11 @@ impl Core {
         known.greeted = true;
         known.incarnation = Some(incarnation);
         let worker = known.worker;
+        self.send_trust(link);
         if is_new {
             self.on_worker_restarted(now, worker);
+            self.connects.lose(worker);
+            self.connects.look(worker, !self.messages.lanes.is_empty());
             let mut tx = Transaction::new();
             tx.put(Table::Sessions, keys::incarnation(worker), incarnation.to_be_bytes());
             self.write(tx, Some(Ticket::Entry { link, seq }));
@@ -263,6 +293,7 @@ impl Core {
             unavailable: self.counts.unavailable,
             malformed: self.counts.malformed,
             responses_dropped: self.counts.responses_dropped,
+            trust_omitted: self.trust.omitted(),
             sessions: self.sessions.alive(),
             open_messages: self.messages.open(),
         }

@@ -13,7 +13,7 @@ use super::lane::Phase;
 use super::uplink_json::{Circumstances, uplink_json};
 use super::{Core, LinkId, Now, Reply, RequestId, Ticket};
 use crate::model::{
-    DeviceId, Failure, MessageId, MessageState, MessageStatus, Refused, ResourceType,
+    DeviceId, Failure, MessageId, MessageState, MessageStatus, Refused, ResourceType, SecurityMode,
 };
 use crate::store::queue::{self, Waiting};
 use crate::store::{Transaction, queue as store_queue};
@@ -54,9 +54,11 @@ impl Core {
             }
         } else if step == Step::Responded {
             let state = status.state;
+            let by = open.message.session;
+            let mode = by.and_then(|session| self.sessions.mode(device, session));
             self.end_in(&mut tx, now, device, id, state);
             let key = (now.unix_ms, id);
-            let json = response_json(outcome, response);
+            let json = response_json(outcome, response, mode);
             let kept = json.and_then(|json| self.keep_response(&mut tx, device, key, &json));
             if let Some((ended_unix_ms, message)) = kept {
                 ticket = Ticket::Response { link, seq, ended_unix_ms, message };
@@ -293,13 +295,18 @@ fn final_state(before: MessageState, reason: FailReason) -> MessageState {
 }
 
 /// What the application reads of the device's response.
-fn response_json(outcome: &Outcome, response: &[u8]) -> Option<Vec<u8>> {
+fn response_json(
+    outcome: &Outcome,
+    response: &[u8],
+    security_mode: Option<SecurityMode>,
+) -> Option<Vec<u8>> {
     let message = CoapMessage::parse(response).ok()?;
     let about = Circumstances {
         device: DeviceId(outcome.device),
         message: MessageId(outcome.message_id),
         received_unix_ms: outcome.at_unix_ms.get(),
         network: from_the_wire(outcome.network)?,
+        security_mode,
         response_token: None,
     };
     Some(uplink_json(&message, &about))

@@ -1,6 +1,9 @@
 //! Where is a device now? Its session, kept in memory and, so that downlinks find it after a
 //! restart, in the store.
 //!
+//! A device has one session that counts. *Why one without security never takes the place of one
+//! with it:* anybody can send from that address; it lives beside it instead.
+//!
 //! *Why uplinks are not written each:* a location is a hint. A stale one costs a downlink a
 //! `NoSession`, and the next sign of life puts it right.
 
@@ -10,10 +13,11 @@ use tidegate_ring::Seq;
 use tidegate_ring::contract::{EndReason, Kind, SessionDown, SessionEnd, SessionRef, SessionUp};
 use zerocopy::IntoBytes;
 
-use super::credentials::from_the_wire;
+use super::credentials::{from_the_wire, mode_from_the_wire};
 use super::{Core, LinkId, Now, Ticket};
-use crate::model::{DeviceId, Network};
-use crate::store::records::{Identity, Location};
+use crate::model::{DeviceId, Network, SecurityMode};
+use crate::store::names::Standing;
+use crate::store::records::{Location, OtherSession, OtherStanding};
 use crate::store::{Store, StoreError, Table, Transaction, keys};
 
 /// Every device that was ever seen. *Bound:* the number of devices.
@@ -61,14 +65,38 @@ impl Sessions {
 
     /// The device's session, unless it is about to end.
     pub(super) fn session(&self, device: DeviceId) -> Option<SessionRef> {
-        let location = &self.located.get(&device)?.location;
+        let location = self.location(device)?;
         location.session.filter(|_| !location.is_ending).map(SessionRef)
     }
 
     /// Was this session told to end?
     pub(super) fn is_ending(&self, device: DeviceId, session: u64) -> bool {
-        let location = self.located.get(&device).map(|located| located.location);
-        location.is_some_and(|at| at.is_ending && at.session == Some(session))
+        let Some(at) = self.location(device) else { return false };
+        at.is_ending && at.session == Some(session)
+            || at.other == Some(OtherSession::refused(session))
+    }
+
+    /// Is it one without security, beside one that has it?
+    pub(super) fn is_beside(&self, device: DeviceId, session: u64) -> bool {
+        let beside = Some(OtherSession::unsecured(session));
+        self.location(device).is_some_and(|at| at.other == beside)
+    }
+
+    /// How this session authenticated, as far as is known.
+    pub(super) fn mode(&self, device: DeviceId, session: u64) -> Option<SecurityMode> {
+        let at = self.location(device)?;
+        if at.session == Some(session) {
+            return at.mode;
+        }
+        match at.other.filter(|other| other.session == session)?.standing {
+            OtherStanding::Replaced(mode) => mode,
+            OtherStanding::Unsecured => Some(SecurityMode::NoSec),
+            OtherStanding::Refused => None,
+        }
+    }
+
+    fn location(&self, device: DeviceId) -> Option<Location> {
+        self.located.get(&device).map(|located| located.location)
     }
 
     /// Unix milliseconds.
@@ -90,6 +118,8 @@ impl Sessions {
 }
 
 impl Core {
+    /// A session counts when it was made with what is good now: another stamp is refused, and a
+    /// mode that the device may not use.
     pub(super) fn on_session_up(
         &mut self,
         now: Now,
@@ -97,37 +127,66 @@ impl Core {
         seq: Seq,
         bytes: &[u8],
     ) -> Option<()> {
-        let (up, identity) = SessionUp::split(bytes)?;
-        let network = from_the_wire(up.network)?;
-        let (device, session) = (DeviceId(up.device), SessionRef(up.session.get()));
-        if !self.is_identity_of(identity, device) {
-            // Deleted or renamed while the handshake was under way.
-            self.end_session(device, session, EndReason::CredentialDropped);
-            self.done(link, seq);
-            return Some(());
+        let (up, _) = SessionUp::split(bytes)?;
+        let (network, mode) = (from_the_wire(up.network)?, mode_from_the_wire(up.claim)?);
+        let (device, session) = (DeviceId(up.device), up.session.get());
+        let ticket = Ticket::Entry { link, seq };
+        let new = Location {
+            session: Some(session),
+            is_ending: false,
+            network,
+            mode: Some(mode),
+            last_uplink_unix_ms: 0,
+            other: None,
+        };
+        let before = self.sessions.location(device);
+        match Standing::of(&*self.store, device) {
+            Ok(Some(now)) if now.stamp != up.stamp.get() || !now.permits(network, mode) => {
+                // Changed while the handshake was under way, or since what was resumed was made.
+                self.end_session(device, SessionRef(session), EndReason::CredentialDropped);
+                self.locate(device, refuse(before, new), Some(ticket));
+            }
+            Ok(None) => {
+                self.end_session(device, SessionRef(session), EndReason::CredentialDropped);
+                self.done(link, seq);
+            }
+            // The store can't say: the worker knew the credential, let it live.
+            Ok(Some(_)) | Err(_) => {
+                let (location, replaced) = succeed(before, new);
+                if let Some(replaced) = replaced.map(SessionRef) {
+                    self.end_session(device, replaced, EndReason::Replaced);
+                }
+                self.locate(device, location, Some(ticket));
+                if location.session == new.session {
+                    self.connects.forget(device);
+                    self.on_awake(now, device);
+                }
+            }
         }
-        let before = self.sessions.located.get(&device).map(|located| located.location);
-        let replaced = before.and_then(|before| before.session).filter(|s| *s != session.0);
-        if let Some(replaced) = replaced {
-            self.end_session(device, SessionRef(replaced), EndReason::Replaced);
-        }
-        let last_uplink_unix_ms = before.map_or(0, |before| before.last_uplink_unix_ms);
-        let session = Some(session.0);
-        let location = Location { session, is_ending: false, network, last_uplink_unix_ms };
-        self.locate(device, location, Some(Ticket::Entry { link, seq }));
-        self.on_awake(now, device);
         Some(())
     }
 
     pub(super) fn on_session_down(&mut self, link: LinkId, seq: Seq, bytes: &[u8]) -> Option<()> {
         let (down, _) = SessionDown::split(bytes)?;
-        let device = DeviceId(down.device);
-        let before = self.sessions.located.get(&device).map(|located| located.location);
-        if let Some(location) = before.filter(|at| at.session == Some(down.session.get())) {
-            let location = Location { session: None, is_ending: false, ..location };
-            self.locate(device, location, Some(Ticket::Entry { link, seq }));
-        } else {
+        let (device, ended) = (DeviceId(down.device), down.session.get());
+        let Some(before) = self.sessions.location(device) else {
             self.done(link, seq);
+            return Some(());
+        };
+        let other = before.other.filter(|other| other.session != ended);
+        let location = if before.session == Some(ended) {
+            let left = other.filter(|other| other.standing == OtherStanding::Unsecured);
+            let session = left.map(|left| left.session);
+            let mode = left.map(|_| SecurityMode::NoSec);
+            let other = other.filter(|_| left.is_none());
+            Location { session, is_ending: false, mode, other, ..before }
+        } else {
+            Location { other, ..before }
+        };
+        if location == before {
+            self.done(link, seq);
+        } else {
+            self.locate(device, location, Some(Ticket::Entry { link, seq }));
         }
         Some(())
     }
@@ -144,9 +203,12 @@ impl Core {
                 }
             }
             _ => {
-                let last_uplink_unix_ms = now.unix_ms;
-                let session = Some(by);
-                let location = Location { session, is_ending: false, network, last_uplink_unix_ms };
+                let (session, last_uplink_unix_ms) = (Some(by), now.unix_ms);
+                let other = self.sessions.location(device).and_then(|before| before.other);
+                let (mode, is_ending) = (self.sessions.mode(device, by), false);
+                let other = other.filter(|other| other.session != by);
+                let location =
+                    Location { session, is_ending, network, mode, last_uplink_unix_ms, other };
                 self.locate(device, location, None);
             }
         }
@@ -163,11 +225,16 @@ impl Core {
     /// The device's session is no longer good. It is remembered as ending until the worker says
     /// that it has: a worker that restarts now finds no order in its ring.
     pub(super) fn end_located(&mut self, device: DeviceId, why: EndReason) {
-        let located = self.sessions.located.get(&device).map(|located| located.location);
-        let Some(location) = located else { return };
+        let Some(location) = self.sessions.location(device) else { return };
+        let other = location.other.map(|other| OtherSession::refused(other.session));
+        if let Some(beside) = other.filter(|other| self.sessions.is_beside(device, other.session)) {
+            self.end_session(device, SessionRef(beside.session), why);
+        }
         if let Some(session) = location.session {
-            self.locate(device, Location { is_ending: true, ..location }, None);
+            self.locate(device, Location { is_ending: true, other, ..location }, None);
             self.end_session(device, SessionRef(session), why);
+        } else if other != location.other {
+            self.locate(device, Location { other, ..location }, None);
         }
     }
 
@@ -184,13 +251,39 @@ impl Core {
         tx.put(Table::Sessions, keys::session(device), location.encode());
         self.write(tx, ticket);
     }
+}
 
-    fn is_identity_of(&self, identity: &[u8], device: DeviceId) -> bool {
-        match self.store.get(Table::Identities, identity) {
-            Ok(Some(stored)) => Identity::decode(&stored).is_ok_and(|it| it.device == device),
-            Ok(None) => false,
-            // The store can't say: the worker knew the key, let it live.
-            Err(_) => true,
-        }
+/// Where the device is once `new` is up, and which session ends for that.
+fn succeed(before: Option<Location>, new: Location) -> (Location, Option<u64>) {
+    const UNSECURED: Option<SecurityMode> = Some(SecurityMode::NoSec);
+    let Some(before) = before else { return (new, None) };
+    let other = before.other.filter(|other| Some(other.session) != new.session);
+    let new = Location { last_uplink_unix_ms: before.last_uplink_unix_ms, other, ..new };
+    let held = before.session.filter(|held| Some(*held) != new.session);
+    let (Some(held), Some(session)) = (held, new.session) else { return (new, None) };
+    if new.mode == UNSECURED && before.mode != UNSECURED && !before.is_ending {
+        let other = Some(OtherSession::unsecured(session));
+        return (Location { other, ..before }, None);
+    }
+    if new.mode != UNSECURED && before.mode == UNSECURED && !before.is_ending {
+        let other = Some(OtherSession::unsecured(held));
+        return (Location { other, ..new }, None);
+    }
+    let replaced = if before.is_ending {
+        OtherSession::refused(held)
+    } else {
+        OtherSession { session: held, standing: OtherStanding::Replaced(before.mode) }
+    };
+    let beside = other.filter(|other| other.standing == OtherStanding::Unsecured);
+    (Location { other: beside.or(Some(replaced)), ..new }, Some(held))
+}
+
+/// Where the device is though `new` was refused: what that says until it has ended does not count.
+fn refuse(before: Option<Location>, new: Location) -> Location {
+    let refused = new.session.map(OtherSession::refused);
+    match before {
+        Some(same) if same.session == new.session => Location { is_ending: true, ..same },
+        Some(before) => Location { other: refused, ..before },
+        None => Location { session: None, mode: None, other: refused, ..new },
     }
 }

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod chance;
+mod connect;
+mod credentials;
 mod downlinks;
 mod sessions;
+mod trust;
 mod uplinks;
 
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use std::sync::Arc;
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Token, Type, Writer};
 use tidegate_coap::option::Number;
+use tidegate_crypto::secret::Secret;
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{self, FailReason, Kind, Publication, SessionRef, Step};
 use zerocopy::IntoBytes;
@@ -19,11 +23,13 @@ use super::{
     Body, Core, Effect, LinkId, Now, Post, PublishId, PublishResult, Reply, Request, RequestId,
 };
 use crate::control::Limits;
+use crate::identity::{ServerIdentity, ServerPublicKey};
 use crate::model::{
     Action, Destination, Device, DeviceId, DownlinkRequest, ExpressionType, MessageId,
     MessageState, MessageType, Method, Network, NetworkBlock, QueueMode, Refused, Rule,
 };
 use crate::store::memory::MemoryStore;
+use crate::store::names::{Replacement, Standing};
 use crate::store::records::{self, Identity, Message, read};
 use crate::store::stream::Retention;
 use crate::store::vault::Vault;
@@ -34,6 +40,8 @@ const IDENTITY: &str = "identity-of-the-device-in-stories";
 const SECRET: &[u8] = b"secret of the device in stories.";
 const TOPIC: &str = "uplinks/of/the/device";
 const UNIX_MS: u64 = 1_795_000_000_000;
+/// Of the device, while nothing changes it.
+const STAMP: u64 = 77;
 
 /// A core, its store, and everything that left it.
 struct Story {
@@ -58,6 +66,15 @@ fn retention() -> Retention {
     Retention { entries_max: 1_000, bytes_max: 1 << 20, age_max_ms: 1 << 40 }
 }
 
+fn identities() -> Vec<ServerIdentity> {
+    vec![ServerIdentity {
+        key: Secret::new(b"the server's key"),
+        public_key: ServerPublicKey(b"its public half".to_vec()),
+        chain: vec![b"its leaf".to_vec(), b"its issuer".to_vec()],
+        names: vec!["edge.example".to_owned()],
+    }]
+}
+
 fn vault() -> Vault {
     Vault::new(&[9; 32])
 }
@@ -80,7 +97,7 @@ impl Story {
     /// A new core over a store: a restarted control plane.
     fn over(store: Arc<MemoryStore>, limits: Limits) -> Self {
         let now = Now { ms: 0, unix_ms: UNIX_MS };
-        let core = Core::new(now, store.clone(), vault(), limits.clone()).unwrap();
+        let core = Core::new(now, store.clone(), vault(), limits.clone(), identities()).unwrap();
         Self {
             core,
             store,
@@ -192,10 +209,25 @@ impl Story {
     }
 
     fn uplink_of(&mut self, device: DeviceId, exchange: u64, code: Code, payload: &[u8]) -> Seq {
+        self.uplink_from(device, session(1), exchange, code, payload)
+    }
+
+    fn uplink_by(&mut self, by: SessionRef, exchange: u64, code: Code) -> Seq {
+        self.uplink_from(DEVICE, by, exchange, code, b"")
+    }
+
+    fn uplink_from(
+        &mut self,
+        device: DeviceId,
+        by: SessionRef,
+        exchange: u64,
+        code: Code,
+        payload: &[u8],
+    ) -> Seq {
         let uplink = contract::Uplink {
             exchange: exchange.into(),
             device: device.0,
-            session: session(1).0.into(),
+            session: by.0.into(),
             received_unix_ms: (UNIX_MS + self.ms).into(),
             network: contract::Network::Cellular as u8,
             answer_awaited: u8::from(code == Code::GET || code == Code::POST),
@@ -205,7 +237,15 @@ impl Story {
     }
 
     fn session_up(&mut self, generation: u32) -> Seq {
-        let up = contract::SessionUp {
+        self.session_up_with(generation, |_| ())
+    }
+
+    fn session_up_with(
+        &mut self,
+        generation: u32,
+        differs: impl FnOnce(&mut contract::SessionUp),
+    ) -> Seq {
+        let mut up = contract::SessionUp {
             device: DEVICE.0,
             session: session(generation).0.into(),
             at_unix_ms: UNIX_MS.into(),
@@ -214,18 +254,23 @@ impl Story {
             peer_ip: [0; 16],
             has_cid: 1,
             network: contract::Network::Cellular as u8,
-            stamp: 0.into(),
+            stamp: STAMP.into(),
             claim: contract::Claim::PskIdentity as u8,
             resumed: 0,
             connected: 0,
         };
+        differs(&mut up);
         self.entry(Kind::SessionUp, &[up.as_bytes(), IDENTITY.as_bytes()])
     }
 
     fn session_down(&mut self, generation: u32) -> Seq {
+        self.session_down_of(session(generation))
+    }
+
+    fn session_down_of(&mut self, session: SessionRef) -> Seq {
         let down = contract::SessionDown {
             device: DEVICE.0,
-            session: session(generation).0.into(),
+            session: session.0.into(),
             at_unix_ms: UNIX_MS.into(),
             reason: contract::EndReason::Idle as u8,
         };
@@ -276,6 +321,15 @@ impl Story {
         Some(self.replies.remove(at).1)
     }
 
+    /// The device's block becomes another one; the API says so.
+    fn changes(&mut self, stamp: u64, change: impl FnOnce(&mut NetworkBlock)) {
+        let before = read::<Device>(&*self.store, Table::Devices, &DEVICE.0).unwrap();
+        let mut device = before.clone().unwrap();
+        change(device.cellular.as_mut().unwrap());
+        put_device(&self.store, before.as_ref(), &device, stamp);
+        self.asks(Request::DeviceChanged { device: DEVICE, credentials: true });
+    }
+
     fn sends(&mut self, queue_mode: QueueMode, payload: &[u8]) -> MessageId {
         match self.asks(send(queue_mode, payload)) {
             Some(Ok(Reply::Accepted(id))) => id,
@@ -307,6 +361,13 @@ impl Story {
         downlinks
             .map(|post| MessageId(contract::Downlink::split(&post.bytes).unwrap().0.message_id))
             .collect()
+    }
+
+    /// Sessions told to end, and why.
+    fn ended_sessions(&self) -> Vec<(u64, u8)> {
+        let ends = self.posted(Kind::SessionEnd).into_iter();
+        let ends = ends.map(|post| contract::SessionEnd::split(&post.bytes).unwrap().0);
+        ends.map(|end| (end.session.get(), end.reason)).collect()
     }
 
     fn posted(&self, kind: Kind) -> Vec<&Post> {
@@ -359,9 +420,9 @@ fn message(ty: Type, code: Code, payload: &[u8]) -> Vec<u8> {
     buffer
 }
 
-/// The device, its identity and its destination.
-fn provision(store: &MemoryStore) {
-    let device = Device {
+/// The device of the stories.
+fn device() -> Device {
+    Device {
         id: DEVICE,
         name: None,
         description: None,
@@ -374,14 +435,29 @@ fn provision(store: &MemoryStore) {
         positioning: None,
         tags: Vec::new(),
         created_unix_ms: UNIX_MS,
-    };
+    }
+}
+
+/// The device, its identity and its destination.
+fn provision(store: &MemoryStore) {
+    put_device(store, None, &device(), STAMP);
     let mut tx = Transaction::new();
-    tx.put(Table::Devices, DEVICE.0, records::encode(&device));
     let of = (DEVICE, Network::Cellular);
     let identity = Identity::seal(&vault(), IDENTITY, of, SECRET);
     tx.put(Table::Identities, IDENTITY.as_bytes(), identity.encode());
     store.submit(tx, Box::new(|result| assert!(result.is_ok())));
     set_destination(store, ExpressionType::MqttTopic, TOPIC);
+}
+
+/// The record, its names and its standing.
+fn put_device(store: &MemoryStore, before: Option<&Device>, device: &Device, stamp: u64) {
+    let mut tx = Transaction::new();
+    tx.changes = Replacement::new(before, Some(device)).changes;
+    tx.put(Table::Devices, device.id.0, records::encode(device));
+    let mut standing = Standing::drawn(device);
+    standing.stamp = stamp;
+    tx.put(Table::Standings, device.id.0, standing.encode());
+    store.submit(tx, Box::new(|result| assert!(result.is_ok())));
 }
 
 fn set_destination(store: &MemoryStore, expression_type: ExpressionType, expression: &str) {

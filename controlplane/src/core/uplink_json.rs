@@ -9,7 +9,7 @@ use tidegate_coap::option::Number;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::model::{DeviceId, MessageId, Network};
+use crate::model::{DeviceId, MessageId, Network, SecurityMode};
 
 /// What the message alone does not say.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Circumstances {
     pub received_unix_ms: u64,
     /// The block the device authenticated with.
     pub network: Network,
+    /// How the device authenticated; `None` when its handshake is not remembered.
+    pub security_mode: Option<SecurityMode>,
     /// For a request that awaits an answer.
     pub response_token: Option<String>,
 }
@@ -45,6 +47,7 @@ pub fn uplink_json(message: &Message<'_>, about: &Circumstances) -> Vec<u8> {
         message_id: about.message.to_string(),
         timestamp: timestamp(about.received_unix_ms),
         network: about.network.as_str(),
+        security_mode: about.security_mode.map(SecurityMode::as_str),
     };
     let uplink = Uplink {
         device: about.device.to_string(),
@@ -102,6 +105,8 @@ struct Coap<'a> {
     message_id: String,
     timestamp: String,
     network: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security_mode: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -144,6 +149,7 @@ mod tests {
             message: "11111111-2222-4333-8444-555555555555".parse().unwrap(),
             received_unix_ms: 1_795_237_200_123,
             network: Network::Cellular,
+            security_mode: response_token.map(|_| SecurityMode::RawPublicKey),
             response_token: response_token.map(str::to_owned),
         }
     }
@@ -176,6 +182,7 @@ mod tests {
                     "MessageId": "11111111-2222-4333-8444-555555555555",
                     "Timestamp": "2026-11-21T05:00:00.123Z",
                     "Network": "Cellular",
+                    "SecurityMode": "RawPublicKey",
                 }},
             })
         );
@@ -190,6 +197,7 @@ mod tests {
         let coap = &read["WirelessMetadata"]["CoAP"];
         assert_eq!(coap["ResponseStatus"], "CONTENT(2.05)");
         assert_eq!(coap["RequestMethod"], Value::Null);
+        assert_eq!(coap.get("SecurityMode"), None, "not remembered, not said");
         assert_eq!(read["PayloadData"], "");
     }
 }

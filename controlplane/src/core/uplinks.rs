@@ -89,6 +89,7 @@ impl Core {
                     message: self.uplink_id(uplink),
                     received_unix_ms: uplink.received_unix_ms.get(),
                     network,
+                    security_mode: self.sessions.mode(device, session),
                     response_token: self.response_token(link, device, exchange, answer_awaited),
                 };
                 let due_ms = now.ms + self.limits.publish_timeout_ms;
@@ -110,7 +111,10 @@ impl Core {
             self.end_session(device, SessionRef(session), EndReason::CredentialDropped);
         } else {
             self.saw_uplink(now, device, session, network);
-            self.on_awake(now, device);
+            // Anybody could have sent it: no sign that the device is there.
+            if !self.sessions.is_beside(device, session) {
+                self.on_awake(now, device);
+            }
         }
         Some(())
     }

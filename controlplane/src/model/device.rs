@@ -63,7 +63,7 @@ pub struct NetworkBlock {
     /// A name in its certificate: `CN=…`, `DNS:…` or `URI:…`, or the name alone for any of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_name: Option<String>,
-    /// Its certificate, and no other.
+    /// Its certificate, whatever names stand in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_fingerprint: Option<Fingerprint>,
     /// Where it sends from in mode NoSec.

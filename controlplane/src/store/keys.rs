@@ -74,6 +74,9 @@ pub fn incarnation(worker: u8) -> Vec<u8> {
     [&b"worker/"[..], &[worker]].concat()
 }
 
+/// `Meta`: the number of the last trust sheet.
+pub const TRUST_GENERATION: &[u8] = b"trust-generation";
+
 /// `Tokens`: what a ClientRequestToken made.
 pub fn token(operation: &str, token: &str) -> Vec<u8> {
     [operation.as_bytes(), b"/", token.as_bytes()].concat()

@@ -1,69 +1,30 @@
-//! Who may shake hands, and where a device is.
+//! Where is a device, and which of its sessions counts?
 
-use tidegate_ring::contract::{
-    Claim, Credential, CredentialWanted, EndReason, SessionEnd, Verdict,
-};
+use serde_json::Value;
+use tidegate_ring::contract::{Claim, EndReason, Network as WireNetwork};
 
 use super::*;
+use crate::model::{SecurityMode, SourceAddress};
 use crate::store::StoreError;
 
+const DROPPED: u8 = EndReason::CredentialDropped as u8;
+
+/// May also send without security from this address.
+fn unsecured(block: &mut NetworkBlock) {
+    block.source_address = Some("192.0.2.1".parse::<SourceAddress>().unwrap());
+}
+
+fn by_address(up: &mut contract::SessionUp) {
+    up.claim = Claim::Address as u8;
+}
+
 impl Story {
-    fn wants_credential(&mut self, identity: &str) -> (Credential, Vec<u8>) {
-        let wanted = CredentialWanted { request: 5.into(), claim: Claim::PskIdentity as u8 };
-        let seq = self.entry(Kind::CredentialWanted, &[wanted.as_bytes(), identity.as_bytes()]);
-        let post = self.posts.last().unwrap();
-        assert_eq!((post.kind, post.finishes), (Kind::Credential, Some(seq)));
-        let (credential, key) = Credential::split(&post.bytes).unwrap();
-        assert_eq!(credential.request.get(), 5);
-        (*credential, key.to_vec())
+    fn mode_of_uplink(&mut self, exchange: u64, by: SessionRef) -> Value {
+        let seen = self.publishes.len();
+        self.uplink_by(by, exchange, Code::PUT);
+        let json: Value = serde_json::from_slice(&self.publishes[seen].2).unwrap();
+        json["WirelessMetadata"]["CoAP"]["SecurityMode"].clone()
     }
-
-    fn ended_sessions(&self) -> Vec<(u64, u8)> {
-        let ends = self.posted(Kind::SessionEnd).into_iter();
-        let ends = ends.map(|post| SessionEnd::split(&post.bytes).unwrap().0);
-        ends.map(|end| (end.session.get(), end.reason)).collect()
-    }
-}
-
-#[test]
-fn a_known_identity_gets_its_key() {
-    let mut story = Story::new();
-    let (credential, key) = story.wants_credential(IDENTITY);
-    assert_eq!(credential.verdict, Verdict::Known as u8);
-    assert_eq!((credential.device, credential.network), (DEVICE.0, 1));
-    assert_eq!(key, SECRET);
-}
-
-#[test]
-fn an_unknown_identity_gets_none() {
-    let mut story = Story::new();
-    for identity in ["nobody", ""] {
-        let (credential, key) = story.wants_credential(identity);
-        assert_eq!(credential.verdict, Verdict::Unknown as u8);
-        assert_eq!((credential.device, key), ([0; 16], Vec::new()));
-    }
-}
-
-/// A sealed secret that does not open is the store's fault, not the device's.
-#[test]
-fn a_damaged_credential_is_unavailable() {
-    let mut story = Story::new();
-    let mut tx = Transaction::new();
-    tx.put(Table::Identities, IDENTITY, [7; 60]);
-    story.store.submit(tx, Box::new(|_| ()));
-    let (credential, key) = story.wants_credential(IDENTITY);
-    assert_eq!((credential.verdict, key), (Verdict::Unavailable as u8, Vec::new()));
-}
-
-/// Credentials do not wait for a broker.
-#[test]
-fn credentials_are_answered_while_publishing_is_stuck() {
-    let mut story = Story::new();
-    for exchange in 0..10 {
-        story.uplink(exchange, Code::PUT, b"");
-    }
-    assert_eq!(story.wants_credential(IDENTITY).0.verdict, Verdict::Known as u8);
-    assert!(story.publications().is_empty());
 }
 
 #[test]
@@ -74,8 +35,7 @@ fn a_changed_secret_ends_the_session() {
     assert!(story.ended_sessions().is_empty());
     story.asks(Request::DeviceChanged { device: DEVICE, credentials: true });
     assert_eq!(story.posted(Kind::CredentialDropped).len(), 1);
-    let dropped = EndReason::CredentialDropped as u8;
-    assert_eq!(story.ended_sessions(), [(session(1).0, dropped)]);
+    assert_eq!(story.ended_sessions(), [(session(1).0, DROPPED)]);
 }
 
 /// The order may get lost with a restarted worker: the next uplink repeats it.
@@ -90,8 +50,7 @@ fn a_session_that_should_have_ended_ends_at_its_next_uplink() {
     story.hello(2);
     story.uplink(1, Code::PUT, b"");
     assert_eq!(story.publications(), [(1, Publication::Forbidden)]);
-    let dropped = EndReason::CredentialDropped as u8;
-    assert_eq!(story.ended_sessions(), [(session(1).0, dropped)]);
+    assert_eq!(story.ended_sessions(), [(session(1).0, DROPPED)]);
     story.session_down(1);
     story.session_up(2);
     story.uplink(2, Code::PUT, b"");
@@ -117,11 +76,11 @@ fn a_new_session_replaces_the_old_one() {
 fn a_session_of_nobody_ends_at_once() {
     let mut story = Story::new();
     let mut tx = Transaction::new();
-    tx.delete(Table::Identities, IDENTITY);
+    tx.delete(Table::Devices, DEVICE.0);
+    tx.delete(Table::Standings, DEVICE.0);
     story.store.submit(tx, Box::new(|_| ()));
     story.session_up(1);
-    let dropped = EndReason::CredentialDropped as u8;
-    assert_eq!(story.ended_sessions(), [(session(1).0, dropped)]);
+    assert_eq!(story.ended_sessions(), [(session(1).0, DROPPED)]);
 }
 
 /// Where devices are survives a restart, and an uplink finds a device again that was lost.
@@ -166,4 +125,172 @@ fn a_hello_is_finished_when_it_is_remembered() {
     story.store.breaks(Some(StoreError::Busy));
     story.disk_syncs();
     assert!(story.done.contains(&seq), "a store that fails does not hold up the ring");
+}
+
+/// Another stamp: the credential changed while the handshake was under way, or since the session
+/// was made that is resumed now. The same, for every claim and whoever opened it, is taken.
+#[test]
+fn a_session_of_another_stamp_is_refused() {
+    for claim in [Claim::PskIdentity, Claim::RawPublicKey, Claim::Certificate, Claim::Address] {
+        for (resumed, connected) in [(0, 0), (1, 0), (0, 1)] {
+            for stamp in [0, STAMP - 1, STAMP, STAMP + 1] {
+                let mut story = Story::new();
+                story.changes(STAMP, |block| {
+                    block.raw_public_key = Some(crate::model::PublicKey(b"key".to_vec()));
+                    block.certificate_name = Some("CN=name".to_owned());
+                    unsecured(block);
+                });
+                let seq = story.session_up_with(1, |up| {
+                    (up.claim, up.resumed, up.connected) = (claim as u8, resumed, connected);
+                    up.stamp = stamp.into();
+                });
+                assert!(story.done.contains(&seq));
+                let is_good = stamp == STAMP;
+                let ended = story.ended_sessions();
+                assert_eq!(ended.is_empty(), is_good, "{claim:?} {stamp}");
+                assert!(is_good || ended == [(session(1).0, DROPPED)]);
+                let id = story.sends(QueueMode::Immediate, b"");
+                assert_eq!(story.handed_over().contains(&id), is_good);
+            }
+        }
+    }
+}
+
+/// The stamp is right, the mode is not what this block of the device may use.
+#[test]
+fn a_session_of_another_mode_is_refused() {
+    for (claim, network, is_good) in [
+        (Claim::PskIdentity, WireNetwork::Cellular, true),
+        (Claim::PskIdentity, WireNetwork::WiFi, false),
+        (Claim::RawPublicKey, WireNetwork::Cellular, false),
+        (Claim::Certificate, WireNetwork::Cellular, false),
+        (Claim::Address, WireNetwork::Cellular, false),
+    ] {
+        let mut story = Story::new();
+        story.session_up_with(1, |up| (up.claim, up.network) = (claim as u8, network as u8));
+        assert_eq!(story.ended_sessions().is_empty(), is_good, "{claim:?} {network:?}");
+    }
+    let mut story = Story::new();
+    story.changes(STAMP, |block| block.security_modes = Some(vec![SecurityMode::NoSec]));
+    story.session_up(1);
+    assert_eq!(story.ended_sessions(), [(session(1).0, DROPPED)]);
+}
+
+/// What it said before it ended is not published, also when a good one is there.
+#[test]
+fn uplinks_of_a_refused_session_do_not_count() {
+    for has_another in [false, true] {
+        let mut story = Story::new();
+        if has_another {
+            story.session_up(1);
+        }
+        story.session_up_with(2, |up| up.stamp = (STAMP + 1).into());
+        let mut story = story.restarts();
+        story.uplink_by(session(2), 1, Code::PUT);
+        assert_eq!(story.publications(), [(1, Publication::Forbidden)]);
+        let id = story.sends(QueueMode::Immediate, b"");
+        assert_eq!(story.handed_over().contains(&id), has_another);
+        story.session_down_of(session(2));
+        story.uplink(2, Code::PUT, b"");
+        assert_eq!(story.publishes.len(), 1);
+    }
+}
+
+/// A store that can't say is no reason to end what the worker has proven.
+#[test]
+fn a_hostile_session_entry_is_counted_and_finished() {
+    let mut story = Story::new();
+    for (claim, network) in [(0, 1), (5, 1), (1, 0), (1, 3)] {
+        let seq = story.session_up_with(1, |up| (up.claim, up.network) = (claim, network));
+        assert!(story.done.contains(&seq));
+    }
+    let seq = story.entry(Kind::SessionUp, &[&[1; 20]]);
+    assert!(story.done.contains(&seq));
+    assert!(story.ended_sessions().is_empty());
+    let id = story.sends(QueueMode::Immediate, b"");
+    assert!(story.has_ended(id), "none of them is a session");
+}
+
+/// Anybody can send from an address: a session by address takes no other's place, gets none of its
+/// downlinks, wakes no queue, and is there when the other has ended.
+#[test]
+fn a_session_without_security_lives_beside_one_with_it() {
+    for secured_first in [true, false] {
+        let mut story = Story::new();
+        story.changes(STAMP, unsecured);
+        let queued = story.sends(QueueMode::Queued, b"queued");
+        if secured_first {
+            story.session_up(1);
+            story.session_up_with(2, by_address);
+        } else {
+            story.session_up_with(2, by_address);
+            assert_eq!(story.handed_over(), [queued], "alone, it is the device's");
+            story.outcome_with(queued, Step::Failed, FailReason::NoSession, true, &[]);
+            story.session_up(1);
+        }
+        assert!(story.ended_sessions().is_empty());
+        let before = story.handed_over().len();
+        assert_eq!(before, 1 + usize::from(!secured_first));
+        story.fails(queued, FailReason::Timeout);
+        assert_eq!(story.mode_of_uplink(1, session(2)), "NoSec");
+        assert_eq!(story.handed_over().len(), before, "no sign of life");
+        assert_eq!(story.mode_of_uplink(2, session(1)), "PreSharedKey");
+        assert_eq!(story.handed_over().len(), before + 1);
+        story.outcome(queued, Step::Delivered, true);
+        let mut story = story.restarts();
+        let id = story.sends(QueueMode::Immediate, b"");
+        let head = story.posted(Kind::Downlink)[0].bytes.clone();
+        let to = contract::Downlink::split(&head).unwrap().0.session.get();
+        assert_eq!((to, story.handed_over()), (session(1).0, vec![id]));
+        story.outcome(id, Step::Delivered, true);
+        story.session_down(1);
+        assert_eq!(story.mode_of_uplink(3, session(2)), "NoSec");
+        let id = story.sends(QueueMode::Immediate, b"");
+        assert_eq!(story.handed_over().last(), Some(&id), "now it is the device's");
+    }
+}
+
+#[test]
+fn a_dropped_credential_ends_the_session_beside_too() {
+    let mut story = Story::new();
+    story.changes(STAMP, unsecured);
+    story.session_up(1);
+    story.session_up_with(2, by_address);
+    story.asks(Request::DeviceChanged { device: DEVICE, credentials: true });
+    let mut ended = story.ended_sessions();
+    ended.sort_unstable();
+    assert_eq!(ended, [(session(1).0, DROPPED), (session(2).0, DROPPED)]);
+    story.uplink_by(session(2), 1, Code::PUT);
+    assert_eq!(story.publications(), [(1, Publication::Forbidden)]);
+}
+
+/// How the sender of an uplink authenticated, also after a restart and a replacement.
+#[test]
+fn an_uplink_says_how_its_sender_authenticated() {
+    for (claim, mode) in [
+        (Claim::PskIdentity, "PreSharedKey"),
+        (Claim::RawPublicKey, "RawPublicKey"),
+        (Claim::Certificate, "Certificate"),
+        (Claim::Address, "NoSec"),
+    ] {
+        let mut story = Story::new();
+        story.changes(STAMP, |block| {
+            block.raw_public_key = Some(crate::model::PublicKey(b"key".to_vec()));
+            block.certificate_name = Some("CN=name".to_owned());
+            unsecured(block);
+        });
+        assert_eq!(story.mode_of_uplink(1, session(9)), Value::Null, "nothing is known of it");
+        story.session_down_of(session(9));
+        story.session_up_with(1, |up| up.claim = claim as u8);
+        assert_eq!(story.mode_of_uplink(2, session(1)), mode);
+        let mut story = story.restarts();
+        assert_eq!(story.mode_of_uplink(3, session(1)), mode);
+        story.session_up(2);
+        assert_eq!(story.mode_of_uplink(4, session(1)), mode, "its last words");
+        assert_eq!(story.mode_of_uplink(5, session(2)), "PreSharedKey");
+        let id = story.sends(QueueMode::Immediate, b"");
+        story.responds(id, b"r");
+        let json: Value = serde_json::from_slice(&story.publishes.last().unwrap().2).unwrap();
+        assert_eq!(json["WirelessMetadata"]["CoAP"]["SecurityMode"], "PreSharedKey");
+    }
 }

@@ -94,7 +94,8 @@ fn without_a_broker_an_uplink_is_unavailable() {
     story.core.on_publisher(story.now(), false);
     let seq = story.uplink(1, Code::PUT, b"");
     assert_eq!(story.publications(), [(1, Publication::Unavailable)]);
-    let max_age_s = Published::split(&story.posts[0].bytes).unwrap().0.max_age_s.get();
+    let max_age_s =
+        Published::split(&story.posted(Kind::Published)[0].bytes).unwrap().0.max_age_s.get();
     assert_eq!(max_age_s, story.limits.unavailable_max_age_s);
     assert!(story.done.contains(&seq) && story.publishes.is_empty());
     story.core.on_publisher(story.now(), true);
