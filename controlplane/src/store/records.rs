@@ -133,12 +133,16 @@ impl Location {
         let (flags, rest) = rest.split_first()?;
         let (last, rest) = rest.split_first_chunk::<8>()?;
         let session = u64::from_be_bytes(*session);
+        let mode = flags >> 1 & 7;
+        if mode > MODE_CODE_MAX {
+            return None;
+        }
         let other = if rest.is_empty() { None } else { Some(OtherSession::decode(rest)?) };
         Some(Self {
             session: (session != u64::MAX).then_some(session),
             is_ending: flags & ENDING != 0,
             network: if flags & 1 == 1 { Network::WiFi } else { Network::Cellular },
-            mode: mode_of_code(flags >> 1 & 7)?,
+            mode: mode_of_code(mode),
             last_uplink_unix_ms: u64::from_be_bytes(*last),
             other,
         })
@@ -161,7 +165,7 @@ impl OtherSession {
         let standing = match *standing {
             [UNSECURED] => OtherStanding::Unsecured,
             [REFUSED] => OtherStanding::Refused,
-            [code] => OtherStanding::Replaced(mode_of_code(code)?),
+            [code] if code <= MODE_CODE_MAX => OtherStanding::Replaced(mode_of_code(code)),
             _ => return None,
         };
         Some(Self { session: u64::from_be_bytes(*session), standing })
@@ -172,16 +176,16 @@ const ENDING: u8 = 0x80;
 const UNSECURED: u8 = 16;
 const REFUSED: u8 = 17;
 
+/// The code of no mode; greater ones are damaged.
+const MODE_CODE_MAX: u8 = SecurityMode::ALL.len() as u8;
+
 /// 0 is what stood there when pre-shared keys were all there was.
 fn mode_code(mode: Option<SecurityMode>) -> u8 {
-    mode.map_or(SecurityMode::ALL.len() as u8, |mode| mode as u8)
+    mode.map_or(MODE_CODE_MAX, |mode| mode as u8)
 }
 
-fn mode_of_code(code: u8) -> Option<Option<SecurityMode>> {
-    match SecurityMode::ALL.get(usize::from(code)) {
-        Some(mode) => Some(Some(*mode)),
-        None => (usize::from(code) == SecurityMode::ALL.len()).then_some(None),
-    }
+fn mode_of_code(code: u8) -> Option<SecurityMode> {
+    SecurityMode::ALL.get(usize::from(code)).copied()
 }
 
 /// A message as stored under its id: its status and what the core needs to go on with it.
