@@ -8,7 +8,7 @@ use tidegate_dataplane::fate::Tally;
 use tidegate_dtls::client::Session;
 use tidegate_dtls::record::ContentType;
 use tidegate_ring::contract::{self as wire, Kind};
-use tidegate_tests::story::{SessionNotice, Story, Who, device_id, seen};
+use tidegate_tests::story::{KEY, SessionNotice, Story, Who, device_id, seen};
 use zerocopy::IntoBytes;
 
 const CID: Option<&[u8]> = Some(b"");
@@ -257,6 +257,26 @@ fn a_resumption_survives_lost_datagrams() {
             let mid = story.requests(device, Type::Con, Code::PUT, "/t", b"1");
             assert_eq!(seen(story.hears(device)), Some((Type::Ack, Code::CHANGED, mid)));
         }
+    }
+}
+
+/// A fleet that comes at once: handshakes under way together don't take each other's place.
+#[test]
+fn everyone_of_a_crowd_can_resume() {
+    let mut story = Story::new(14);
+    let crowd: Vec<_> = (1..=20).map(|number| story.device(number, CID, KEY)).collect();
+    let mut out = [0; 1_452];
+    for _ in 0..2 {
+        for device in &crowd {
+            let length = story.at(*device).poll_transmit(&mut out).expect("a hello");
+            let peer = story.peer(*device);
+            story.arrives(peer, &mut out[..length]);
+        }
+    }
+    story.exchange();
+    let sessions: Vec<_> = crowd.iter().map(|device| kept(&mut story, *device)).collect();
+    for (number, session) in (1..).zip(sessions) {
+        assert!(resumes(&mut story, number, 0, &session.expect("named")), "{number}");
     }
 }
 

@@ -164,6 +164,32 @@ fn without_a_table_nothing_is_resumable() {
     assert!(table.find(0, &[0; 32]).is_none());
 }
 
+/// The same in a table that is full: each takes the place of one of the oldest.
+#[test]
+fn handshakes_at_the_same_time_push_out_the_oldest_one_each() {
+    let mut table = worker(&Tables::anonymous(1, 8), 0, 0);
+    let ids: Vec<_> = (0..8).map(|n| stored(&mut table, n.into(), n)).collect();
+    let begun: Vec<_> = (8..12).map(|n| table.reserve([n; 28]).unwrap()).collect();
+    for (device, reservation) in (8..).zip(&begun) {
+        table.store(9, reservation, &origin(device), &secret(device));
+    }
+    let kept: Vec<_> = ids.iter().map(|id| table.find(9, id).is_some()).collect();
+    assert_eq!(kept, [[false; 4], [true; 4]].concat());
+}
+
+/// A reservation that came to nothing is the next to be given away.
+#[test]
+fn what_was_reserved_in_vain_is_free_again() {
+    let mut table = worker(&Tables::anonymous(1, 2), 0, 0);
+    let kept = stored(&mut table, 0, 1);
+    for number in 0..9 {
+        let reservation = table.reserve([number; 28]).unwrap();
+        assert_ne!(reservation.id[..4], kept[..4]);
+        table.cancel(&reservation);
+    }
+    assert!(table.find(0, &kept).is_some());
+}
+
 #[test]
 fn more_handshakes_than_entries_end_with_whole_entries() {
     let mut table = worker(&Tables::anonymous(1, 1), 0, 0);
