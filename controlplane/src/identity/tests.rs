@@ -63,8 +63,10 @@ fn what_does_not_fit_is_said() {
     let (files, root) = (Files::new(), Issued::authority("root"));
     let leaf = root.leaf(&["edge.example", "*.pumps.example"], &PKCS_ECDSA_P256_SHA256);
     let key = leaf.key.serialize_pem();
-    let cases: [(&str, &str, Option<&[&str]>, &str); 11] = [
-        (&root.certificate, &key, None, "is not of the key"),
+    let other = key_of(&PKCS_ECDSA_P256_SHA256).serialize_pem();
+    let cases: [(&str, &str, Option<&[&str]>, &str); 12] = [
+        (&root.certificate, &key, None, "the first certificate can't be used"),
+        (&leaf.certificate, &other, None, "is not of the key"),
         (&key, &key, None, "no certificate"),
         (&leaf.certificate, &leaf.certificate, None, "no private key"),
         (&leaf.certificate[..80], &key, None, "not PEM"),
@@ -96,7 +98,7 @@ fn a_chain_stands_in_order() {
     assert!(of("").is_ok() && of(&root.certificate).is_ok());
     assert!(of(&stranger.certificate).unwrap_err().contains("do not follow one another"));
     let swapped = format!("{}{own}", root.certificate);
-    assert!(load(&files.of(&swapped, &key, None)).unwrap_err().contains("is not of the key"));
+    assert!(load(&files.of(&swapped, &key, None)).unwrap_err().contains("the first certificate"));
 }
 
 #[test]
@@ -111,9 +113,9 @@ fn a_key_that_everybody_may_read_is_refused() {
 #[test]
 fn a_chain_and_its_names_have_their_bounds() {
     let (files, root) = (Files::new(), Issued::authority("root"));
-    let names: Vec<String> = (0..=NAMES_MAX).map(|n| format!("n{n}.example")).collect();
+    let names: Vec<String> = (0..=NAMES_MAX).map(|n| format!("n{n}.pumps.example")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let leaf = root.leaf(&["*.example"], &PKCS_ECDSA_P256_SHA256);
+    let leaf = root.leaf(&["*.pumps.example"], &PKCS_ECDSA_P256_SHA256);
     assert!(load(&files.of_issued(&leaf, Some(&names))).unwrap_err().contains("at most 16"));
     assert!(load(&files.of_issued(&leaf, Some(&names[..NAMES_MAX]))).is_ok());
 
