@@ -1,5 +1,5 @@
-//! Do datagrams of real devices land where their session lives? Three workers on real sockets of one
-//! reuseport group, devices that change their port and resume, and the share that was handed over.
+//! Do datagrams of real devices land where their session lives? Three workers on real sockets of
+//! one reuseport group, devices that change their port and resume, and the share handed over.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
