@@ -72,8 +72,8 @@ pub struct Story {
     generation: u64,
     /// Datagrams given to the worker.
     pub received: u64,
-    /// Every datagram of the worker, and where it went.
-    pub sent: Vec<(Peer, Vec<u8>)>,
+    /// The last datagrams of the worker, at most `SENT_MAX`, and where they went.
+    pub sent: VecDeque<(Peer, Vec<u8>)>,
 }
 
 /// What the ring says of a session.
@@ -117,6 +117,9 @@ pub struct Who(pub usize);
 /// The key of every device, and its identity's prefix.
 pub const KEY: &[u8] = b"0123456789abcdef";
 
+/// Datagrams of the worker that a story remembers.
+const SENT_MAX: usize = 1_024;
+
 impl Story {
     /// A fresh worker with default settings.
     pub fn new(seed: u64) -> Self {
@@ -157,7 +160,7 @@ impl Story {
             plain: VecDeque::new(),
             generation: 0,
             received: 0,
-            sent: Vec::new(),
+            sent: VecDeque::new(),
         };
         for index in 0..workers {
             let slab = Slab::anonymous(index, story.config.sessions.per_worker).expect("memory");
@@ -483,7 +486,10 @@ impl Story {
             self.outbox.datagrams().map(|(peer, bytes)| (peer, bytes.to_vec())).collect();
         self.outbox.clear();
         for (peer, mut bytes) in sent {
-            self.sent.push((peer, bytes.clone()));
+            if self.sent.len() == SENT_MAX {
+                self.sent.pop_front();
+            }
+            self.sent.push_back((peer, bytes.clone()));
             if self.losing > 0 {
                 self.losing -= 1;
                 continue;

@@ -128,7 +128,7 @@ fn an_unvalidated_address_gets_three_times_what_came_from_it_and_no_more() {
     let (count, bytes) = (to_victim.clone().count(), to_victim.sum::<usize>());
     assert_eq!(count, 2, "the challenge, and the response to what came from there");
     assert!(bytes <= AMPLIFICATION_MAX * received, "{bytes} of {received}");
-    let (to, last) = story.sent.last().expect("the downlink");
+    let (to, last) = story.sent.back().expect("the downlink");
     assert!(*to == home && last.len() > 600, "what is beyond the limit goes where it always did");
 }
 
@@ -178,7 +178,7 @@ fn a_device_that_drops_the_path_stays_where_it_was() {
     let mut twin = *story.at(device).session().expect("a session");
     story.sent.clear();
     story.arrives(new, &mut request);
-    let (_, mut challenge) = story.sent.swap_remove(0);
+    let (_, mut challenge) = story.sent.remove(0).expect("the challenge");
     let challenge = {
         let record = Record::parse(&challenge, 0, 0).expect("a record");
         let opened = twin.open(&record, &mut challenge).expect("for the device");
