@@ -93,7 +93,7 @@ fn openssl(target: &Target, what: &Attempt, payload: &str) -> Outcome {
     if what.credential == Credential::RawPublicKey {
         let mut probe = Command::new("openssl");
         probe.args(["s_client", "-enable_client_rpk"]);
-        let said = Process::run("openssl", &mut probe).unwrap_err();
+        let said = Process::run("openssl", &mut probe).expect_err("3.0 has no raw keys");
         return Err(refusal("OpenSSL", &said, &["Unknown option: -enable_client_rpk"]));
     }
     if what.way.cid {

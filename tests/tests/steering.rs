@@ -213,7 +213,9 @@ fn socket(edge: SocketAddr) -> UdpSocket {
 fn until(group: &mut Group, parties: &mut [Party], mut is_done: impl FnMut(&mut Party) -> bool) {
     let mut waiting: Vec<&mut Party> = parties.iter_mut().collect();
     for _ in 0..1_000_000 {
-        waiting.iter_mut().for_each(|party| party.turn());
+        for party in &mut waiting {
+            party.turn();
+        }
         waiting.retain_mut(|party| !is_done(party));
         group.turns();
         if waiting.is_empty() {
@@ -233,10 +235,14 @@ fn records_reach_their_worker_and_hellos_resume_on_any() {
     };
     until(&mut group, &mut parties, |party| party.device.is_up());
     for _ in 0..ROUNDS {
-        parties.iter_mut().for_each(|party| party.rebinds(&group));
+        for party in &mut parties {
+            party.rebinds(&group);
+        }
         parties.iter_mut().for_each(Party::asks);
         until(&mut group, &mut parties, answered);
-        parties.iter_mut().for_each(|party| party.comes_back(&mut group));
+        for party in &mut parties {
+            party.comes_back(&mut group);
+        }
         until(&mut group, &mut parties, |party| party.device.is_up());
         assert!(parties.iter().all(|party| party.device.is_resumed()));
         parties.iter_mut().for_each(Party::asks);
