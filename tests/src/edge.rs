@@ -30,6 +30,8 @@ pub struct Options {
     pub backend: &'static str,
     /// Worker threads; 0: two.
     pub workers: u8,
+    /// Serves plain CoAP on [`Edge::plain_port`].
+    pub nosec: bool,
 }
 
 /// A running edge; stopped when dropped.
@@ -37,6 +39,8 @@ pub struct Options {
 pub struct Edge {
     /// UDP port of the devices.
     pub coap_port: u16,
+    /// UDP port of devices without security, on 127.0.0.1.
+    pub plain_port: u16,
     /// TCP port of the API.
     pub http_port: u16,
     directory: Directory,
@@ -83,9 +87,10 @@ impl Edge {
     /// Writes the configurations, starts both processes and waits until they serve.
     pub fn with(options: &Options) -> Self {
         let directory = Directory::new("edge");
-        let (coap_port, http_port) = (free_port(), free_port());
+        let (coap_port, plain_port, http_port) = (free_port(), free_port(), free_port());
+        let (dataplane, controlplane) = (None, None);
         let mut edge =
-            Self { coap_port, http_port, directory, dataplane: None, controlplane: None };
+            Self { coap_port, plain_port, http_port, directory, dataplane, controlplane };
         edge.configure(options);
         edge.start_dataplane();
         edge.start_controlplane();
@@ -106,8 +111,14 @@ impl Edge {
             "listen = [\"127.0.0.1:{coap_port}\", \"[::1]:{coap_port}\"]\n\
              workers = {workers}\nrun_dir = \"{run_dir}\"\n\
              [net]\nbackend = \"{backend}\"\n\
+             [nosec]\nlisten = [{}]\n\
              [sessions]\nper_worker = 1024\n\
              [coap]\n{}\n",
+            if options.nosec {
+                format!("\"127.0.0.1:{}\"", self.plain_port)
+            } else {
+                String::new()
+            },
             options.coap
         );
         self.directory.write("dataplane.toml", &dataplane);
