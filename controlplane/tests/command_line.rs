@@ -28,13 +28,14 @@ impl Place {
 
     /// A configuration with this certificate and key.
     fn config(&self, certificate: &Path, key: &Path) -> PathBuf {
-        self.write(
-            "controlplane.toml",
-            &format!(
-                "data_dir = {:?}\n[[server_identity]]\ncertificate = {certificate:?}\nkey = {key:?}\n",
-                self.0.join("data")
-            ),
-        )
+        let data_dir = self.0.join("data");
+        let (data_dir, certificate, key) =
+            (data_dir.display(), certificate.display(), key.display());
+        let text = format!(
+            "data_dir = \"{data_dir}\"\n[[server_identity]]\n\
+             certificate = \"{certificate}\"\nkey = \"{key}\"\n"
+        );
+        self.write("controlplane.toml", &text)
     }
 }
 
@@ -74,7 +75,8 @@ fn a_check_reads_the_certificates_and_keys() {
 #[test]
 fn the_raw_key_is_shown_once_there_is_one() {
     let place = Place::new();
-    let config = place.write("controlplane.toml", &format!("data_dir = {:?}\n", place.0));
+    let config =
+        place.write("controlplane.toml", &format!("data_dir = \"{}\"\n", place.0.display()));
     let (said, is_good) = run("server-key", &config);
     assert!(!is_good && said.contains("has the control plane run"), "{said}");
     let key = KeyPair::generate().unwrap();
