@@ -8,11 +8,12 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 CARGO_FLAGS := --release --locked
 BIN_DIR := $(CARGO_TARGET_DIR)/release
 
-# clang: bindgen and RocksDB. libcoap3-bin, openssl, gnutls-bin: foreign devices. mosquitto: the
-# MQTT broker. libssl-dev: OpenSSL as a yardstick in the handshake bench. python3-venv: the aws
-# client. The rest: C compiler and shell tools.
+# clang: bindgen and RocksDB. libcoap3-bin, openssl, gnutls-bin: foreign devices and servers.
+# tshark: a foreign reader of our sessions. mosquitto: the MQTT broker. libssl-dev: OpenSSL as a
+# yardstick in the handshake bench. python3-venv: the aws client. The rest: C compiler and shell
+# tools.
 PACKAGES := build-essential clang libclang-dev pkg-config libssl-dev libcoap3-bin mosquitto \
-	mosquitto-clients openssl gnutls-bin python3-venv xxd curl ca-certificates
+	mosquitto-clients openssl gnutls-bin tshark python3-venv xxd curl ca-certificates
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
@@ -100,6 +101,6 @@ aws:
 		&& cp tests/foreign/requirements.txt $(CACHE)/venv/requirements.txt; \
 	fi
 
-# A device on Mbed TLS, for the tests: see tests/foreign/Makefile.
+# Devices on other DTLS libraries, for the tests: see tests/foreign/Makefile.
 foreign:
 	@$(MAKE) -C tests/foreign -j$$(nproc) OUT=$(CACHE)/foreign

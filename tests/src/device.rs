@@ -108,6 +108,12 @@ impl Device {
         self.response()
     }
 
+    /// The same, of a device whose session may end instead; `Err`: everything it said.
+    pub fn tries(&mut self, request: &str) -> Result<Response, String> {
+        self.starts(request);
+        self.try_response()
+    }
+
     /// Sends a request and does not wait.
     pub fn starts(&mut self, request: &str) {
         self.process.tell(request);
@@ -115,12 +121,16 @@ impl Device {
 
     /// Waits for the response of the request under way.
     pub fn response(&mut self) -> Response {
-        let line = self.process.next_line("a response", |line| {
+        self.try_response().unwrap_or_else(|said| panic!("no response: {said}"))
+    }
+
+    fn try_response(&mut self) -> Result<Response, String> {
+        let line = self.process.try_next_line(|line| {
             line.starts_with("response ") || line == "timeout" || line == "reset"
-        });
+        })?;
         let mut words = line.splitn(4, ' ').skip(usize::from(line.starts_with("response ")));
         let mut word = || words.next().unwrap_or_default().to_owned();
-        Response { code: word(), message_type: word(), text: word() }
+        Ok(Response { code: word(), message_type: word(), text: word() })
     }
 
     /// Waits for the empty ACK of the request under way.

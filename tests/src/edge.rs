@@ -24,6 +24,8 @@ pub struct Options {
     pub mqtt_url: Option<String>,
     /// `[coap]` lines for dataplane.toml.
     pub coap: String,
+    /// `[handshake]` lines for dataplane.toml.
+    pub handshake: String,
     /// Lines for controlplane.toml, sections included.
     pub controlplane: String,
     /// `auto`, `io_uring`, `mmsg`; empty: `auto`.
@@ -43,6 +45,7 @@ pub struct Edge {
     pub plain_port: u16,
     /// TCP port of the API.
     pub http_port: u16,
+    options: Options,
     directory: Directory,
     dataplane: Option<Process>,
     controlplane: Option<Process>,
@@ -88,21 +91,29 @@ impl Edge {
     pub fn with(options: &Options) -> Self {
         let directory = Directory::new("edge");
         let (coap_port, plain_port, http_port) = (free_port(), free_port(), free_port());
-        let (dataplane, controlplane) = (None, None);
-        let mut edge =
-            Self { coap_port, plain_port, http_port, directory, dataplane, controlplane };
-        edge.configure(options);
+        let run_dir = directory.path().join("run");
+        fs::create_dir(&run_dir).expect("a new directory");
+        fs::set_permissions(&run_dir, fs::Permissions::from_mode(0o700)).expect("ours");
+        let mut edge = Self {
+            coap_port,
+            plain_port,
+            http_port,
+            options: options.clone(),
+            directory,
+            dataplane: None,
+            controlplane: None,
+        };
+        edge.configure();
         edge.start_dataplane();
         edge.start_controlplane();
         edge.wait_until_ready();
         edge
     }
 
-    fn configure(&self, options: &Options) {
+    fn configure(&self) {
+        let options = &self.options;
         let run_dir = self.directory.path().join("run");
         let data_dir = self.directory.path().join("data");
-        fs::create_dir(&run_dir).expect("a new directory");
-        fs::set_permissions(&run_dir, fs::Permissions::from_mode(0o700)).expect("ours");
         let (run_dir, data_dir) = (run_dir.display(), data_dir.display());
         let (coap_port, http_port) = (self.coap_port, self.http_port);
         let workers = if options.workers == 0 { 2 } else { options.workers };
@@ -113,13 +124,14 @@ impl Edge {
              [net]\nbackend = \"{backend}\"\n\
              [nosec]\nlisten = [{}]\n\
              [sessions]\nper_worker = 1024\n\
-             [coap]\n{}\n",
+             [coap]\n{}\n[handshake]\n{}\n",
             if options.nosec {
                 format!("\"127.0.0.1:{}\"", self.plain_port)
             } else {
                 String::new()
             },
-            options.coap
+            options.coap,
+            options.handshake
         );
         self.directory.write("dataplane.toml", &dataplane);
         let mqtt = match &options.mqtt_url {
@@ -168,6 +180,16 @@ impl Edge {
     /// `kill -9` of the control plane.
     pub fn kill_controlplane(&mut self) {
         self.controlplane = None;
+    }
+
+    /// Stops the dataplane and starts it with other `[handshake]` lines.
+    pub fn restart_dataplane_with(&mut self, handshake: &str) {
+        handshake.clone_into(&mut self.options.handshake);
+        self.configure();
+        let mut dataplane = self.dataplane.take().expect("it runs");
+        assert!(dataplane.terminate().success(), "{}", dataplane.said());
+        self.start_dataplane();
+        self.wait_until_ready();
     }
 
     /// Asks both to stop, as a service manager does. Panics unless both end with success.
@@ -236,23 +258,33 @@ impl Edge {
 
     /// Creates a device as described; its id is filled in.
     pub fn provision_as(&self, mut device: Provisioned) -> Provisioned {
+        let cellular = json!({"DtlsV1_2": {
+            "PreSharedKeyIdentity": device.identity, "PreSharedKeySecret": device.secret,
+        }});
+        device.id = self.provision_block(&device.destination, &device.topic, &cellular);
+        device
+    }
+
+    /// Creates a device with this `Cellular` block, and its destination; the device's id.
+    pub fn provision_block(&self, destination: &str, topic: &str, cellular: &Value) -> String {
         let api = self.api();
-        api.succeed("POST", "/destinations", &json!({
-            "Name": device.destination, "ExpressionType": "MqttTopic", "Expression": device.topic,
-            "RoleArn": "arn:aws:iam::000000000000:role/tidegate",
-        }));
+        api.succeed(
+            "POST",
+            "/destinations",
+            &json!({
+                "Name": destination, "ExpressionType": "MqttTopic", "Expression": topic,
+                "RoleArn": "arn:aws:iam::000000000000:role/tidegate",
+            }),
+        );
         let created = api.succeed(
             "POST",
             "/wireless-devices",
             &json!({
-                "Type": "CoAP", "Name": device.destination, "DestinationName": device.destination,
-                "Cellular": {"DtlsV1_2": {
-                    "PreSharedKeyIdentity": device.identity, "PreSharedKeySecret": device.secret,
-                }},
+                "Type": "CoAP", "Name": destination, "DestinationName": destination,
+                "Cellular": cellular,
             }),
         );
-        device.id = text(&created, "Id");
-        device
+        text(&created, "Id")
     }
 
     /// Waits until nothing follows for a message (`EndedAt`) and returns its whole status.

@@ -86,24 +86,29 @@ fn refusal(program: &str, said: &str, reasons: &[&str]) -> Refusal {
     }
 }
 
-/// The reason is checked by [`crate::client_hello`] in the matrix's own test.
+/// A reason that the matrix's own tests check with [`crate::client_hello`].
 pub const NO_CID_IN_HELLO: &str = "its ClientHello never has extension 54 (connection_id)";
 
 fn openssl(target: &Target, what: &Attempt, payload: &str) -> Outcome {
     if what.credential == Credential::RawPublicKey {
         let mut probe = Command::new("openssl");
-        probe.args(["s_client", "-enable_client_rpk"]);
-        let said = Process::run("openssl", &mut probe).expect_err("3.0 has no raw keys");
-        return Err(refusal("OpenSSL", &said, &["Unknown option: -enable_client_rpk"]));
+        let help = Process::run("openssl", probe.args(["s_client", "-help"])).expect("a help");
+        return if help.contains("rpk") {
+            Err(Refusal::Failed("s_client has raw public keys now: use them".to_owned()))
+        } else {
+            lacks("OpenSSL: s_client -help names no raw public keys (OpenSSL 3.2 has them)")
+        };
     }
+    let suite =
+        Process::run("openssl", Command::new("openssl").args(["ciphers", what.suite.openssl]));
+    suite.map_err(|said| refusal("OpenSSL", &said, &["no cipher match"]))?;
     if what.way.cid {
         return lacks(&format!("OpenSSL: {NO_CID_IN_HELLO}"));
     }
     let place = Directory::new("session");
     let session = place.path().join("session.pem");
-    let can_not = |said: &str| refusal("OpenSSL", said, &["no cipher match"]);
     let mut client = RawClient::start(openssl_command(target, what).arg("-sess_out").arg(&session));
-    client.puts(payload).map_err(|said| can_not(&said))?;
+    client.puts(payload).map_err(Refusal::Failed)?;
     if !what.way.resumed {
         return Ok(());
     }
@@ -135,6 +140,7 @@ pub fn openssl_command(target: &Target, what: &Attempt) -> Command {
 }
 
 fn gnutls(target: &Target, what: &Attempt, payload: &str) -> Outcome {
+    gnutls_has(what)?;
     if what.way.cid {
         return lacks(&format!("GnuTLS: {NO_CID_IN_HELLO}"));
     }
@@ -143,25 +149,40 @@ fn gnutls(target: &Target, what: &Attempt, payload: &str) -> Outcome {
         command.arg("--resume");
     }
     let mut client = RawClient::start(&mut command);
-    let can_not = |said: &str| refusal("GnuTLS", said, &["No or insufficient priorities were set"]);
-    client.puts(payload).map_err(|said| can_not(&said))?;
+    client.puts(payload).map_err(Refusal::Failed)?;
     let said = client.said();
     let is_resumed = said.contains("This is a resumed session");
     if is_resumed == what.way.resumed { Ok(()) } else { Err(Refusal::Failed(said)) }
 }
 
-/// `gnutls-cli` towards the edge.
-pub fn gnutls_command(target: &Target, what: &Attempt) -> Command {
+/// Asks GnuTLS itself which suites come of a priority string.
+pub fn gnutls_has(what: &Attempt) -> Outcome {
     let mut command = Command::new("gnutls-cli");
+    command.args(["--list", "--priority", &gnutls_priority(what)]);
+    let list = Process::run("gnutls-cli", &mut command).map_err(Refusal::Failed)?;
+    let [high, low] = what.suite.code.to_be_bytes();
+    if list.contains(&format!("{high:#04x}, {low:#04x}")) {
+        Ok(())
+    } else {
+        lacks("GnuTLS: gnutls-cli --list knows no such suite")
+    }
+}
+
+/// The one suite, and the certificate types of the credential.
+pub fn gnutls_priority(what: &Attempt) -> String {
     let types = if what.credential == Credential::RawPublicKey {
         "+CTYPE-CLI-RAWPK:+CTYPE-SRV-RAWPK"
     } else {
         "+CTYPE-X509"
     };
-    let priority = format!(
-        "NONE:+VERS-DTLS1.2:{}:+AEAD:+COMP-NULL:+GROUP-ALL:+SIGN-ALL:{types}",
-        what.suite.gnutls
-    );
+    let suite = what.suite.gnutls;
+    format!("NONE:+VERS-DTLS1.2:{suite}:+AEAD:+COMP-NULL:+GROUP-ALL:+SIGN-ALL:{types}")
+}
+
+/// `gnutls-cli` towards the edge.
+pub fn gnutls_command(target: &Target, what: &Attempt) -> Command {
+    let mut command = Command::new("gnutls-cli");
+    let priority = gnutls_priority(what);
     command.args(["--udp", "--priority", &priority, "-p", &target.port.to_string(), "127.0.0.1"]);
     match what.credential {
         Credential::Certificate => {
@@ -207,7 +228,7 @@ fn device(library: Library, target: &Target, what: &Attempt, payload: &str) -> O
     if what.way.cid == (device.edge_cid == "none") {
         return Err(Refusal::Failed(format!("the edge's CID: {}", device.edge_cid)));
     }
-    let response = device.asks(&format!("con put t {payload}"));
+    let response = device.tries(&format!("con put t {payload}")).map_err(Refusal::Failed)?;
     device.closes();
     if response.code == "2.04" { Ok(()) } else { Err(Refusal::Failed(format!("{response:?}"))) }
 }
@@ -237,6 +258,7 @@ pub fn device_options(target: &Target, what: &Attempt) -> Vec<String> {
     if cid {
         options.push("cid=4".to_owned());
     }
+    options.push("patience=20000".to_owned());
     options
 }
 

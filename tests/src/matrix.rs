@@ -55,17 +55,28 @@ pub struct Matrix {
 }
 
 impl Matrix {
+    /// Takes over the rows of another one.
+    pub fn append(&mut self, other: Self) {
+        for (program, attempt, outcome) in other.cells {
+            self.add(&program, attempt, outcome);
+        }
+    }
+
     /// Tries everything with one program.
-    pub fn fill(&mut self, program: &str, mut attempt: impl FnMut(&Attempt) -> Outcome) {
+    pub fn row(program: &str, mut attempt: impl FnMut(&Attempt) -> Outcome) -> Self {
+        let mut row = Self::default();
         for credential in Credential::ALL {
             for suite in credential.suites() {
                 for way in Way::ALL {
                     let what = Attempt { credential, suite, way };
                     let outcome = attempt(&what);
-                    self.add(program, what, outcome);
+                    // Seen only when the test fails.
+                    println!("{program}, {} {way:?}: {outcome:?}", suite.name);
+                    row.add(program, what, outcome);
                 }
             }
         }
+        row
     }
 
     /// Notes one outcome.

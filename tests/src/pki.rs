@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::place::Directory;
 use crate::process::Process;
@@ -12,6 +13,7 @@ use crate::process::Process;
 #[derive(Debug)]
 pub struct Pki {
     directory: Directory,
+    serial: AtomicU32,
 }
 
 /// A key pair as files, in every form a foreign program asks for.
@@ -40,7 +42,7 @@ impl Default for Pki {
 impl Pki {
     /// An authority of its own.
     pub fn new() -> Self {
-        let pki = Self { directory: Directory::new("pki") };
+        let pki = Self { directory: Directory::new("pki"), serial: AtomicU32::new(2) };
         let ca = pki.key_pair("ca");
         pki.openssl(&format!(
             "req -x509 -new -key {} -out {} -subj /CN=tests -days 2 \
@@ -95,9 +97,10 @@ impl Pki {
         let (key, request) = (pair.key.display(), request.display());
         self.openssl(&format!("req -new -key {key} -subj /CN={name} -out {request}"));
         self.openssl(&format!(
-            "x509 -req -in {request} -CA {} -CAkey {} -CAcreateserial -days 2 -extfile {} -out {}",
+            "x509 -req -in {request} -CA {} -CAkey {} -set_serial {} -days 2 -extfile {} -out {}",
             self.authority().display(),
             self.file("ca.key").display(),
+            self.serial.fetch_add(1, Ordering::Relaxed),
             extensions.display(),
             pair.certificate.display()
         ));

@@ -44,13 +44,21 @@ impl Drop for Directory {
 /// A port that nobody on loopback uses, for TCP and UDP, below the range the kernel gives to
 /// clients. *Invariant:* never the same one twice in this process.
 pub fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of so many such ports in a row.
+pub fn free_ports(count: u32) -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = process::id().wrapping_mul(101);
     for _ in 0..PORTS {
-        let count = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = PORT_FIRST + (start.wrapping_add(count) % PORTS) as u16;
-        let address = (Ipv4Addr::LOCALHOST, port);
-        if TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
+        let taken = NEXT.fetch_add(count, Ordering::Relaxed);
+        let port = PORT_FIRST + (start.wrapping_add(taken) % PORTS) as u16;
+        let is_free = |port| {
+            let address = (Ipv4Addr::LOCALHOST, port);
+            TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+        };
+        if (port..port + count as u16).all(is_free) {
             return port;
         }
     }

@@ -72,6 +72,14 @@ impl Process {
         }
     }
 
+    /// Whether such a line is here already; it counts as read then.
+    pub fn has_said_next(&mut self, wanted: impl Fn(&str) -> bool) -> bool {
+        let state = self.output.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = state.lines[self.read..].iter().position(|line| wanted(line));
+        self.read += found.map_or(0, |at| at + 1);
+        found.is_some()
+    }
+
     /// Lines that `wanted` accepts among those said since the last [`Process::next_line`].
     pub fn pending_lines(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let state = self.output.state.lock().unwrap_or_else(PoisonError::into_inner);

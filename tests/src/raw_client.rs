@@ -4,9 +4,10 @@
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::wait::patience;
+/// How long a tool may take for its handshake and an answer; a pass never waits for it.
+const GIVE_UP: Duration = Duration::from_secs(20);
 
 /// A tool whose stdin and stdout are a DTLS session; killed when dropped.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl RawClient {
         // A tool that has ended already has said why.
         let _ = stdin.write_all(&put).and_then(|()| stdin.flush());
         let is_answer = |bytes: &[u8]| bytes[1] == CHANGED && bytes.ends_with(b"tokA");
-        let give_up = Instant::now() + patience();
+        let give_up = Instant::now() + GIVE_UP;
         let mut state = self.heard.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if state.0.windows(8).any(is_answer) {
