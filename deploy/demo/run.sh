@@ -83,6 +83,7 @@ END
 # \`. run/aws.env\`: the aws command line speaks to this edge, with its root key.
 unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE
 export AWS_ENDPOINT_URL_IOT_WIRELESS=http://127.0.0.1:$http_port
+export AWS_ENDPOINT_URL_IOT=http://127.0.0.1:$http_port
 export AWS_SHARED_CREDENTIALS_FILE=$run/data/root-credentials
 export AWS_DATA_PATH=$root/deploy/aws/models AWS_DEFAULT_REGION=us-east-1 AWS_REGION=us-east-1
 export PATH=$venv/bin:\$PATH
