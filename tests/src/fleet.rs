@@ -46,7 +46,9 @@ impl Fleet {
             port,
             psk,
             certified: self.pki.certified(&format!("device-{number}.tests")),
+            certified_id: String::new(),
             raw: self.pki.key_pair(&format!("raw-{number}")),
+            raw_id: String::new(),
             server_name: SERVER_NAME,
             server_public: &self.server_raw.public,
             pki: &self.pki,
@@ -84,12 +86,16 @@ impl Fleet {
         let devices = self.devices(number, edge.coap_port);
         let block = |kind: &str, dtls: Value| {
             let (destination, topic) = (format!("{kind}-{number}"), format!("{kind}/{number}"));
-            edge.provision_block(&destination, &topic, &json!({"DtlsV1_2": dtls}));
+            edge.provision_block(&destination, &topic, &json!({"DtlsV1_2": dtls}))
         };
         let public = fs::read_to_string(&devices.raw.public_pem).expect("made with the fleet");
-        block("raw", json!({"RawPublicKey": public}));
-        block("certified", json!({"CertificateName": format!("DNS:device-{number}.tests")}));
-        Target { psk: edge.provision_as(devices.psk.clone()), ..devices }
+        let name = format!("DNS:device-{number}.tests");
+        Target {
+            psk: edge.provision_as(devices.psk.clone()),
+            raw_id: block("raw", json!({"RawPublicKey": public})),
+            certified_id: block("certified", json!({"CertificateName": name})),
+            ..devices
+        }
     }
 }
 

@@ -22,14 +22,29 @@ pub struct Target<'a> {
     pub psk: Provisioned,
     /// The device with a certificate.
     pub certified: KeyPair,
+    /// Its `WirelessDeviceId`, when the edge knows it.
+    pub certified_id: String,
     /// The device with a raw public key.
     pub raw: KeyPair,
+    /// Its `WirelessDeviceId`, when the edge knows it.
+    pub raw_id: String,
     /// The name in the edge's certificate.
     pub server_name: &'a str,
     /// The edge's SubjectPublicKeyInfo, DER.
     pub server_public: &'a Path,
     /// Who signed both certificates.
     pub pki: &'a Pki,
+}
+
+impl Target<'_> {
+    /// Which device a credential stands for, and the `SecurityMode` of its uplinks.
+    pub fn device(&self, credential: Credential) -> (&str, &'static str) {
+        match credential {
+            Credential::Psk | Credential::EcdhePsk => (&self.psk.id, "PreSharedKey"),
+            Credential::RawPublicKey => (&self.raw_id, "RawPublicKey"),
+            Credential::Certificate => (&self.certified_id, "Certificate"),
+        }
+    }
 }
 
 /// A foreign program that can be told which suite to offer.

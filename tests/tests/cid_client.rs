@@ -1,11 +1,11 @@
-//! Does a session survive a new address? Mbed TLS with a Connection ID (RFC 9146), and a control
-//! without one.
+//! Does a session survive a new address? Mbed TLS and wolfSSL with a Connection ID (RFC 9146), and
+//! a control without one.
 
 #![forbid(unsafe_code)]
 
 use serde_json::json;
 use tidegate_tests::api::payload;
-use tidegate_tests::device::Device;
+use tidegate_tests::device::{Device, Library};
 use tidegate_tests::edge::Edge;
 
 #[test]
@@ -13,9 +13,17 @@ fn a_device_with_a_connection_id_goes_on_from_a_new_port() {
     let edge = Edge::embedded();
     let mut uplinks = edge.api().events("/uplinks?from=0");
     // Our records carry no CID, a short one, and the longest that Mbed TLS takes.
-    for (name, cid) in [("cid0", "cid=0"), ("cid4", "cid=4"), ("cid32", "cid=32")] {
+    for (library, name, cid) in [
+        (Library::MbedTls, "cid0", "cid=0"),
+        (Library::MbedTls, "cid4", "cid=4"),
+        (Library::MbedTls, "cid32", "cid=32"),
+        (Library::WolfSsl, "wolf0", "cid=0"),
+        (Library::WolfSsl, "wolf10", "cid=10"),
+    ] {
         let provisioned = edge.provision(name);
-        let mut device = Device::connect(edge.coap_port, &provisioned, &[cid]);
+        let psk = format!("psk={}:{}", provisioned.identity, hex::encode(provisioned.key()));
+        let device = Device::start(library, "127.0.0.1", edge.coap_port, &[&psk, cid]);
+        let mut device = device.unwrap_or_else(|said| panic!("{name}: {said}"));
         assert_ne!(device.edge_cid, "none", "the edge gives a Connection ID");
         assert_eq!(device.asks("con put t before").code, "2.04");
         assert_eq!(payload(&uplinks.next_event().data), "before");

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use tidegate_tests::api::payload;
+use tidegate_tests::api::{coap, payload, text};
 use tidegate_tests::client_hello;
 use tidegate_tests::coap_client::Flavour;
 use tidegate_tests::document;
@@ -30,9 +30,9 @@ fn foreign_clients_and_our_edge() {
         matrix.append(Matrix::row(flavour.program(), |what| {
             coap_client_lacks(flavour, &target, what)?;
             edge.restart_dataplane_with(&format!("suites = [{:?}]", what.suite.name));
-            let payload = format!("{} {}", flavour.program(), what.suite.name);
+            let payload = unique(flavour.program(), what);
             coap_client_puts(flavour, &target, what.credential, &payload)?;
-            was_published(&edge, &payload);
+            was_published(&edge, &target, what, &payload);
             Ok(())
         }));
     }
@@ -74,10 +74,24 @@ fn no_client_on_openssl_or_gnutls_offers_a_connection_id() {
     }
 }
 
-/// The uplink is in the event stream, which is replayed from its start.
-fn was_published(edge: &Edge, wanted: &str) {
+/// What this attempt alone puts.
+fn unique(program: &str, what: &Attempt) -> String {
+    format!("{program} {:?} {} {:?}", what.credential, what.suite.name, what.way)
+}
+
+/// The uplink is in the event stream, which is replayed from its start, and is the device's that
+/// the credential stands for.
+fn was_published(edge: &Edge, target: &Target, what: &Attempt, wanted: &str) {
     let mut uplinks = edge.api().events("/uplinks?from=0");
-    while payload(&uplinks.next_event().data) != wanted {}
+    let uplink = loop {
+        let uplink = uplinks.next_event().data;
+        if payload(&uplink) == wanted {
+            break uplink;
+        }
+    };
+    let said = (text(&uplink, "WirelessDeviceId"), text(coap(&uplink), "SecurityMode"));
+    let (device, mode) = target.device(what.credential);
+    assert_eq!(said, (device.to_owned(), mode.to_owned()), "{uplink}");
 }
 
 /// All at once: they wait more than they compute.
@@ -85,9 +99,9 @@ fn rows_of_clients(fleet: &Fleet, edge: &Edge) -> Vec<Matrix> {
     let row = |number: usize, client: Client| {
         let target = fleet.provision(edge, number);
         Matrix::row(client.name(), |what| {
-            let payload = format!("{number} {} {:?}", what.suite.name, what.way);
+            let payload = unique(client.name(), what);
             client.attempt(&target, what, &payload)?;
-            was_published(edge, &payload);
+            was_published(edge, &target, what, &payload);
             Ok(())
         })
     };
