@@ -23,6 +23,7 @@ help:
 	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
 	@echo 'make smoke  the main job in under 40 s, binaries being built already'
 	@echo 'make bench | fuzz   criterion benches | a minute of fuzzing per parser'
+	@echo 'make docs   write what the tests know into docs/: interop, compliance, lossy link'
 
 run demo: install-deps build aws
 	@exec deploy/demo/run.sh $(BIN_DIR) $(CACHE)/venv
@@ -57,7 +58,7 @@ smoke: install-deps foreign
 	@TIDEGATE_CACHE=$(CACHE) exec $(BIN_DIR)/tidegate-smoke
 
 # What the tests know, written into docs/: the compliance map, the lossy link, the interop tables.
-docs: foreign
+docs: install-deps build foreign
 	TIDEGATE_WRITE_DOCS=1 TIDEGATE_CACHE=$(CACHE) cargo test $(CARGO_FLAGS) -p tidegate-tests \
 		--test compliance --test interop --test interop_servers
 	TIDEGATE_WRITE_DOCS=1 cargo test $(CARGO_FLAGS) -p tidegate-dtls --test lossy_table
