@@ -5,5 +5,8 @@ pub mod cpu;
 pub mod decode;
 pub mod device;
 pub mod handshakes;
+pub mod measurement;
 pub mod profile;
+pub mod progress;
 pub mod request;
+pub mod scenario;

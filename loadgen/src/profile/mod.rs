@@ -126,16 +126,16 @@ pub fn parse_psk(text: &str) -> Result<Secret, String> {
     Ok(Secret::from(bytes))
 }
 
-fn parse_suite(name: &str) -> Result<Suite, String> {
+pub(crate) fn parse_suite(name: &str) -> Result<Suite, String> {
     let known = Suite::from_name(name).or_else(|| Suite::from_name(&format!("TLS_{name}")));
     known.ok_or_else(|| "no known suite".to_owned())
 }
 
-fn parse_group(name: &str) -> Result<Group, String> {
+pub(crate) fn parse_group(name: &str) -> Result<Group, String> {
     Group::from_name(name).ok_or_else(|| "no known group".to_owned())
 }
 
-fn parse_cid(digits: &str) -> Result<Cid, String> {
+pub(crate) fn parse_cid(digits: &str) -> Result<Cid, String> {
     let bytes = hex::decode(digits).map_err(|error| error.to_string())?;
     if bytes.len() > 32 { Err("at most 32 bytes".to_owned()) } else { Ok(Cid(bytes)) }
 }
