@@ -1,5 +1,8 @@
-//! What does it cost? The rigs that benches and the allocation test drive; the benches themselves
-//! are in `benches/`.
-#![forbid(unsafe_code)]
+//! What does it cost? The rigs, bare echoes and stand-ins that benches and side-by-side runs drive;
+//! the benches themselves are in `benches/`, the runs in `src/bin/ratio`.
+//!
+//! Unsafe code: `echo` alone, where the system calls are.
 
+pub mod control;
+pub mod echo;
 pub mod rig;

@@ -1,0 +1,49 @@
+//! What is the least a datagram there and back can cost? Echoes of one socket and one thread with
+//! nothing in them but the way in and out, against which the dataplane is measured.
+//!
+//! Each takes what the kernel offers it best: batches of [`BATCH`], receive buffers large enough
+//! for a burst, and where io_uring can, a short wait for a fuller batch under load.
+
+mod mmsg;
+mod tokio;
+mod uring;
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+
+use rustix::net::sockopt;
+
+/// How the datagrams come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Way {
+    /// recvmmsg and sendmmsg, blocking.
+    Mmsg,
+    /// Multishot receive into a ring of buffers, one submission a turn.
+    IoUring,
+    /// The tokio-uring crate: a receive and a send at a time for each of [`TASKS`] tasks.
+    TokioUring,
+}
+
+/// Sends back whatever comes to `address`, until the process ends; `ready` hears the address.
+pub fn serve(way: Way, address: SocketAddr, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
+    let socket = UdpSocket::bind(address)?;
+    // The default holds 256 small datagrams; the kernel doubles this, up to its own limit.
+    sockopt::set_socket_recv_buffer_size(socket.as_fd(), RECEIVE_BYTES)
+        .and_then(|()| sockopt::set_socket_send_buffer_size(socket.as_fd(), RECEIVE_BYTES))?;
+    ready(socket.local_addr()?);
+    match way {
+        Way::Mmsg => mmsg::serve(&socket),
+        Way::IoUring => uring::serve(&socket),
+        Way::TokioUring => tokio::serve(socket),
+    }
+}
+
+/// Most datagrams of one turn, as in the dataplane.
+const BATCH: usize = 64;
+/// Longest datagram echoed whole.
+const DATAGRAM_BYTES: usize = 1_536;
+/// Receive and send buffer of the socket.
+const RECEIVE_BYTES: usize = 4 << 20;
+/// Tasks of the tokio-uring echo: the number that measured best.
+const TASKS: usize = 32;
