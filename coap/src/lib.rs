@@ -5,7 +5,7 @@
 //!     ├ Request ─▶ dedup::Window ─▶ admission::admit ─▶ inbound::Inbound
 //!     ├ Response, EmptyAck, Reset ─▶ outbound::Outbound, inbound::Inbound
 //!     └ Ping, Reject, Ignore ─▶ four bytes back, or silence
-//! writer::Writer ─▶ bytes
+//! block::Upload ─▶ which part of a body ─▶ writer::Writer ─▶ bytes
 //! ```
 //!
 //! Time is `now_ms`, milliseconds of any clock that does not jump back. Randomness (tokens, first
@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod block;
 pub mod code;
 pub mod content_format;
 pub mod dedup;
