@@ -1,26 +1,43 @@
 //! Does the worker allocate in steady state? It does not, and the counter that says so can count.
 
-use tidegate_bench::rig::Rig;
+use tidegate_bench::rig::{Rig, Route};
 
 const ROUNDS: usize = 200;
 const BATCH: usize = 64;
 
-#[test]
-fn a_request_costs_no_allocation() {
-    let mut rig = Rig::new(1_000);
-    // What grows on first use has grown then: ring buffers, tables of waiting requests.
+/// Allocations of the worker over many batches, once what grows on first use has grown: ring
+/// buffers, tables of waiting requests.
+fn counted(rig: &mut Rig) -> u64 {
     for _ in 0..ROUNDS {
         rig.fill(BATCH, 44);
         rig.turn(BATCH);
     }
-    let before = rig.replies();
-    let mut counted = 0;
+    let (before, mut counted) = (rig.replies(), 0);
     for _ in 0..ROUNDS {
         rig.fill(BATCH, 44);
-        counted += allocation_counter::measure(|| rig.turn(BATCH)).count_total;
+        counted += allocation_counter::measure(|| drop(rig.turn(BATCH))).count_total;
     }
     assert_eq!(rig.replies() - before, (ROUNDS * BATCH) as u64, "every request is answered");
-    assert_eq!(counted, 0);
+    counted
+}
+
+#[test]
+fn a_request_costs_no_allocation() {
+    for route in [Route::Echo, Route::Publish] {
+        assert_eq!(counted(&mut Rig::new(1_000, route)), 0, "{route:?}");
+    }
+}
+
+/// Behind a NAT that forgets, every request of a device comes from another port.
+#[test]
+fn a_device_that_moves_with_every_request_costs_no_allocation() {
+    for route in [Route::Echo, Route::Publish] {
+        let mut rig = Rig::new(1_000, route);
+        rig.rebind();
+        assert_eq!(counted(&mut rig), 0, "{route:?}");
+        let moved = rig.worker().counters().of(tidegate_dataplane::fate::Tally::AddressMoved);
+        assert!(moved > (ROUNDS * BATCH) as u64, "they did move: {moved}");
+    }
 }
 
 /// The control: the counter sees one boxed byte.

@@ -30,6 +30,8 @@ pub struct Config {
     pub handshake: HandshakeConfig,
     /// `[coap]`
     pub coap: CoapConfig,
+    /// `[echo]`
+    pub echo: EchoConfig,
 }
 
 /// Plain CoAP for devices known by their source address (RFC 7252 section 9, NoSec).
@@ -148,6 +150,30 @@ pub struct CoapConfig {
     pub downlinks: u32,
 }
 
+/// A path that the dataplane answers by itself.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EchoConfig {
+    /// A PUT to this Uri-Path is answered 2.04 and published nowhere; segments are separated by
+    /// slashes. Empty: no such path.
+    pub path: String,
+}
+
+impl EchoConfig {
+    /// Whether every segment fits an option and none would be refused on its way in.
+    fn check(&self) -> Result<(), String> {
+        let is_bad = |segment: &str| matches!(segment, "" | "." | "..") || segment.len() > 255;
+        if !self.path.is_empty() && self.path.split('/').any(is_bad) {
+            return Err(format!(
+                "echo.path = {:?}: segments of 1 to 255 bytes, separated by single slashes, none \
+                 of them a dot or two",
+                self.path
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, String> {
@@ -195,7 +221,7 @@ impl Config {
         within("coap.busy_max_age_s", self.coap.busy_max_age_s, 1, 86_400)?;
         within("coap.exchanges", self.coap.exchanges, 1, 1 << 20)?;
         within("coap.downlinks", self.coap.downlinks, 1, 1 << 20)?;
-        Ok(())
+        self.echo.check()
     }
 
     /// Plain CoAP is served where the operator says so and nowhere else.
@@ -252,6 +278,7 @@ impl Default for Config {
             resumption: ResumptionConfig::default(),
             handshake: HandshakeConfig::default(),
             coap: CoapConfig::default(),
+            echo: EchoConfig::default(),
         }
     }
 }
@@ -405,6 +432,18 @@ mod tests {
         assert!(with(&["224.0.1.187:5683"]).is_err() && with(&["[ff02::fd]:5683"]).is_err());
         assert!(with(&["192.0.2.1:5684"]).unwrap_err().contains("DTLS"));
         assert!(with(&["127.0.0.1:0"; 8]).is_ok() && with(&["127.0.0.1:0"; 9]).is_err());
+    }
+
+    #[test]
+    fn the_echo_path_is_one_that_a_request_can_name() {
+        let with = |path: &str| {
+            Config { echo: EchoConfig { path: path.into() }, ..Config::default() }.check()
+        };
+        assert!(with("").is_ok() && with("echo").is_ok() && with("a/b").is_ok());
+        assert!(with(&"x".repeat(255)).is_ok() && with(&"x".repeat(256)).is_err());
+        for path in ["/echo", "echo/", "a//b", ".", "a/.."] {
+            assert!(with(path).is_err(), "{path}");
+        }
     }
 
     #[test]

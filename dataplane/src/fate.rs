@@ -149,6 +149,8 @@ counters! {
         Request => "request",
         /// Requests received again and answered from memory.
         RequestRepeated => "request_repeated",
+        /// Requests to the echo path, answered at once.
+        Echo => "request_echo",
         /// Requests put on the uplink ring.
         Uplink => "uplink",
         /// Requests refused because the uplink ring or the exchange table was full.

@@ -3,7 +3,7 @@
 //! Also the start of all workers, in order: sockets of a reuseport group are numbered in the order
 //! they are bound, and the steering program counts on socket number = worker number.
 
-use crate::bounds::{ENTRIES_PER_TURN_MAX, OUTBOX_SLOTS, RING_BYTES};
+use crate::bounds::{OUTBOX_SLOTS, RING_BYTES};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::handover::Handover;
@@ -182,7 +182,8 @@ impl Shell {
             {
                 worker.on_letter(now, &mut letter, &mut outbox);
             }
-            take_entries(now, &mut worker, &mut link.down, &mut outbox)
+            worker
+                .on_entries(now, &mut link.down, &mut outbox)
                 .map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
             worker.on_due(now, &mut outbox);
             net.flush(&mut outbox);
@@ -218,28 +219,6 @@ fn take_left(down: &mut Consumer) -> Result<Vec<(u8, Vec<u8>)>, Corrupt> {
         down.release(seq);
     }
     Ok(left)
-}
-
-/// Deals with entries of the control plane, as many as the outbox has room for.
-fn take_entries(
-    now: Now,
-    worker: &mut Worker,
-    down: &mut Consumer,
-    outbox: &mut Outbox,
-) -> Result<(), Corrupt> {
-    let mut done = None;
-    for _ in 0..ENTRIES_PER_TURN_MAX {
-        if outbox.room() < OUTBOX_SLOTS / 4 {
-            break;
-        }
-        let Some(entry) = down.next()? else { break };
-        worker.on_entry(now, entry.kind, entry.bytes, outbox);
-        done = Some(entry.seq);
-    }
-    if let Some(seq) = done {
-        down.release(seq);
-    }
-    Ok(())
 }
 
 /// How long nothing is due, at most a second: a peer that was killed between writing to its ring

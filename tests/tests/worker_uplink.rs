@@ -231,6 +231,34 @@ fn a_full_exchange_table_says_so() {
     assert_eq!(story.worker().counters().of(Tally::UplinkRefused), 2);
 }
 
+/// `[echo]`: a PUT to its path is answered at once, a copy of it with the same, and nothing of it
+/// reaches the control plane.
+#[test]
+fn the_echo_path_is_answered_and_published_nowhere() {
+    let mut config = tidegate_dataplane::config::Config::default();
+    config.echo.path = "test/echo".into();
+    let mut story = Story::with(14, config);
+    let device = story.connected(1, Some(b""));
+    let put = request(Type::Con, Code::PUT, 7, "/test/echo", b"21");
+    for _ in 0..2 {
+        story.sends(device, &put);
+        let reply = story.hears(device).expect("a reply");
+        let message = Message::parse(&reply).expect("a message");
+        assert_eq!((message.ty, message.code, message.mid), (Type::Ack, Code::CHANGED, 7));
+        assert!(message.options.is_empty() && message.payload.is_empty());
+    }
+    story.sends(device, &request(Type::Non, Code::PUT, 8, "/test/echo", b"21"));
+    let (ty, code, _) = seen(story.hears(device)).expect("an answer");
+    assert_eq!((ty, code, story.uplinks.len()), (Type::Non, Code::CHANGED, 0));
+    let counters = story.worker().counters();
+    assert_eq!((counters.of(Tally::Echo), counters.of(Tally::RequestRepeated)), (2, 1));
+
+    // The control: another method or path is an uplink as ever.
+    story.sends(device, &request(Type::Con, Code::DELETE, 9, "/test/echo", b""));
+    story.sends(device, &request(Type::Con, Code::PUT, 10, "/test", b""));
+    assert_eq!(story.uplinks.len(), 2);
+}
+
 /// Requests the worker refuses by itself, and pings.
 #[test]
 fn bad_requests_are_refused_by_the_book() {

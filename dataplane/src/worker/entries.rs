@@ -1,18 +1,56 @@
 //! What does the control plane want? Its ring entries, parsed as if hostile.
 
 use super::Worker;
+use crate::bounds::{ENTRIES_PER_TURN_MAX, OUTBOX_SLOTS};
 use crate::clock::Now;
 use crate::fate::Tally;
 use crate::net::batch::Outbox;
 use tidegate_ring::contract::{self as wire, EndReason, Kind, SessionRef};
+use tidegate_ring::{Consumer, Corrupt};
 
 impl Worker {
+    /// Deals with a turn's entries of the downlink ring, as many as the outbox has room for, and
+    /// seals what they cause in one batch.
+    pub fn on_entries(
+        &mut self,
+        now: Now,
+        down: &mut Consumer,
+        outbox: &mut Outbox,
+    ) -> Result<(), Corrupt> {
+        let mut done = Ok(None);
+        for _ in 0..ENTRIES_PER_TURN_MAX {
+            if outbox.room() < OUTBOX_SLOTS / 4 {
+                break;
+            }
+            match down.next() {
+                Ok(Some(entry)) => {
+                    self.take_entry(now, entry.kind, entry.bytes, outbox);
+                    done = Ok(Some(entry.seq));
+                }
+                Ok(None) => break,
+                Err(corrupt) => {
+                    done = Err(corrupt);
+                    break;
+                }
+            }
+        }
+        self.seal_all(outbox);
+        if let Some(seq) = done? {
+            down.release(seq);
+        }
+        Ok(())
+    }
+
     /// Deals with one entry of the downlink ring.
     pub fn on_entry(&mut self, now: Now, kind: u8, bytes: &[u8], outbox: &mut Outbox) {
+        self.take_entry(now, kind, bytes, outbox);
+        self.seal_all(outbox);
+    }
+
+    fn take_entry(&mut self, now: Now, kind: u8, bytes: &[u8], outbox: &mut Outbox) {
         if self.dispatch(now, kind, bytes, outbox).is_none() {
             self.counters.tally(Tally::EntryRefused);
         }
-        self.seal_all(outbox);
     }
 
     /// `None` when the entry is of no known kind or too short for it.

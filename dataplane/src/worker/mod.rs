@@ -12,6 +12,7 @@
 mod connect;
 mod credentials;
 mod downlink;
+mod echo;
 mod entries;
 mod handshakes;
 mod messages;
@@ -41,6 +42,7 @@ use arrayvec::ArrayVec;
 use connect::Connects;
 use credentials::Credentials;
 use downlink::Downlinks;
+use echo::Echo;
 use foldhash::quality::RandomState;
 use handshakes::HalfOpen;
 use hashbrown::HashMap;
@@ -87,6 +89,7 @@ pub struct Worker {
     /// Devices without security.
     nosec: NoSec,
     exchanges: Exchanges,
+    echo: Echo,
     downlinks: Downlinks,
     /// Our Confirmable messages that wait for their ACK, by slot and Message ID.
     sent: HashMap<u64, Sent, RandomState>,
@@ -171,6 +174,7 @@ impl Worker {
             trusted: BTreeSet::new(),
             nosec: NoSec::default(),
             exchanges: Exchanges::new(exchanges),
+            echo: Echo::new(&config.echo.path),
             downlinks: Downlinks::new(downlinks),
             sent: HashMap::with_capacity_and_hasher(
                 (exchanges + downlinks) as usize,

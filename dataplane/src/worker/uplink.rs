@@ -126,13 +126,17 @@ impl Worker {
         self.counters.tally(Tally::Request);
         match admit(request, Understood::EDGE_REQUEST) {
             Admission::Serve if is_discovery(request) => {
-                self.refuse(slot, request, Code::NOT_FOUND, outbox);
+                self.reply_code(slot, request, Code::NOT_FOUND, outbox);
+            }
+            Admission::Serve if self.echo.answers(request) => {
+                self.counters.tally(Tally::Echo);
+                self.reply_code(slot, request, Code::CHANGED, outbox);
             }
             Admission::Serve => {
                 if self.uplink(now, slot, request, bytes).is_none() {
                     self.counters.tally(Tally::UplinkRefused);
                     if request.ty == Type::Con {
-                        self.refuse(slot, request, Code::SERVICE_UNAVAILABLE, outbox);
+                        self.reply_code(slot, request, Code::SERVICE_UNAVAILABLE, outbox);
                     } else {
                         self.slab.get_mut(slot).dedup.forget(request.mid);
                     }
@@ -140,7 +144,7 @@ impl Worker {
             }
             Admission::Refuse { code, .. } => {
                 self.counters.tally(Tally::RequestRejected);
-                self.refuse(slot, request, code, outbox);
+                self.reply_code(slot, request, code, outbox);
             }
             Admission::Reject => self.counters.tally(Tally::RequestRejected),
         }
@@ -208,8 +212,8 @@ impl Worker {
         }
     }
 
-    /// Answers at once with an error of the worker's own.
-    fn refuse(&mut self, slot: u32, request: &Message<'_>, code: Code, outbox: &mut Outbox) {
+    /// Answers at once with a code of the worker's own.
+    fn reply_code(&mut self, slot: u32, request: &Message<'_>, code: Code, outbox: &mut Outbox) {
         self.slab.get_mut(slot).dedup.settle(request.mid, Told::Replied(code));
         self.send_code(slot, request, code, outbox);
     }
