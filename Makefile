@@ -17,11 +17,12 @@ PACKAGES := build-essential clang libclang-dev pkg-config libssl-dev libcoap3-bi
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help run demo test format lints build model smoke bench fuzz docs install-deps aws foreign
+.PHONY: help run demo test format lints build model smoke bench ratio fuzz docs install-deps aws foreign
 help:
 	@echo 'make run    start an edge with a demo device on loopback (Ctrl-C stops it)'
 	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
 	@echo 'make smoke  the main job in under 40 s, binaries being built already'
+	@echo 'make ratio   how we compare to a bare echo and others, core figures in under a minute'
 	@echo 'make bench | fuzz   criterion benches | a minute of fuzzing per parser'
 	@echo 'make docs   write what the tests know into docs/: interop, compliance, lossy link'
 
@@ -65,6 +66,10 @@ docs: install-deps build foreign
 
 bench: install-deps
 	cargo bench --locked --workspace
+
+# One line of JSON for each core figure; the binaries are built already.
+ratio:
+	@exec $(BIN_DIR)/tidegate-ratio core
 
 # A minute (FUZZ_S seconds) for each fuzz target, on the stable compiler, address sanitizer on.
 FUZZ_S := 60

@@ -5,4 +5,5 @@
 
 pub mod control;
 pub mod echo;
+pub mod ratio;
 pub mod rig;

@@ -56,16 +56,16 @@ impl Batch {
     }
 
     /// Sends the first `count` back where they came from.
-    fn send(&mut self, socket: &UdpSocket, count: usize) {
+    fn send(&mut self, socket: &UdpSocket, count: usize, reply_bytes: usize) {
         for (header, vector) in self.headers[..count].iter().zip(&mut self.vectors) {
-            vector.iov_len = header.msg_len as usize;
+            vector.iov_len = reply_bytes.min(header.msg_len as usize);
         }
         let mut done = 0;
         while done < count {
             let left = &mut self.headers[done..count];
             let (first, len) = (left.as_mut_ptr(), left.len() as u32);
             // SAFETY: `len` headers begin at `first`, as in `receive`; the kernel reads them, and
-            // each vector ends where the kernel filled its buffer.
+            // no vector ends behind what the kernel filled.
             let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), first, len, 0) };
             // One that fails is lost, as datagrams are; the others go on.
             done += sent.max(1) as usize;
@@ -73,11 +73,11 @@ impl Batch {
     }
 }
 
-pub(super) fn serve(socket: &UdpSocket) -> io::Result<()> {
+pub(super) fn serve(socket: &UdpSocket, reply_bytes: usize) -> io::Result<()> {
     let mut batch = Batch::new();
     loop {
         match batch.receive(socket) {
-            Ok(count) => batch.send(socket, count),
+            Ok(count) => batch.send(socket, count, reply_bytes),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // What an earlier send met: a peer that is gone.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}

@@ -25,17 +25,23 @@ pub enum Way {
     TokioUring,
 }
 
-/// Sends back whatever comes to `address`, until the process ends; `ready` hears the address.
-pub fn serve(way: Way, address: SocketAddr, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
+/// Sends back what comes to `address`, of each datagram at most `reply_bytes`, until the process
+/// ends; `ready` hears the address.
+pub fn serve(
+    way: Way,
+    address: SocketAddr,
+    reply_bytes: usize,
+    ready: impl FnOnce(SocketAddr),
+) -> io::Result<()> {
     let socket = UdpSocket::bind(address)?;
     // The default holds 256 small datagrams; the kernel doubles this, up to its own limit.
     sockopt::set_socket_recv_buffer_size(socket.as_fd(), RECEIVE_BYTES)
         .and_then(|()| sockopt::set_socket_send_buffer_size(socket.as_fd(), RECEIVE_BYTES))?;
     ready(socket.local_addr()?);
     match way {
-        Way::Mmsg => mmsg::serve(&socket),
-        Way::IoUring => uring::serve(&socket),
-        Way::TokioUring => tokio::serve(socket),
+        Way::Mmsg => mmsg::serve(&socket, reply_bytes),
+        Way::IoUring => uring::serve(&socket, reply_bytes),
+        Way::TokioUring => tokio::serve(socket, reply_bytes),
     }
 }
 

@@ -73,7 +73,7 @@ impl Buffers {
     }
 }
 
-pub(super) fn serve(socket: &UdpSocket) -> io::Result<()> {
+pub(super) fn serve(socket: &UdpSocket, reply_bytes: usize) -> io::Result<()> {
     let name_bytes = if socket.local_addr()?.is_ipv4() { 16 } else { 28 };
     let mut uring = IoUring::builder()
         .setup_single_issuer()
@@ -109,7 +109,7 @@ pub(super) fn serve(socket: &UdpSocket) -> io::Result<()> {
             let Some(number) = cqueue::buffer_select(completion.flags()) else { continue };
             held.push(number);
             let (name, payload, len) = buffers.payload(number, completion.result().max(0) as usize);
-            let send = opcode::Send::new(Fixed(0), payload, len as u32)
+            let send = opcode::Send::new(Fixed(0), payload, len.min(reply_bytes) as u32)
                 .flags(libc::MSG_DONTWAIT)
                 .dest_addr(name.cast())
                 .dest_addr_len(name_bytes)

@@ -2,13 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tidegate_bench::control;
 use tidegate_bench::echo::{self, Way};
+use tidegate_bench::ratio::{process, steady};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,6 +32,19 @@ enum Command {
         way: Way,
         /// Where it listens; port 0 for any.
         address: SocketAddr,
+        /// Sends at most so many bytes of each datagram back.
+        #[arg(long, default_value_t = usize::MAX)]
+        reply_bytes: usize,
+    },
+    /// The core figures, in under a minute, as one line of JSON each.
+    Core,
+    /// Keeps an edge busy on core 0, for profilers; each second what a request costs it.
+    Hold {
+        /// Its backend.
+        way: Way,
+        /// How long, s.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
     },
     /// A stand-in control plane for a dataplane's run directory: every device has the one key,
     /// every publication is confirmed. Ends with a signal.
@@ -46,8 +62,12 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Echo { way, address } => {
-            echo::serve(way, address, |at| println!("listening on {at}"))
+        Command::Echo { way, address, reply_bytes } => {
+            echo::serve(way, address, reply_bytes, |at| println!("listening on {at}"))
+        }
+        Command::Core => core(),
+        Command::Hold { way, seconds } => {
+            process::pin_ourselves().and_then(|()| steady::hold(way, seconds))
         }
         Command::Control { run_dir, workers, psk } => {
             control::serve(&run_dir, workers, psk.as_bytes())
@@ -60,4 +80,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn core() -> io::Result<()> {
+    process::pin_ourselves()?;
+    for way in [Way::IoUring, Way::Mmsg] {
+        println!("{}", steady::con_put(way, 5, Duration::from_millis(700))?.json());
+    }
+    Ok(())
 }
