@@ -1,14 +1,11 @@
 //! How is a record protected? The AEADs of the cipher suites, many records in one call.
 //!
 //! A [`Job`] borrows its key and works in place on its text. The jobs of a batch are independent
-//! of each other: each has its own algorithm, key and nonce. Here they run one at a time over the
-//! RustCrypto crates; callers hand over batches so that faster kernels change nothing for them.
+//! of each other: each has its own algorithm, key and nonce. Handing over many at once is what makes
+//! them cheap: [`Kernel`] says what this CPU does with them.
 
-use aes::{Aes128, Aes256};
-use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::{AeadInOut, Aes128Gcm, Aes256Gcm, KeyInit, Nonce, Tag};
-use ccm::Ccm;
-use ccm::consts::{U8, U12, U16};
+use crate::kernel;
+pub use crate::kernel::Kernel;
 
 /// An AEAD of RFC 5116 (GCM) or RFC 6655 (CCM with a tag of 16, CCM_8 with a tag of 8 bytes), all
 /// with a nonce of [`NONCE_BYTES`].
@@ -101,6 +98,12 @@ impl<'a> Job<'a> {
     ) -> Self {
         Self { aead, key, nonce, aad, text, done: false }
     }
+
+    /// Overwrites the text with zeros, but not the tag.
+    pub(crate) fn wipe_text(&mut self) {
+        let text_bytes = self.text.len().saturating_sub(self.aead.tag_bytes());
+        self.text[..text_bytes].fill(0);
+    }
 }
 
 impl std::fmt::Debug for Job<'_> {
@@ -119,10 +122,7 @@ impl std::fmt::Debug for Job<'_> {
 /// If a key has the wrong length, or a text is shorter than the tag or longer than
 /// [`TEXT_BYTES_MAX`]: the caller wrote both.
 pub fn seal(jobs: &mut [Job<'_>]) {
-    for job in jobs {
-        seal_one(job);
-        job.done = true;
-    }
+    kernel::seal(kernel::best(), jobs);
 }
 
 /// Opens every job in place and says in `done` which tags were right. A text too short or too
@@ -131,82 +131,42 @@ pub fn seal(jobs: &mut [Job<'_>]) {
 /// # Panics
 /// If a key has the wrong length.
 pub fn open(jobs: &mut [Job<'_>]) {
-    for job in jobs {
-        job.done = open_one(job);
-    }
+    kernel::open(kernel::best(), jobs);
 }
 
-fn seal_one(job: &mut Job<'_>) {
-    assert!(job.text.len() >= job.aead.tag_bytes(), "no room for the tag");
-    assert!(job.text.len() <= TEXT_BYTES_MAX, "text longer than a record");
-    match job.aead {
-        Aead::Aes128Ccm8 => seal_with::<Ccm<Aes128, U8, U12>>(job),
-        Aead::Aes128Ccm => seal_with::<Ccm<Aes128, U16, U12>>(job),
-        Aead::Aes256Ccm8 => seal_with::<Ccm<Aes256, U8, U12>>(job),
-        Aead::Aes256Ccm => seal_with::<Ccm<Aes256, U16, U12>>(job),
-        Aead::Aes128Gcm => seal_with::<Aes128Gcm>(job),
-        Aead::Aes256Gcm => seal_with::<Aes256Gcm>(job),
-    }
+/// [`seal`] by a kernel of the caller's choice, for tests and benches.
+///
+/// # Panics
+/// Also if this CPU lacks it.
+pub fn seal_on(kernel: Kernel, jobs: &mut [Job<'_>]) {
+    kernel::seal(kernel.found(), jobs);
 }
 
-fn open_one(job: &mut Job<'_>) -> bool {
-    match job.aead {
-        Aead::Aes128Ccm8 => open_with::<Ccm<Aes128, U8, U12>>(job),
-        Aead::Aes128Ccm => open_with::<Ccm<Aes128, U16, U12>>(job),
-        Aead::Aes256Ccm8 => open_with::<Ccm<Aes256, U8, U12>>(job),
-        Aead::Aes256Ccm => open_with::<Ccm<Aes256, U16, U12>>(job),
-        Aead::Aes128Gcm => open_with::<Aes128Gcm>(job),
-        Aead::Aes256Gcm => open_with::<Aes256Gcm>(job),
-    }
+/// [`open`] by a kernel of the caller's choice, for tests and benches.
+///
+/// # Panics
+/// Also if this CPU lacks it.
+pub fn open_on(kernel: Kernel, jobs: &mut [Job<'_>]) {
+    kernel::open(kernel.found(), jobs);
 }
 
-fn seal_with<A: AeadInOut<NonceSize = U12> + KeyInit>(job: &mut Job<'_>) {
-    let cipher = keyed::<A>(job);
-    let (text, tag) = job.text.split_at_mut(job.text.len() - job.aead.tag_bytes());
-    let sealed = cipher.encrypt_inout_detached(
-        &Nonce::from(job.nonce),
-        job.aad.as_bytes(),
-        InOutBuf::from(text),
-    );
-    tag.copy_from_slice(&sealed.expect("Bound: a record is shorter than any AEAD's limit"));
-}
-
-fn open_with<A: AeadInOut<NonceSize = U12> + KeyInit>(job: &mut Job<'_>) -> bool {
-    let cipher = keyed::<A>(job);
-    let Some(text_bytes) = job.text.len().checked_sub(job.aead.tag_bytes()) else { return false };
-    let (text, tag) = job.text.split_at_mut(text_bytes);
-    let nonce = Nonce::from(job.nonce);
-    let tag = Tag::<A::TagSize>::try_from(&*tag).expect("tag_bytes is the algorithm's tag size");
-    let opened = text_bytes + tag.len() <= TEXT_BYTES_MAX
-        && cipher
-            .decrypt_inout_detached(&nonce, job.aad.as_bytes(), InOutBuf::from(&mut *text), &tag)
-            .is_ok();
-    if !opened {
-        text.fill(0);
-    }
-    opened
-}
-
-fn keyed<A: KeyInit>(job: &Job<'_>) -> A {
-    assert_eq!(job.key.len(), job.aead.key_bytes(), "key length of {:?}", job.aead);
-    A::new_from_slice(job.key).expect("key_bytes is the algorithm's key size")
-}
-
-/// Associated data, inline.
+/// Associated data, inline, as CCM takes it (RFC 3610 section 2.2): a length, the data, zeros.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Aad {
-    bytes: [u8; AAD_BYTES_MAX],
-    /// 0..=64
-    len: u8,
+    padded: [u8; AAD_PADDED_BYTES],
 }
 
+/// One cache line.
+const AAD_PADDED_BYTES: usize = 64;
+/// The length before the data, bytes, big-endian.
+const AAD_PREFIX_BYTES: usize = 2;
 /// Longest associated data, bytes. *Bound:* RFC 9146 section 5.3 needs 23 and the CID, of which
 /// Tidegate keeps at most 32.
-pub const AAD_BYTES_MAX: usize = 64;
+pub const AAD_BYTES_MAX: usize = AAD_PADDED_BYTES - AAD_PREFIX_BYTES;
 
 impl Aad {
     /// Nothing beside the text.
-    pub const EMPTY: Self = Self { bytes: [0; AAD_BYTES_MAX], len: 0 };
+    pub const EMPTY: Self = Self { padded: [0; AAD_PADDED_BYTES] };
 
     /// A copy of `bytes`.
     ///
@@ -231,16 +191,25 @@ impl Aad {
     /// # Panics
     /// If there would be more than [`AAD_BYTES_MAX`].
     pub fn push(&mut self, bytes: &[u8]) {
-        let start = usize::from(self.len);
+        let start = self.len();
         let end = start + bytes.len();
         assert!(end <= AAD_BYTES_MAX, "associated data of {end} bytes");
-        self.bytes[start..end].copy_from_slice(bytes);
-        self.len = end as u8;
+        self.padded[AAD_PREFIX_BYTES + start..AAD_PREFIX_BYTES + end].copy_from_slice(bytes);
+        self.padded[1] = end as u8;
     }
 
     /// What was put in.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        &self.padded[AAD_PREFIX_BYTES..][..self.len()]
+    }
+
+    /// Length and data, zeros behind.
+    pub(crate) fn padded(&self) -> &[u8; AAD_PADDED_BYTES] {
+        &self.padded
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.padded[1])
     }
 }
 

@@ -1,0 +1,71 @@
+//! How wide is a group of so many records? The narrowest that holds them: an idle lane of a wide
+//! group costs nothing, but a second register does.
+
+use std::array;
+
+use crate::aead::{Aead, Job};
+
+use super::aes::{KEYS_128, KEYS_256};
+use super::aesni::AesNi;
+use super::batch::Groups;
+use super::ccm::Ccm;
+use super::isa::{Isa, Twice};
+use super::lane::{LANES_MAX, Lane};
+use super::portable::Portable;
+use super::vaes256::Vaes256;
+use super::vaes512::Vaes512;
+
+impl Groups for Vaes512 {
+    const JOBS_MAX: usize = 8;
+
+    fn group<const SEAL: bool>(self, aead: Aead, jobs: &mut [Option<&mut Job<'_>>]) -> u32 {
+        match jobs.len() {
+            1 => on::<_, SEAL>(self.narrow, aead, jobs),
+            2 => on::<_, SEAL>(Twice(self.narrow), aead, jobs),
+            3 | 4 => on::<_, SEAL>(self, aead, jobs),
+            _ => on::<_, SEAL>(Twice(self), aead, jobs),
+        }
+    }
+}
+
+impl Groups for Vaes256 {
+    const JOBS_MAX: usize = 8;
+
+    fn group<const SEAL: bool>(self, aead: Aead, jobs: &mut [Option<&mut Job<'_>>]) -> u32 {
+        match jobs.len() {
+            1 => on::<_, SEAL>(self.narrow, aead, jobs),
+            2 => on::<_, SEAL>(self, aead, jobs),
+            3 | 4 => on::<_, SEAL>(Twice(self), aead, jobs),
+            _ => on::<_, SEAL>(Twice(Twice(self)), aead, jobs),
+        }
+    }
+}
+
+impl Groups for AesNi {
+    const JOBS_MAX: usize = 4;
+
+    fn group<const SEAL: bool>(self, aead: Aead, jobs: &mut [Option<&mut Job<'_>>]) -> u32 {
+        match jobs.len() {
+            1 => on::<_, SEAL>(self, aead, jobs),
+            2 => on::<_, SEAL>(Twice(self), aead, jobs),
+            _ => on::<_, SEAL>(Twice(Twice(self)), aead, jobs),
+        }
+    }
+}
+
+fn on<I: Isa, const SEAL: bool>(isa: I, aead: Aead, jobs: &mut [Option<&mut Job<'_>>]) -> u32 {
+    if matches!(aead, Aead::Aes128Gcm | Aead::Aes256Gcm) {
+        return (0..jobs.len())
+            .fold(0, |done, n| done | Portable.group::<SEAL>(aead, &mut jobs[n..=n]) << n);
+    }
+    let records = jobs.len();
+    let mut jobs = jobs.iter_mut().flatten();
+    let lanes: &mut [Lane<'_>; LANES_MAX] =
+        &mut array::from_fn(|_| jobs.next().map_or_else(Lane::idle, |job| Lane::of(job)));
+    match aead {
+        Aead::Aes128Ccm8 | Aead::Aes128Ccm => {
+            isa.enter(Ccm::<_, KEYS_128, SEAL> { isa, lanes, records })
+        }
+        _ => isa.enter(Ccm::<_, KEYS_256, SEAL> { isa, lanes, records }),
+    }
+}
