@@ -159,7 +159,7 @@ pub struct Aad {
 /// One cache line.
 const AAD_PADDED_BYTES: usize = 64;
 /// The length before the data, bytes, big-endian.
-const AAD_PREFIX_BYTES: usize = 2;
+pub(crate) const AAD_PREFIX_BYTES: usize = 2;
 /// Longest associated data, bytes. *Bound:* RFC 9146 section 5.3 needs 23 and the CID, of which
 /// Tidegate keeps at most 32.
 pub const AAD_BYTES_MAX: usize = AAD_PADDED_BYTES - AAD_PREFIX_BYTES;

@@ -2,8 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
-    _mm_aesenc_si128, _mm_aesenclast_si128, _mm_and_si128, _mm_shuffle_epi8, _mm_slli_si128,
-    _mm_xor_si128,
+    _mm_aesenc_si128, _mm_aesenclast_si128, _mm_and_si128, _mm_clmulepi64_si128, _mm_shuffle_epi8,
+    _mm_slli_si128, _mm_xor_si128,
 };
 
 use super::isa::{Block, Isa, Work, load_by_copy, store_by_copy};
@@ -86,5 +86,10 @@ impl Isa for AesNi {
     fn shift_up<const BYTES: i32>(self, row: Block) -> Block {
         // SAFETY: SSE2 is part of x86-64.
         unsafe { _mm_slli_si128::<BYTES>(row) }
+    }
+    #[inline(always)]
+    fn clmul<const HALVES: i32>(self, a: Block, b: Block) -> Block {
+        // SAFETY: `self` says that this CPU has PCLMULQDQ.
+        unsafe { _mm_clmulepi64_si128::<HALVES>(a, b) }
     }
 }

@@ -49,6 +49,9 @@ pub(super) trait Isa: Copy {
     fn shuffle(self, row: Self::Row, order: Block) -> Self::Row;
     /// Moves the bytes of each block `BYTES` places up, zeros behind.
     fn shift_up<const BYTES: i32>(self, row: Self::Row) -> Self::Row;
+    /// Carry-less product of one half of each `a` (bit 0 of `HALVES`: the upper one) and one half
+    /// of each `b` (bit 4).
+    fn clmul<const HALVES: i32>(self, a: Self::Row, b: Self::Row) -> Self::Row;
 }
 
 /// Something to do with an [`Isa`], generic over which. Its `run` is `inline(always)`.
@@ -115,6 +118,10 @@ impl<I: Isa> Isa for Twice<I> {
     #[inline(always)]
     fn shift_up<const BYTES: i32>(self, row: Self::Row) -> Self::Row {
         (self.0.shift_up::<BYTES>(row.0), self.0.shift_up::<BYTES>(row.1))
+    }
+    #[inline(always)]
+    fn clmul<const HALVES: i32>(self, a: Self::Row, b: Self::Row) -> Self::Row {
+        (self.0.clmul::<HALVES>(a.0, b.0), self.0.clmul::<HALVES>(a.1, b.1))
     }
 }
 

@@ -7,10 +7,13 @@ use super::isa::{BLOCK_BYTES, Block, Isa, block, from_number, put_block};
 /// Most records abreast.
 pub(super) const LANES_MAX: usize = 8;
 
+/// The lanes of a group, of which a narrow one uses the first few.
+pub(super) type Lanes<'j> = [Lane<'j>; LANES_MAX];
+
 /// One record, or nobody.
 pub(super) struct Lane<'j> {
     pub(super) key: &'j [u8],
-    pub(super) nonce: [u8; NONCE_BYTES],
+    nonce: [u8; NONCE_BYTES],
     pub(super) aad: &'j Aad,
     /// The text without its tag: whole blocks,
     pub(super) whole: &'j mut [[u8; BLOCK_BYTES]],
@@ -53,19 +56,19 @@ impl<'j> Lane<'j> {
         self.whole.len() + usize::from(!self.rest.is_empty())
     }
 
-    /// Blocks of associated data as CCM takes it.
+    /// The nonce as a number, its first byte the lowest.
     #[inline(always)]
-    pub(super) fn aad_blocks(&self) -> usize {
-        match self.aad.as_bytes().len() {
-            0 => 0,
-            len => (2 + len).div_ceil(BLOCK_BYTES),
-        }
+    pub(super) fn nonce(&self) -> u128 {
+        let mut block = [0; BLOCK_BYTES];
+        block[..NONCE_BYTES].copy_from_slice(&self.nonce);
+        u128::from_le_bytes(block)
     }
 
-    /// Block `n` of the associated data as CCM takes it, at most the fourth; zeros if it has fewer.
+    /// A block of the associated data's bytes, with its length and padding, from `start` on.
     #[inline(always)]
-    pub(super) fn aad_block(&self, n: usize) -> Block {
-        block(&self.aad.padded().as_chunks().0[n])
+    pub(super) fn aad_block(&self, start: usize, isa: impl Isa) -> Block {
+        let from = &self.aad.padded()[start..];
+        from.first_chunk().map_or_else(|| isa.load(from), block)
     }
 
     /// Whole block `n` of the text; zeros if there is none.
@@ -100,6 +103,12 @@ impl<'j> Lane<'j> {
         } else {
             self.put_whole(n, block);
         }
+    }
+
+    /// Writes the tag, which may be shorter than a block.
+    #[inline(always)]
+    pub(super) fn put_tag(&mut self, tag: Block, isa: impl Isa) {
+        isa.store(tag, self.tag);
     }
 
     /// How many bytes of block `n` are text.

@@ -18,9 +18,15 @@ mod aesni;
 #[cfg(target_arch = "x86_64")]
 mod ccm;
 #[cfg(target_arch = "x86_64")]
+mod gcm;
+#[cfg(target_arch = "x86_64")]
+mod ghash;
+#[cfg(target_arch = "x86_64")]
 mod isa;
 #[cfg(target_arch = "x86_64")]
 mod lane;
+#[cfg(target_arch = "x86_64")]
+mod mode;
 #[cfg(target_arch = "x86_64")]
 mod vaes256;
 #[cfg(target_arch = "x86_64")]

@@ -4,7 +4,8 @@
 use std::arch::x86_64::{
     __m256i, _mm256_aesenc_epi128, _mm256_aesenclast_epi128, _mm256_and_si256,
     _mm256_broadcastsi128_si256, _mm256_bslli_epi128, _mm256_castsi128_si256,
-    _mm256_extracti128_si256, _mm256_inserti128_si256, _mm256_shuffle_epi8, _mm256_xor_si256,
+    _mm256_clmulepi64_epi128, _mm256_extracti128_si256, _mm256_inserti128_si256,
+    _mm256_shuffle_epi8, _mm256_xor_si256,
 };
 
 use super::aesni::AesNi;
@@ -96,5 +97,10 @@ impl Isa for Vaes256 {
     fn shift_up<const BYTES: i32>(self, row: __m256i) -> __m256i {
         // SAFETY: `self` says that this CPU has AVX2.
         unsafe { _mm256_bslli_epi128::<BYTES>(row) }
+    }
+    #[inline(always)]
+    fn clmul<const HALVES: i32>(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` says that this CPU has VPCLMULQDQ.
+        unsafe { _mm256_clmulepi64_epi128::<HALVES>(a, b) }
     }
 }

@@ -4,8 +4,8 @@
 use std::arch::x86_64::{
     __m512i, _mm_mask_storeu_epi8, _mm_maskz_loadu_epi8, _mm512_aesenc_epi128,
     _mm512_aesenclast_epi128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_bslli_epi128,
-    _mm512_castsi128_si512, _mm512_extracti32x4_epi32, _mm512_inserti32x4, _mm512_shuffle_epi8,
-    _mm512_xor_si512,
+    _mm512_castsi128_si512, _mm512_clmulepi64_epi128, _mm512_extracti32x4_epi32,
+    _mm512_inserti32x4, _mm512_shuffle_epi8, _mm512_xor_si512,
 };
 
 use super::aesni::AesNi;
@@ -118,5 +118,10 @@ impl Isa for Vaes512 {
     fn shift_up<const BYTES: i32>(self, row: __m512i) -> __m512i {
         // SAFETY: `self` says that this CPU has AVX-512 BW.
         unsafe { _mm512_bslli_epi128::<BYTES>(row) }
+    }
+    #[inline(always)]
+    fn clmul<const HALVES: i32>(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` says that this CPU has VPCLMULQDQ and AVX-512 F.
+        unsafe { _mm512_clmulepi64_epi128::<HALVES>(a, b) }
     }
 }

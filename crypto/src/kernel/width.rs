@@ -9,9 +9,9 @@ use super::aes::{KEYS_128, KEYS_256};
 use super::aesni::AesNi;
 use super::batch::Groups;
 use super::ccm::Ccm;
+use super::gcm::Gcm;
 use super::isa::{Isa, Twice};
-use super::lane::{LANES_MAX, Lane};
-use super::portable::Portable;
+use super::lane::{Lane, Lanes};
 use super::vaes256::Vaes256;
 use super::vaes512::Vaes512;
 
@@ -54,18 +54,18 @@ impl Groups for AesNi {
 }
 
 fn on<I: Isa, const SEAL: bool>(isa: I, aead: Aead, jobs: &mut [Option<&mut Job<'_>>]) -> u32 {
-    if matches!(aead, Aead::Aes128Gcm | Aead::Aes256Gcm) {
-        return (0..jobs.len())
-            .fold(0, |done, n| done | Portable.group::<SEAL>(aead, &mut jobs[n..=n]) << n);
-    }
     let records = jobs.len();
     let mut jobs = jobs.iter_mut().flatten();
-    let lanes: &mut [Lane<'_>; LANES_MAX] =
+    let lanes: &mut Lanes<'_> =
         &mut array::from_fn(|_| jobs.next().map_or_else(Lane::idle, |job| Lane::of(job)));
     match aead {
         Aead::Aes128Ccm8 | Aead::Aes128Ccm => {
             isa.enter(Ccm::<_, KEYS_128, SEAL> { isa, lanes, records })
         }
-        _ => isa.enter(Ccm::<_, KEYS_256, SEAL> { isa, lanes, records }),
+        Aead::Aes256Ccm8 | Aead::Aes256Ccm => {
+            isa.enter(Ccm::<_, KEYS_256, SEAL> { isa, lanes, records })
+        }
+        Aead::Aes128Gcm => isa.enter(Gcm::<_, KEYS_128, SEAL> { isa, lanes, records }),
+        Aead::Aes256Gcm => isa.enter(Gcm::<_, KEYS_256, SEAL> { isa, lanes, records }),
     }
 }
