@@ -8,5 +8,7 @@ pub mod handshakes;
 pub mod measurement;
 pub mod profile;
 pub mod progress;
+pub mod report;
 pub mod request;
 pub mod scenario;
+pub mod thresholds;

@@ -28,8 +28,11 @@ pub struct Measurement {
     pub handshake_ns: Histogram<u64>,
     /// Responses by code (RFC 7252 section 12.1); of bare datagrams there are none.
     pub codes: Box<[u64; 256]>,
-    /// How long the phase took, ns: that of the longest thread.
+    /// How long the phase took, ns: that of the longest thread, late answers waited for.
     pub wall_ns: u64,
+    /// When the last request or handshake was completed, ns.
+    pub last_completed_ns: u64,
+    now_ns: u64,
     /// Threads that were merged into this.
     pub threads: u32,
     /// Wall time of all threads together, ns.
@@ -86,6 +89,8 @@ impl Measurement {
             handshake_ns: fine(),
             codes: Box::new([0; 256]),
             wall_ns: 0,
+            last_completed_ns: 0,
+            now_ns: 0,
             threads: 1,
             threads_wall_ns: 0,
             busiest_thread: 0.0,
@@ -96,6 +101,7 @@ impl Measurement {
     /// The time is now `now_ns`; what is recorded from here on belongs to the interval it is in.
     /// Hands back the interval that is thereby over, for the live view.
     pub fn advance(&mut self, now_ns: u64) -> Option<Interval> {
+        self.now_ns = now_ns;
         if now_ns < self.interval_end_ns {
             return None;
         }
@@ -157,6 +163,7 @@ impl Measurement {
 
     /// A bare datagram came back.
     pub fn record_completed(&mut self, latency: Latency) {
+        self.last_completed_ns = self.now_ns;
         let now = self.now();
         now.tally.completed += 1;
         now.latency_ns.saturating_record(latency.since_due_ns);
@@ -173,6 +180,7 @@ impl Measurement {
 
     /// A device has a session, `since_due_ns` after it should have begun.
     pub fn record_handshake(&mut self, is_resumed: bool, since_due_ns: u64) {
+        self.last_completed_ns = self.now_ns;
         let now = self.now();
         let tally = &mut now.tally;
         *if is_resumed { &mut tally.handshakes_resumed } else { &mut tally.handshakes_full } += 1;
@@ -258,6 +266,7 @@ impl Measurement {
             *own += theirs;
         }
         self.wall_ns = self.wall_ns.max(other.wall_ns);
+        self.last_completed_ns = self.last_completed_ns.max(other.last_completed_ns);
         self.threads += other.threads;
         self.threads_wall_ns += other.threads_wall_ns;
         self.busiest_thread = self.busiest_thread.max(other.busiest_thread);
