@@ -10,10 +10,11 @@ BIN_DIR := $(CARGO_TARGET_DIR)/release
 
 # clang: bindgen and RocksDB. libcoap3-bin, openssl, gnutls-bin: foreign devices and servers.
 # tshark: a foreign reader of our sessions. mosquitto: the MQTT broker. libssl-dev: OpenSSL as a
-# yardstick in the handshake bench. python3-venv: the aws client. The rest: C compiler and shell
-# tools.
+# yardstick in the handshake bench. python3-venv: the aws client, foreign devices; python3-dev and
+# automake: one of these is compiled. The rest: C compiler and shell tools.
 PACKAGES := build-essential clang libclang-dev pkg-config libssl-dev libcoap3-bin mosquitto \
-	mosquitto-clients openssl gnutls-bin tshark python3-venv xxd curl ca-certificates
+	mosquitto-clients openssl gnutls-bin tshark python3-venv python3-dev automake xxd curl \
+	ca-certificates
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
@@ -107,6 +108,7 @@ aws:
 		&& cp tests/foreign/requirements.txt $(CACHE)/venv/requirements.txt; \
 	fi
 
-# Devices on other DTLS libraries, for the tests: see tests/foreign/Makefile.
+# Devices on other DTLS libraries, for the tests: see tests/foreign/Makefile. A first time takes two
+# minutes, a later one half a second.
 foreign:
 	@$(MAKE) -C tests/foreign -j$$(nproc) OUT=$(CACHE)/foreign

@@ -33,12 +33,12 @@ impl Default for Fleet {
 }
 
 impl Fleet {
-    /// A device for each credential; `number` (one digit) makes them unique.
+    /// A device for each credential; `number` (one hexadecimal digit) makes them unique.
     pub fn devices(&self, number: usize, port: u16) -> Target<'_> {
         let psk = Provisioned {
             id: String::new(),
-            identity: format!("device-{number}-{:->23}", ""),
-            secret: format!("0x{}", hex::encode(format!("sixteen-bytes--{number}"))),
+            identity: format!("device-{number:x}-{:->23}", ""),
+            secret: format!("0x{}", hex::encode(format!("sixteen-bytes--{number:x}"))),
             destination: format!("to-{number}"),
             topic: format!("fleet/{number}"),
         };

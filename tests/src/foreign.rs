@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::coap_client::Flavour;
+use crate::carrier::Carrier;
 use crate::device::{Device, Library};
 use crate::edge::Provisioned;
 use crate::matrix::{Attempt, Outcome, Refusal, Way};
@@ -56,16 +56,22 @@ pub enum Client {
     GnuTls,
     /// Our CoAP device on somebody's DTLS library.
     Device(Library),
+    /// Bytes carried by somebody's DTLS library.
+    Carrier(Carrier),
 }
 
 impl Client {
     /// Every one of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::OpenSsl,
         Self::GnuTls,
         Self::Device(Library::MbedTls),
         Self::Device(Library::WolfSsl),
         Self::Device(Library::TinyDtls),
+        Self::Carrier(Carrier::PythonMbedTls),
+        Self::Carrier(Carrier::NodeDtlsClient),
+        Self::Carrier(Carrier::WebrtcDtls),
+        Self::Carrier(Carrier::Dimpl),
     ];
 
     /// Its row.
@@ -76,6 +82,7 @@ impl Client {
             Self::Device(Library::MbedTls) => "Mbed TLS",
             Self::Device(Library::WolfSsl) => "wolfSSL",
             Self::Device(Library::TinyDtls) => "tinydtls",
+            Self::Carrier(carrier) => carrier.name(),
         }
     }
 
@@ -85,16 +92,18 @@ impl Client {
             Self::OpenSsl => openssl(target, what, payload),
             Self::GnuTls => gnutls(target, what, payload),
             Self::Device(library) => device(library, target, what, payload),
+            Self::Carrier(carrier) => carrier.attempt(target, what, payload),
         }
     }
 }
 
-fn lacks(reason: &str) -> Outcome {
+/// The foreign program can't.
+pub fn lacks(reason: &str) -> Outcome {
     Err(Refusal::Lacks(reason.to_owned()))
 }
 
 /// Reads what a program said: one of the reasons why it can't, or a failure.
-fn refusal(program: &str, said: &str, reasons: &[&str]) -> Refusal {
+pub fn refusal(program: &str, said: &str, reasons: &[&str]) -> Refusal {
     match reasons.iter().find(|reason| said.contains(**reason)) {
         Some(reason) => Refusal::Lacks(format!("{program}: \"{reason}\"")),
         None => Refusal::Failed(said.to_owned()),
@@ -275,31 +284,4 @@ pub fn device_options(target: &Target, what: &Attempt) -> Vec<String> {
     }
     options.push("patience=20000".to_owned());
     options
-}
-
-/// `coap-client`, which offers its library's suites and can't be told one.
-pub fn libcoap_command(
-    flavour: Flavour,
-    target: &Target,
-    credential: Credential,
-    payload: &str,
-) -> Command {
-    let mut command = Command::new(flavour.program());
-    command.args(["-v", "7", "-B", "20", "-m", "put", "-e", payload]);
-    match credential {
-        Credential::Certificate => {
-            command.arg("-c").arg(&target.certified.certificate);
-            command.arg("-j").arg(&target.certified.key);
-            command.arg("-C").arg(target.pki.authority());
-        }
-        Credential::RawPublicKey => {
-            command.arg("-M").arg(&target.raw.both_pem);
-        }
-        Credential::Psk | Credential::EcdhePsk => {
-            let key = String::from_utf8(target.psk.key()).expect("a key of text");
-            command.args(["-u", &target.psk.identity, "-k", &key]);
-        }
-    }
-    command.arg(format!("coaps://127.0.0.1:{}/t", target.port));
-    command
 }

@@ -8,8 +8,10 @@
 
 pub mod api;
 pub mod aws;
+pub mod carrier;
 pub mod client_hello;
 pub mod coap_client;
+pub mod coap_tool;
 pub mod device;
 pub mod document;
 pub mod edge;

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use crate::client_hello::{self, ClientHello};
+
 /// A relay at work; it stops when dropped.
 #[derive(Debug)]
 pub struct Wiretap {
@@ -46,6 +48,13 @@ impl Wiretap {
             move || relay(&socket, port, server_port, &shared)
         });
         Self { port, shared, thread: Some(thread) }
+    }
+
+    /// Every ClientHello that passed so far.
+    pub fn client_hellos(&self) -> Vec<ClientHello> {
+        let datagrams = self.shared.datagrams.lock().unwrap_or_else(PoisonError::into_inner);
+        let from_devices = datagrams.iter().filter(|datagram| datagram.to_port == self.port);
+        from_devices.filter_map(|datagram| client_hello::parse(&datagram.payload)).collect()
     }
 
     /// Writes what passed so far as a capture: IPv4, devices by their ports, the server at 5684.

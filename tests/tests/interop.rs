@@ -3,17 +3,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::process::Command;
-
 use tidegate_tests::api::{coap, payload, text};
 use tidegate_tests::client_hello;
-use tidegate_tests::coap_client::Flavour;
+use tidegate_tests::coap_tool::CoapTool;
 use tidegate_tests::document;
 use tidegate_tests::edge::Edge;
 use tidegate_tests::fleet::Fleet;
-use tidegate_tests::foreign::{self, Client, NO_CID_IN_HELLO, Target};
-use tidegate_tests::matrix::{Attempt, Matrix, Outcome, Refusal, Way};
-use tidegate_tests::process::Process;
+use tidegate_tests::foreign::{self, Client, Target};
+use tidegate_tests::matrix::{Attempt, Matrix, Way};
 use tidegate_tests::suite::Credential;
 
 #[test]
@@ -24,14 +21,14 @@ fn foreign_clients_and_our_edge() {
     for row in rows_of_clients(&fleet, &edge) {
         matrix.append(row);
     }
-    // coap-client can't be told one suite: the edge is.
-    for (number, flavour) in Flavour::ALL.into_iter().enumerate() {
+    // These can't be told one suite: the edge is.
+    for (number, tool) in CoapTool::ALL.into_iter().enumerate() {
         let target = fleet.provision(&edge, Client::ALL.len() + number);
-        matrix.append(Matrix::row(flavour.program(), |what| {
-            coap_client_lacks(flavour, &target, what)?;
+        matrix.append(Matrix::row(tool.name(), |what| {
+            tool.can(&target, what)?;
             edge.restart_dataplane_with(&format!("suites = [{:?}]", what.suite.name));
-            let payload = unique(flavour.program(), what);
-            coap_client_puts(flavour, &target, what.credential, &payload)?;
+            let payload = unique(tool.name(), what);
+            tool.puts(&target, what.credential, &payload)?;
             was_published(&edge, &target, what, &payload);
             Ok(())
         }));
@@ -42,31 +39,22 @@ fn foreign_clients_and_our_edge() {
     document::says("interop.md", "clients", &text);
 }
 
-/// The reason given in the tables for the lack of Connection IDs, from the clients' own mouths.
+/// The reason given in the tables for the lack of Connection IDs, from the tools' own mouths. (The
+/// other rows look into each ClientHello.)
 #[test]
-fn no_client_on_openssl_or_gnutls_offers_a_connection_id() {
+fn openssl_and_gnutls_offer_no_connection_id() {
     let mut fleet = Fleet::default();
     let edge = fleet.edge();
     let mut target = fleet.provision(&edge, 0);
     let credential = Credential::Psk;
     let way = Way { cid: false, resumed: false };
     let what = Attempt { credential, suite: &credential.suites()[0], way };
-    let mut hello = |command: fn(&Target, &Attempt) -> Command| {
+    let hellos = [foreign::openssl_command, foreign::gnutls_command].map(|command| {
         client_hello::of(|port| {
             target.port = port;
             command(&target, &what)
         })
-    };
-    let hellos = [
-        hello(foreign::openssl_command),
-        hello(foreign::gnutls_command),
-        hello(|target, what| {
-            foreign::libcoap_command(Flavour::OpenSsl, target, what.credential, "")
-        }),
-        hello(|target, what| {
-            foreign::libcoap_command(Flavour::GnuTls, target, what.credential, "")
-        }),
-    ];
+    });
     for hello in hellos {
         assert!(hello.suites.contains(&what.suite.code), "a whole hello: {hello:?}");
         assert!(hello.extensions.contains(&EXTENDED_MASTER_SECRET), "{hello:?}");
@@ -111,43 +99,6 @@ fn rows_of_clients(fleet: &Fleet, edge: &Edge) -> Vec<Matrix> {
             numbered.map(|(n, client)| scope.spawn(move || row(n, client))).collect();
         rows.into_iter().map(|row| row.join().expect("no panic in a row")).collect()
     })
-}
-
-fn coap_client_lacks(flavour: Flavour, target: &Target, what: &Attempt) -> Outcome {
-    let lacks = |reason: &str| Err(Refusal::Lacks(format!("{}: {reason}", flavour.program())));
-    if flavour == Flavour::OpenSsl && what.credential == Credential::RawPublicKey {
-        let mut command = Command::new(flavour.program());
-        let usage = Process::run("usage", &mut command).unwrap_or_else(|said| said);
-        assert!(usage.contains("no RPK support"), "{usage}");
-        return lacks("\"no RPK support\"");
-    }
-    let hello = client_hello::of(|port| {
-        let target = Target { port, ..target.clone() };
-        foreign::libcoap_command(flavour, &target, what.credential, "")
-    });
-    if !hello.suites.contains(&what.suite.code) {
-        lacks("its ClientHello lacks the suite")
-    } else if what.way.cid {
-        lacks(NO_CID_IN_HELLO)
-    } else if what.way.resumed {
-        lacks("makes one session and keeps nothing of it")
-    } else {
-        Ok(())
-    }
-}
-
-fn coap_client_puts(
-    flavour: Flavour,
-    target: &Target,
-    credential: Credential,
-    payload: &str,
-) -> Outcome {
-    let mut command = foreign::libcoap_command(flavour, target, credential, payload);
-    let said = Process::run(flavour.program(), &mut command);
-    match said {
-        Ok(said) if said.contains(" c:2.04 ") => Ok(()),
-        Ok(said) | Err(said) => Err(Refusal::Failed(said)),
-    }
 }
 
 const EXTENDED_MASTER_SECRET: u16 = 23;

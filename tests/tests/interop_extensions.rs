@@ -3,10 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+use tidegate_tests::carrier::Carrier;
 use tidegate_tests::device::{Device, Library};
 use tidegate_tests::fleet::Fleet;
 use tidegate_tests::foreign::{Target, device_options, openssl_command};
-use tidegate_tests::matrix::{Attempt, Way};
+use tidegate_tests::matrix::{Attempt, Refusal, Way};
 use tidegate_tests::pki::Pki;
 use tidegate_tests::raw_client::RawClient;
 use tidegate_tests::suite::Credential;
@@ -98,6 +99,23 @@ fn strangers_do_not_get_in() {
         assert!(refused.is_err(), "{library:?}: an unknown raw public key");
         let known = connect(library, &target, Credential::RawPublicKey, &[]);
         assert_eq!(known.expect("it is provisioned").asks("con put t 1").code, "2.04");
+    }
+}
+
+/// The same control for the libraries that only carry bytes, where they have certificates.
+#[test]
+fn strangers_on_other_libraries_do_not_get_in() {
+    let mut fleet = Fleet::default();
+    let edge = fleet.edge();
+    let known = fleet.provision(&edge, 0);
+    let stranger = Target { certified: fleet.pki.certified("device-1.tests"), ..known.clone() };
+    let (credential, way) = (Credential::Certificate, Way { cid: false, resumed: false });
+    let suite = credential.suites().iter().find(|suite| suite.column() == "AES_128_GCM");
+    let what = Attempt { credential, suite: suite.expect("all three have it"), way };
+    for carrier in [Carrier::PythonMbedTls, Carrier::WebrtcDtls, Carrier::Dimpl] {
+        let refused = carrier.attempt(&stranger, &what, "21.5");
+        assert!(matches!(refused, Err(Refusal::Failed(_))), "{carrier:?}: {refused:?}");
+        assert_eq!(carrier.attempt(&known, &what, "21.5"), Ok(()), "{carrier:?}");
     }
 }
 
