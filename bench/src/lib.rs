@@ -5,5 +5,6 @@
 
 pub mod control;
 pub mod echo;
+pub mod handshake;
 pub mod ratio;
 pub mod rig;

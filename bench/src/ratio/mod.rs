@@ -6,7 +6,9 @@
 
 pub mod figure;
 pub mod load;
+pub mod memory;
 pub mod process;
+pub mod records;
 pub mod servers;
 pub mod steady;
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use tidegate_bench::control;
 use tidegate_bench::echo::{self, Way};
-use tidegate_bench::ratio::{process, steady};
+use tidegate_bench::ratio::figure::Figure;
+use tidegate_bench::ratio::{memory, process, records, steady};
+use tidegate_bench::rig::Route;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -82,10 +84,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// As many figures as fit into a minute.
 fn core() -> io::Result<()> {
     process::pin_ourselves()?;
-    for way in [Way::IoUring, Way::Mmsg] {
-        println!("{}", steady::con_put(way, 5, Duration::from_millis(700))?.json());
+    let mut echo_ns = 0.0;
+    for way in [Way::Mmsg, Way::IoUring] {
+        let figure = steady::con_put(way, 5, Duration::from_millis(700))?;
+        // The last one is that of the default backend.
+        echo_ns = figure.against;
+        tell(&figure);
     }
+    tell(&memory::worker(echo_ns, Route::Echo));
+    tell(&memory::worker(echo_ns, Route::Publish));
+    records::open().iter().for_each(tell);
+    memory::handshakes()?.iter().for_each(tell);
     Ok(())
+}
+
+fn tell(figure: &Figure) {
+    println!("{}", figure.json());
 }

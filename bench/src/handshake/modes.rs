@@ -14,24 +14,26 @@ use tidegate_dtls::client::{self, Credential, Trust};
 use tidegate_dtls::{Suite, server};
 
 /// When certificates are judged: rcgen's are good from 1975 on.
-pub(crate) const UNIX_S: u64 = 1_800_000_000;
-pub(crate) const IDENTITY: &[u8] = b"device-0001";
-pub(crate) const PSK: &[u8] = b"0123456789abcdef";
-pub(crate) const SERVER_NAME: &str = "edge.example";
+pub(super) const UNIX_S: u64 = 1_800_000_000;
+pub(super) const IDENTITY: &[u8] = b"device-0001";
+pub(super) const PSK: &[u8] = b"0123456789abcdef";
+pub(super) const SERVER_NAME: &str = "edge.example";
 
 /// A kind of handshake.
-pub(crate) struct Mode {
-    pub(crate) name: &'static str,
-    pub(crate) suite: Suite,
-    pub(crate) group: Group,
+#[derive(Debug)]
+pub struct Mode {
+    /// What it is called in the table.
+    pub name: &'static str,
+    pub(super) suite: Suite,
+    pub(super) group: Group,
     /// Whether both sides show certificates; else, with ECDSA, raw public keys.
-    pub(crate) is_x509: bool,
+    pub(super) is_x509: bool,
     /// Whether all but the first one resume a session.
-    pub(crate) resumes: bool,
+    pub(super) resumes: bool,
     /// Whether our clients can't say the suite of OpenSSL below, and its own are asked.
-    pub(crate) is_ours_alone: bool,
+    pub(super) is_ours_alone: bool,
     /// The suite that does the same in OpenSSL, by its name there.
-    pub(crate) openssl: Option<&'static str>,
+    pub openssl: Option<&'static str>,
 }
 
 const fn mode(name: &'static str, suite: Suite, group: Group) -> Mode {
@@ -55,7 +57,7 @@ const fn ecdsa(name: &'static str) -> Mode {
 }
 
 /// Every row of the table.
-pub(crate) const MODES: &[Mode] = &[
+pub const MODES: &[Mode] = &[
     psk("PSK"),
     ecdhe_psk("ECDHE_PSK, x25519", Group::X25519),
     ecdhe_psk("ECDHE_PSK, P-256", Group::Secp256r1),
@@ -69,20 +71,22 @@ pub(crate) const MODES: &[Mode] = &[
 ];
 
 /// Who the two ends are; made anew for each run.
-pub(crate) struct Credentials {
-    pub(crate) authority: Vec<u8>,
-    pub(crate) server: KeyAndCertificate,
-    pub(crate) device: KeyAndCertificate,
+pub struct Credentials {
+    pub(super) authority: Vec<u8>,
+    pub(super) server: KeyAndCertificate,
+    pub(super) device: KeyAndCertificate,
 }
 
 /// PKCS #8 and DER.
-pub(crate) struct KeyAndCertificate {
-    pub(crate) key: Vec<u8>,
-    pub(crate) certificate: Vec<u8>,
+pub(super) struct KeyAndCertificate {
+    pub(super) key: Vec<u8>,
+    pub(super) certificate: Vec<u8>,
 }
 
 impl Credentials {
-    pub(crate) fn new() -> Self {
+    /// An authority, and what it issues.
+    #[allow(clippy::new_without_default)] // made, not assumed
+    pub fn new() -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, "authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -107,19 +111,19 @@ impl Credentials {
         }
     }
 
-    pub(crate) fn authorities(&self) -> Arc<Authorities> {
+    pub(super) fn authorities(&self) -> Arc<Authorities> {
         Arc::new(Authorities::from_ders([self.authority.as_slice()]).expect("an authority"))
     }
 }
 
 impl KeyAndCertificate {
-    pub(crate) fn key(&self) -> SigningKey {
+    pub(super) fn key(&self) -> SigningKey {
         SigningKey::from_pkcs8(&self.key).expect("a key")
     }
 }
 
 impl Mode {
-    pub(crate) fn client_config(&self, credentials: &Credentials) -> client::Config {
+    pub(super) fn client_config(&self, credentials: &Credentials) -> client::Config {
         let raw_public_keys = vec![credentials.server.key().spki().to_vec()];
         let trust = if self.is_x509 {
             Trust { authorities: Some(credentials.authorities()), ..Trust::default() }
@@ -135,7 +139,7 @@ impl Mode {
         }
     }
 
-    pub(crate) fn credential(&self, credentials: &Credentials) -> Credential {
+    pub(super) fn credential(&self, credentials: &Credentials) -> Credential {
         let key = || Arc::new(credentials.device.key());
         if self.suite.key_exchange().is_psk() {
             Credential::Psk { identity: IDENTITY.to_vec(), psk: Secret::new(PSK) }
@@ -147,7 +151,7 @@ impl Mode {
         }
     }
 
-    pub(crate) fn server_config(&self, credentials: &Credentials) -> server::Config {
+    pub(super) fn server_config(&self, credentials: &Credentials) -> server::Config {
         let identity = server::Identity {
             key: credentials.server.key(),
             chain: vec![credentials.server.certificate.clone()],

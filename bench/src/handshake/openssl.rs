@@ -15,8 +15,8 @@ use openssl::x509::store::X509StoreBuilder;
 use tidegate_crypto::agreement::Group;
 use tidegate_dtls::client::Session;
 
-use crate::modes::{Credentials, IDENTITY, Mode, PSK};
-use crate::{Client, Server};
+use super::modes::{Credentials, IDENTITY, Mode, PSK};
+use super::{Client, Server};
 
 struct Foreign {
     context: SslContext,
@@ -32,7 +32,7 @@ struct Link {
 }
 
 /// `None` when OpenSSL does not have the mode.
-pub(crate) fn server(mode: &Mode, credentials: &Credentials) -> Option<Box<dyn Server>> {
+pub(super) fn server(mode: &Mode, credentials: &Credentials) -> Option<Box<dyn Server>> {
     let suite = mode.openssl?;
     let mut builder = context(SslMethod::dtls_server(), suite, mode.group);
     builder.set_options(SslOptions::COOKIE_EXCHANGE);
@@ -116,7 +116,7 @@ struct ForeignClient {
 }
 
 /// Clients of the modes with `is_ours_alone`.
-pub(crate) fn clients(mode: &Mode) -> impl Fn(&[u8; 32], Option<&Session>) -> Box<dyn Client> {
+pub(super) fn clients(mode: &Mode) -> impl Fn(&[u8; 32], Option<&Session>) -> Box<dyn Client> {
     let suite = mode.openssl.expect("a mode it has");
     let mut builder = context(SslMethod::dtls_client(), suite, mode.group);
     builder.set_psk_client_callback(|_, _hint, identity, key| {

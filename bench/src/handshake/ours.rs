@@ -9,8 +9,8 @@ use tidegate_dtls::cookie::{CookieJar, Greeting, PERIOD_MS, greet};
 use tidegate_dtls::resumption::Resumable;
 use tidegate_dtls::server::{self, Answer, Claim, Config, Event, Handshake, Randoms};
 
-use crate::modes::{Credentials, IDENTITY, Mode, PSK, UNIX_S};
-use crate::{Client, Server};
+use super::modes::{Credentials, IDENTITY, Mode, PSK, UNIX_S};
+use super::{Client, Server};
 
 struct Ours {
     config: Arc<Config>,
@@ -24,7 +24,7 @@ struct Ours {
     established: Option<bool>,
 }
 
-pub(crate) fn server(mode: &Mode, credentials: &Credentials) -> Box<dyn Server> {
+pub(super) fn server(mode: &Mode, credentials: &Credentials) -> Box<dyn Server> {
     Box::new(Ours {
         config: Arc::new(mode.server_config(credentials)),
         jar: CookieJar::new(0, &[42; 32], PERIOD_MS),
@@ -108,7 +108,7 @@ struct OurClient {
     established: Option<bool>,
 }
 
-pub(crate) fn clients(
+pub(super) fn clients(
     mode: &Mode,
     credentials: &Credentials,
 ) -> impl Fn(&[u8; 32], Option<&Session>) -> Box<dyn Client> + use<> {
