@@ -264,7 +264,7 @@ impl<'a> Storm<'a> {
 const TICK: Duration = Duration::from_millis(50);
 
 /// The credential of one device of many.
-fn numbered(credential: &Credential, number: u64) -> Credential {
+pub(crate) fn numbered(credential: &Credential, number: u64) -> Credential {
     match credential {
         Credential::Psk { identity, psk } => {
             let text = String::from_utf8_lossy(identity).replace("{n}", &number.to_string());

@@ -4,6 +4,7 @@
 pub mod cpu;
 pub mod decode;
 pub mod device;
+pub mod fleet;
 pub mod handshakes;
 pub mod measurement;
 pub mod profile;

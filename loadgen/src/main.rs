@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tidegate_crypto::secret::Secret;
 use tidegate_loadgen::decode::{Decoded, print};
+use tidegate_loadgen::fleet::command;
 use tidegate_loadgen::profile::parse_psk;
 use tidegate_loadgen::{handshakes, request};
 
@@ -42,6 +43,13 @@ enum Command {
     ///
     /// Ends with 0 when every request was answered by a 2.xx, with 1 otherwise.
     Request(Box<request::Arguments>),
+    /// Runs a scenario: fleets of devices, phase by phase.
+    ///
+    /// Ends with 0 when every limit of the scenario was reached, with 3 when one was missed, with 2
+    /// when the scenario is wrong, with 1 when it could not be carried out.
+    Run(Box<command::RunArguments>),
+    /// Loads a server steadily: the common scenario without a file.
+    Steady(Box<command::SteadyArguments>),
     /// Shakes hands with a server as fast as it can, and says what that cost.
     ///
     /// Ends with 0 when every handshake succeeded, with 1 otherwise.
@@ -49,23 +57,34 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let code = |is_good: bool| u8::from(!is_good);
     let (about, done) = match Arguments::parse().command {
-        Command::Decode { psk, file } => (file.display().to_string(), decode(&psk, &file)),
-        Command::Request(arguments) => {
-            (arguments.uri.to_string(), request::run(&arguments, &mut io::stdout().lock()))
+        Command::Decode { psk, file } => {
+            (file.display().to_string(), decode(&psk, &file).map(code))
         }
-        Command::Handshakes(arguments) => {
-            (arguments.server.clone(), handshakes::run(&arguments, &mut io::stdout().lock()))
+        Command::Request(arguments) => (
+            arguments.uri.to_string(),
+            request::run(&arguments, &mut io::stdout().lock()).map(code),
+        ),
+        Command::Run(arguments) => (
+            arguments.scenario.display().to_string(),
+            command::run(&arguments, &mut io::stdout().lock()),
+        ),
+        Command::Steady(arguments) => {
+            (arguments.server.clone(), command::steady(&arguments, &mut io::stdout().lock()))
         }
+        Command::Handshakes(arguments) => (
+            arguments.server.clone(),
+            handshakes::run(&arguments, &mut io::stdout().lock()).map(code),
+        ),
     };
     match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(code) => ExitCode::from(code),
         // Whoever reads has seen enough: `| head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{about}: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(if error.kind() == io::ErrorKind::InvalidInput { 2 } else { 1 })
         }
     }
 }

@@ -1,0 +1,231 @@
+//! Which scenario is run, and how? The commands `run` and `steady`.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
+
+use clap::Args;
+use toml::{Table, Value};
+
+use super::Options;
+use crate::report::Run;
+use crate::scenario::Scenario;
+use crate::thresholds::EXIT_MISSED;
+
+/// A scenario from a file.
+#[derive(Args, Debug)]
+pub struct RunArguments {
+    /// What to do: TOML.
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: PathBuf,
+    /// How.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// A steady load without a file.
+#[derive(Args, Debug)]
+pub struct SteadyArguments {
+    /// `coaps://`, `coap://` or `udp://` and the server, `host[:port]`.
+    #[arg(value_name = "URI")]
+    pub server: String,
+    /// How many devices.
+    #[arg(short = 'd', long, default_value_t = 100, value_name = "N")]
+    pub devices: u32,
+    /// Requests outstanding at a time, over all devices: a closed loop.
+    #[arg(short = 'o', long, default_value_t = 64, value_name = "N", conflicts_with = "rate")]
+    pub outstanding: u32,
+    /// Requests per second, however long the server takes: an open loop.
+    #[arg(short = 'r', long, value_name = "PER_S")]
+    pub rate: Option<f64>,
+    /// How long, seconds.
+    #[arg(short = 't', long, default_value_t = 10.0, value_name = "SECONDS")]
+    pub duration: f64,
+    /// GET, PUT, POST or DELETE.
+    #[arg(short = 'm', long, default_value = "PUT", value_name = "METHOD")]
+    pub method: String,
+    /// Uri-Path and Uri-Query; `{n}` becomes the device's number.
+    #[arg(long, default_value = "/", value_name = "PATH")]
+    pub path: String,
+    /// Sends Non-confirmable requests.
+    #[arg(long)]
+    pub non: bool,
+    /// Payload, bytes: `40`, or `20-60` for every length between. Of `udp://` the whole datagram.
+    #[arg(short = 'p', long, default_value = "40", value_name = "BYTES")]
+    pub payload: String,
+    /// Sends longer payloads in blocks of so many bytes.
+    #[arg(long, value_name = "BYTES")]
+    pub block: Option<u16>,
+    /// Requests that one device may have outstanding.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub nstart: u8,
+    /// Moves a device to another port after so many of its requests.
+    #[arg(long, value_name = "REQUESTS")]
+    pub rebind_every: Option<u32>,
+    /// Addresses to send from: `127.0.0.1`, `127.0.0.0/8`.
+    #[arg(long, value_name = "ADDRESS")]
+    pub source: Option<String>,
+    /// PSK identity; `{n}` becomes the device's number.
+    #[arg(long, requires = "psk", value_name = "TEXT")]
+    pub psk_identity: Option<String>,
+    /// The pre-shared key: text, or hex digits after 0x.
+    #[arg(long, requires = "psk_identity", value_name = "TEXT|0xHEX")]
+    pub psk: Option<String>,
+    /// Cipher suites by their IANA names.
+    #[arg(long, value_name = "NAME")]
+    pub suite: Vec<String>,
+    /// Does not offer a Connection ID.
+    #[arg(long)]
+    pub no_cid: bool,
+    /// How.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What both have.
+#[derive(Args, Debug)]
+pub struct Common {
+    /// A thread of ours on this core. May be repeated; one thread anywhere unless named.
+    #[arg(long, value_name = "CORE")]
+    pub core: Vec<usize>,
+    /// The server's process number: its CPU time is reported. May be repeated.
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Vec<u32>,
+    /// Changes the scenario: `fleet.devices=5`, `phase.0.duration_s=2`. May be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Shows the scenario and does nothing.
+    #[arg(long)]
+    pub print: bool,
+    /// Where the measurements go as JSON; `-` is the standard output.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Where the report goes as a page for people.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// Runs the scenario of a file and returns the exit code.
+pub fn run(arguments: &RunArguments, out: &mut dyn Write) -> io::Result<u8> {
+    let scenario = Scenario::load(&arguments.scenario, &arguments.common.set).map_err(invalid)?;
+    carry_out(scenario, &arguments.common, out)
+}
+
+/// Runs a steady load and returns the exit code.
+pub fn steady(arguments: &SteadyArguments, out: &mut dyn Write) -> io::Result<u8> {
+    let text =
+        toml::to_string(&arguments.to_table()?).map_err(|error| invalid(error.to_string()))?;
+    let scenario = Scenario::parse(&text, &arguments.common.set).map_err(invalid)?;
+    carry_out(scenario, &arguments.common, out)
+}
+
+fn carry_out(mut scenario: Scenario, common: &Common, out: &mut dyn Write) -> io::Result<u8> {
+    scenario.target.server_pid.extend(&common.server_pid);
+    if common.print {
+        out.write_all(scenario.to_toml().as_bytes())?;
+        return Ok(0);
+    }
+    let options = Options { cores: common.core.clone() };
+    let (progress, _) = mpsc::channel();
+    let mut run = Run::new(scenario);
+    run.measurements = super::run(&run.scenario, &options, &AtomicBool::new(false), &progress)?;
+    match &common.json {
+        Some(path) if path.as_os_str() == "-" => writeln!(out, "{}", run.to_json())?,
+        json => {
+            out.write_all(run.to_text().as_bytes())?;
+            if let Some(path) = json {
+                fs::write(path, format!("{}\n", run.to_json()))?;
+            }
+        }
+    }
+    if let Some(path) = &common.html {
+        fs::write(path, run.to_html())?;
+    }
+    Ok(match (run.is_whole(), run.is_passed()) {
+        (_, true) => 0,
+        (true, false) => EXIT_MISSED,
+        (false, false) => 1,
+    })
+}
+
+impl SteadyArguments {
+    /// As a scenario's file would say it.
+    fn to_table(&self) -> io::Result<Table> {
+        let mut request = table([
+            ("method", self.method.to_uppercase().into()),
+            ("path", self.path.clone().into()),
+            ("type", if self.non { "NON" } else { "CON" }.into()),
+            ("payload_bytes", payload(&self.payload)?),
+        ]);
+        if let Some(block) = self.block {
+            request.insert("block_bytes".to_owned(), i64::from(block).into());
+        }
+        let mut steady = table([
+            ("name", "steady".into()),
+            ("kind", "requests".into()),
+            ("duration_s", self.duration.into()),
+            ("request", vec![Value::Table(request)].into()),
+        ]);
+        match self.rate {
+            Some(rate) => steady.insert("rate_per_s".to_owned(), rate.into()),
+            None => steady.insert("outstanding".to_owned(), i64::from(self.outstanding).into()),
+        };
+        if let Some(every) = self.rebind_every {
+            steady.insert("rebind_every".to_owned(), i64::from(every).into());
+        }
+        let mut phases = vec![Value::Table(steady)];
+        let mut whole = table([("title", "Steady load".into())]);
+        whole.insert("target".to_owned(), table([("server", self.server.clone().into())]).into());
+        let mut fleet = table([("devices", i64::from(self.devices).into())]);
+        fleet.extend(self.source.clone().map(|source| ("source".to_owned(), source.into())));
+        whole.insert("fleet".to_owned(), fleet.into());
+        let coap = table([("nstart", i64::from(self.nstart).into())]);
+        whole.insert("coap".to_owned(), coap.into());
+        if self.server.starts_with("coaps:") {
+            let connect = table([
+                ("name", "connect".into()),
+                ("kind", "connect".into()),
+                ("outstanding", CONNECTING.into()),
+            ]);
+            phases.insert(0, connect.into());
+            whole.insert("dtls".to_owned(), self.dtls().into());
+        }
+        whole.insert("phase".to_owned(), phases.into());
+        Ok(whole)
+    }
+
+    fn dtls(&self) -> Table {
+        let mut dtls = table([("connection_id", (!self.no_cid).into())]);
+        let texts = [("psk_identity", &self.psk_identity), ("psk", &self.psk)];
+        for (key, text) in texts {
+            dtls.extend(text.clone().map(|text| (key.to_owned(), text.into())));
+        }
+        let suites: Vec<Value> = self.suite.iter().cloned().map(Value::from).collect();
+        dtls.insert("suites".to_owned(), suites.into());
+        dtls
+    }
+}
+
+/// How many devices of a steady load connect at a time.
+const CONNECTING: i64 = 64;
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn payload(text: &str) -> io::Result<Value> {
+    let number = |text: &str| text.parse::<u32>().map_err(|_| invalid(format!("--payload {text}")));
+    Ok(match text.split_once('-') {
+        None => i64::from(number(text)?).into(),
+        Some((low, high)) => {
+            let both = [number(low)?, number(high)?];
+            both.map(|bytes| Value::from(i64::from(bytes))).to_vec().into()
+        }
+    })
+}
+
+fn invalid(error: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
