@@ -46,8 +46,10 @@ pub struct NoSecConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetConfig {
-    /// `auto`, `io_uring` or `mmsg`.
+    /// `auto`, `io_uring`, `mmsg` or `xdp`.
     pub backend: Backend,
+    /// The interface that `xdp` takes packets from.
+    pub xdp_interface: String,
     /// Microseconds to look for work before sleeping, 0..=1000.
     pub spin_us: u32,
 }
@@ -62,6 +64,8 @@ pub enum Backend {
     IoUring,
     /// recvmmsg and sendmmsg.
     Mmsg,
+    /// AF_XDP on one interface where that can be had, else `auto`.
+    Xdp,
 }
 
 /// How many sessions, how long.
@@ -200,6 +204,9 @@ impl Config {
         within("nosec.listen: number of addresses", self.nosec.listen.len(), 0, 8)?;
         self.nosec.listen.iter().try_for_each(|address| self.check_nosec(address))?;
         within("workers", self.workers, 0, bounds::WORKERS_MAX)?;
+        if self.net.backend == Backend::Xdp && self.net.xdp_interface.is_empty() {
+            return Err("net.xdp_interface: backend = \"xdp\" wants the name of one".into());
+        }
         within("net.spin_us", self.net.spin_us, 0, 1_000)?;
         within("sessions.per_worker", self.sessions.per_worker, 1, bounds::SESSIONS_MAX)?;
         within("sessions.path_timeout_ms", self.sessions.path_timeout_ms, 100, 60_000)?;
@@ -285,7 +292,7 @@ impl Default for Config {
 
 impl Default for NetConfig {
     fn default() -> Self {
-        Self { backend: Backend::Auto, spin_us: 0 }
+        Self { backend: Backend::Auto, xdp_interface: String::new(), spin_us: 0 }
     }
 }
 

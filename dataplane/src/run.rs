@@ -7,8 +7,8 @@ use crate::bounds::{OUTBOX_SLOTS, RING_BYTES};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::handover::Handover;
-use crate::net::Net;
 use crate::net::batch::Outbox;
+use crate::net::{Net, Shared};
 use crate::resumptions::{self, Resumptions, Tables};
 use crate::slab::{self, Slab};
 use crate::worker::{Parts, Worker};
@@ -61,6 +61,7 @@ impl Workers {
         let mut workers =
             Self { threads: Vec::new(), bells: Arc::clone(&bells), stop: Arc::default() };
         let mut gates = Vec::new();
+        let shared = Shared::open(config, count);
         for (index, link) in (0..count).zip(links) {
             let path = run_dir.join(format!("worker-{index}.slab"));
             let capacity = config.sessions.per_worker;
@@ -73,6 +74,7 @@ impl Workers {
                 index,
                 count,
                 config: Arc::clone(config),
+                shared: shared.clone(),
                 handover: handover.clone(),
                 bells: Arc::clone(&bells),
                 stop: Arc::clone(&workers.stop),
@@ -125,6 +127,7 @@ struct Shell {
     index: u8,
     count: u8,
     config: Arc<Config>,
+    shared: Shared,
     handover: Handover,
     bells: Arc<[Doorbell]>,
     stop: Arc<AtomicBool>,
@@ -140,8 +143,8 @@ impl Shell {
         opens: &mpsc::Receiver<()>,
     ) -> Result<(), String> {
         let fail = |e: &dyn std::fmt::Display| format!("worker {}: {e}", self.index);
-        let mut net =
-            Net::open(&self.config, self.index, link.bell.as_fd()).map_err(|e| fail(&e))?;
+        let net = Net::open_with(&self.config, &self.shared, self.index, link.bell.as_fd());
+        let mut net = net.map_err(|e| fail(&e))?;
         let left = take_left(&mut link.down)
             .or_else(|_| link.down.discard().map(|_| Vec::new()))
             .map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;

@@ -12,6 +12,7 @@ use super::{Ends, Woken};
 use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS};
 use arrayvec::ArrayVec;
 use std::io;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// The buffers of one batch, and the headers through which the kernel fills and reads them.
@@ -77,7 +78,7 @@ impl Mmsg {
         if !timeout.is_zero() {
             ends.stats.sleeps += 1;
         }
-        let bell = sleep(timeout, ends);
+        let bell = sleep(timeout, ends, None).has_bell;
         Woken { datagrams: self.receive(ends), bell }
     }
 
@@ -85,17 +86,27 @@ impl Mmsg {
     pub(super) fn reap(&mut self, ends: &mut Ends) -> Batch<'_> {
         self.receive(ends);
         let mut batch = Batch::new();
+        self.lend(&mut batch, ends);
+        batch
+    }
+
+    /// Whether datagrams wait in the buffers.
+    pub(super) fn has_received(&self) -> bool {
+        !self.received.is_empty()
+    }
+
+    /// Adds what is in the buffers to an empty batch.
+    pub(super) fn lend<'a>(&'a mut self, batch: &mut Batch<'a>, ends: &mut Ends) {
         for (buffer, one) in self.buffers.as_mut_slice().iter_mut().zip(self.received.drain(..)) {
             let bytes = &mut buffer[..usize::from(one.len)];
             ends.stats.on_received(bytes.len(), one.truncated);
             batch.push(Datagram { peer: one.peer, bytes, truncated: one.truncated });
         }
-        batch
     }
 
     /// Fills the buffers from all sockets in turn, unless something is in them; true if something
     /// is now.
-    fn receive(&mut self, ends: &mut Ends) -> bool {
+    pub(super) fn receive(&mut self, ends: &mut Ends) -> bool {
         if self.received.is_empty() {
             for step in 0..self.sockets {
                 self.receive_from((self.turn + step) % self.sockets, ends);
@@ -142,9 +153,20 @@ impl Mmsg {
 
     /// Sends everything in the outbox, in order of sockets.
     pub(super) fn flush(&mut self, outbox: &Outbox, ends: &mut Ends) {
+        self.flush_where(outbox, ends, |_| true);
+    }
+
+    /// Sends those datagrams of the outbox, by their place among them, that `is_ours` says.
+    pub(super) fn flush_where(
+        &mut self,
+        outbox: &Outbox,
+        ends: &mut Ends,
+        is_ours: impl Fn(usize) -> bool,
+    ) {
+        let ours = || outbox.datagrams().enumerate().filter(|(place, _)| is_ours(*place));
         for number in 0..ends.sockets.len() {
             let mut count = 0;
-            for (peer, bytes) in outbox.datagrams() {
+            for (_, (peer, bytes)) in ours() {
                 if usize::from(peer.socket()) == number {
                     if self.sending.set(count, peer, bytes, ends) {
                         count += 1;
@@ -156,7 +178,7 @@ impl Mmsg {
             }
             self.send(number, count, ends);
         }
-        let strays = outbox.datagrams().filter(|(p, _)| usize::from(p.socket()) >= self.sockets);
+        let strays = ours().filter(|(_, (peer, _))| usize::from(peer.socket()) >= self.sockets);
         ends.stats.send_errors.no_socket += strays.count() as u64;
     }
 
@@ -182,11 +204,22 @@ impl Mmsg {
     }
 }
 
-/// Sleeps until a socket or the bell is readable; true if the bell was.
-fn sleep(timeout: Duration, ends: &mut Ends) -> bool {
+/// What a sleep ended with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ready {
+    /// The bell rang, and has been silenced.
+    pub(super) has_bell: bool,
+    /// A socket is readable.
+    pub(super) has_datagrams: bool,
+}
+
+/// Sleeps until a socket, the bell or one `other` descriptor is readable.
+pub(super) fn sleep(timeout: Duration, ends: &mut Ends, other: Option<RawFd>) -> Ready {
     let mut polled: ArrayVec<libc::pollfd, POLLED_MAX> = ArrayVec::new();
-    for fd in ends.bell.fd().into_iter().chain(ends.sockets.iter().map(super::Socket::fd)) {
-        polled.push(libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+    let bell = ends.bell.fd();
+    for fd in [bell, other].into_iter().chain(ends.sockets.iter().map(|s| Some(s.fd()))) {
+        // The kernel passes over negative ones.
+        polled.push(libc::pollfd { fd: fd.unwrap_or(-1), events: libc::POLLIN, revents: 0 });
     }
     let timeout = libc::timespec {
         tv_sec: timeout.as_secs().cast_signed(),
@@ -195,14 +228,17 @@ fn sleep(timeout: Duration, ends: &mut Ends) -> bool {
     let (first, count) = (polled.as_mut_ptr(), polled.len() as libc::nfds_t);
     // SAFETY: `count` pollfds begin at `first`; they and `timeout` outlive the call.
     let ready = unsafe { libc::ppoll(first, count, &raw const timeout, std::ptr::null()) };
-    let is_bell = |one: &libc::pollfd| Some(one.fd) == ends.bell.fd() && one.revents != 0;
-    let rang = ready > 0 && polled.first().is_some_and(is_bell);
-    if rang {
+    if ready <= 0 {
+        return Ready::default();
+    }
+    let has_bell = polled[0].revents != 0;
+    if has_bell {
         ends.stats.bells += 1;
         ends.stats.bells_lost += u64::from(!ends.bell.drain());
     }
-    rang
+    Ready { has_bell, has_datagrams: polled[2..].iter().any(|one| one.revents != 0) }
 }
 
-/// The bell, and most sockets of one worker: the bound of `listen`.
-const POLLED_MAX: usize = 1 + 8;
+/// The bell, another descriptor, and most sockets of one worker: the bounds of `listen` and
+/// `nosec.listen`.
+const POLLED_MAX: usize = 2 + 8 + 8;

@@ -1,4 +1,4 @@
-//! How do datagrams come and go? One small door, two backends behind it.
+//! How do datagrams come and go? One small door, three backends behind it.
 //!
 //! ```text
 //! wait ─▶ reap ─▶ Batch (lent buffers) ─▶ worker ─▶ Outbox ─▶ flush
@@ -23,6 +23,7 @@ mod source;
 pub mod stats;
 mod steering;
 mod uring;
+mod xdp;
 
 use crate::config::{Backend, Config};
 use batch::{Batch, Outbox};
@@ -35,8 +36,10 @@ use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uring::Uring;
+use xdp::{Attachment, Xdp};
 
 /// A worker's sockets behind one of the backends. Belongs to the thread that opened it.
 pub struct Net {
@@ -49,6 +52,40 @@ pub struct Net {
 enum Io {
     Uring(Box<Uring>),
     Mmsg(Box<Mmsg>),
+    Xdp(Box<Xdp>),
+}
+
+/// What the workers of one process share: the program on their interface, or why there is none.
+/// It leaves the interface when the last of them is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    attachment: Option<Result<Arc<Attachment>, String>>,
+}
+
+impl Shared {
+    /// For `workers` workers. Never fails: where the interface can't be had, the sockets serve, and
+    /// [`Net::describe`] says why.
+    pub fn open(config: &Config, workers: u8) -> Self {
+        let attach = || {
+            let name = &config.net.xdp_interface;
+            let attached = Attachment::new(config, workers).map(Arc::new);
+            attached.map_err(|error| format!("no xdp on {name}: {error}"))
+        };
+        Self { attachment: (config.net.backend == Backend::Xdp).then(attach) }
+    }
+}
+
+/// Where the frames of an AF_XDP socket are; each is in one place, so their sum never changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// Ready to send from.
+    pub free: usize,
+    /// With the kernel, to be filled, or filled and not reaped.
+    pub filled: usize,
+    /// In the last batch.
+    pub lent: usize,
+    /// With the kernel, to be sent.
+    pub sending: usize,
 }
 
 /// What both backends work on.
@@ -72,11 +109,21 @@ pub struct Woken {
 }
 
 impl Net {
+    /// As [`Self::open_with`], for a worker that shares with no other.
+    pub fn open(config: &Config, worker: u8, bell: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::open_with(config, &Shared::open(config, 1), worker, bell)
+    }
+
     /// Opens the sockets of worker number `worker`, on the thread that will use them. Workers must
     /// be opened in their order, because a socket's place in its group is its worker's number; the
     /// first makes sure that no other process is in the groups. `bell` (non-blocking) ends waits;
     /// it is drained here.
-    pub fn open(config: &Config, worker: u8, bell: BorrowedFd<'_>) -> io::Result<Self> {
+    pub fn open_with(
+        config: &Config,
+        shared: &Shared,
+        worker: u8,
+        bell: BorrowedFd<'_>,
+    ) -> io::Result<Self> {
         if worker == 0 {
             socket::wait_until_free(&config.listen, PATIENCE)?;
             socket::wait_until_free(&config.nosec.listen, PATIENCE)?;
@@ -94,14 +141,7 @@ impl Net {
             stats: Stats::default(),
             spin: Duration::from_micros(config.net.spin_us.into()),
         };
-        let (backend, mut description) = match config.net.backend {
-            Backend::Mmsg => (Io::mmsg(&ends), "mmsg".to_owned()),
-            Backend::IoUring => (Io::uring(&ends)?, "io_uring".to_owned()),
-            Backend::Auto => match Io::uring(&ends) {
-                Ok(uring) => (uring, "io_uring".to_owned()),
-                Err(error) => (Io::mmsg(&ends), format!("mmsg (no io_uring: {error})")),
-            },
-        };
+        let (backend, mut description) = Io::open(config.net.backend, shared, worker, &ends)?;
         let smallest = ends.sockets.iter().map(|s| s.receive_buffer_bytes().unwrap_or(0)).min();
         if let Some(bytes) = smallest
             && bytes < socket::BUFFER_BYTES as usize
@@ -122,6 +162,7 @@ impl Net {
         match &mut self.backend {
             Io::Uring(uring) => uring.wait(timeout, &mut self.ends),
             Io::Mmsg(mmsg) => mmsg.wait(timeout, &mut self.ends),
+            Io::Xdp(xdp) => xdp.wait(timeout, &mut self.ends),
         }
     }
 
@@ -131,6 +172,7 @@ impl Net {
         match &mut self.backend {
             Io::Uring(uring) => uring.reap(&mut self.ends),
             Io::Mmsg(mmsg) => mmsg.reap(&mut self.ends),
+            Io::Xdp(xdp) => xdp.reap(&mut self.ends),
         }
     }
 
@@ -139,7 +181,8 @@ impl Net {
         match &mut self.backend {
             Io::Uring(uring) => uring.flush(outbox, &mut self.ends),
             Io::Mmsg(mmsg) if !outbox.is_empty() => mmsg.flush(outbox, &mut self.ends),
-            Io::Mmsg(_) => {}
+            Io::Xdp(xdp) if !outbox.is_empty() => xdp.flush(outbox, &mut self.ends),
+            Io::Mmsg(_) | Io::Xdp(_) => {}
         }
         outbox.clear();
     }
@@ -152,11 +195,53 @@ impl Net {
     /// What has been counted. Asks the kernel for its drops: one system call for each socket.
     pub fn stats(&self) -> Stats {
         let drops = |socket: &Socket| u64::from(socket.kernel_drops().unwrap_or(0));
-        Stats { kernel_drops: self.ends.sockets.iter().map(drops).sum(), ..self.ends.stats }
+        let by_sockets: u64 = self.ends.sockets.iter().map(drops).sum();
+        let by_frames = if let Io::Xdp(xdp) = &self.backend { xdp.drops() } else { 0 };
+        Stats { kernel_drops: by_sockets + by_frames, ..self.ends.stats }
+    }
+
+    /// Where the frames are, on the backend that has any.
+    pub fn frames(&mut self) -> Option<Frames> {
+        if let Io::Xdp(xdp) = &mut self.backend { Some(xdp.frames()) } else { None }
     }
 }
 
 impl Io {
+    /// The backend that is wanted, or the one that serves in its place; and which it is.
+    fn open(
+        wanted: Backend,
+        shared: &Shared,
+        worker: u8,
+        ends: &Ends,
+    ) -> io::Result<(Self, String)> {
+        match wanted {
+            Backend::Mmsg => Ok((Self::mmsg(ends), "mmsg".to_owned())),
+            Backend::IoUring => Ok((Self::uring(ends)?, "io_uring".to_owned())),
+            Backend::Auto => Ok(match Self::uring(ends) {
+                Ok(uring) => (uring, "io_uring".to_owned()),
+                Err(error) => (Self::mmsg(ends), format!("mmsg (no io_uring: {error})")),
+            }),
+            Backend::Xdp => {
+                let missing = || Err("no xdp: the workers share no interface".to_owned());
+                let attachment = shared.attachment.clone().unwrap_or_else(missing);
+                let opened = attachment.and_then(|attachment| {
+                    Xdp::open(&attachment, worker, ends)
+                        .map_err(|error| format!("no xdp for worker {worker}: {error}"))
+                });
+                match opened {
+                    Ok(xdp) => {
+                        let description = xdp.describe();
+                        Ok((Self::Xdp(Box::new(xdp)), description))
+                    }
+                    Err(reason) => {
+                        let (io, name) = Self::open(Backend::Auto, shared, worker, ends)?;
+                        Ok((io, format!("{name} ({reason})")))
+                    }
+                }
+            }
+        }
+    }
+
     fn uring(ends: &Ends) -> io::Result<Self> {
         Uring::open(ends).map(|uring| Self::Uring(Box::new(uring)))
     }

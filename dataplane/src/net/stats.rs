@@ -37,6 +37,14 @@ pub struct Stats {
     pub spins_paid: u64,
     /// The bell's descriptor broke (end of file, error) and is no longer watched.
     pub bells_lost: u64,
+    /// xdp, of `received`: those that came in frames, past the kernel's network stack.
+    pub xdp_received: u64,
+    /// xdp, of `sent`: those that left in frames.
+    pub xdp_sent: u64,
+    /// xdp: frames with wrong lengths or checksums, which nobody hears of.
+    pub xdp_malformed: u64,
+    /// xdp: the interface went away; the ordinary sockets serve alone.
+    pub interfaces_lost: u64,
 }
 
 /// Datagrams the kernel did not take, by reason. They are lost, as any datagram may be: what is
@@ -101,7 +109,7 @@ impl Stats {
     }
 
     /// Name and value of every counter, for metrics.
-    pub fn named(&self) -> [(&'static str, u64); 21] {
+    pub fn named(&self) -> [(&'static str, u64); 25] {
         [
             ("received", self.received),
             ("received_bytes", self.received_bytes),
@@ -124,6 +132,10 @@ impl Stats {
             ("sleeps", self.sleeps),
             ("spins_paid", self.spins_paid),
             ("bells_lost", self.bells_lost),
+            ("xdp_received", self.xdp_received),
+            ("xdp_sent", self.xdp_sent),
+            ("xdp_malformed", self.xdp_malformed),
+            ("interfaces_lost", self.interfaces_lost),
         ]
     }
 }
