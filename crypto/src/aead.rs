@@ -51,6 +51,7 @@ impl Aead {
     ];
 
     /// Key length, bytes: 16 or 32.
+    #[inline]
     pub const fn key_bytes(self) -> usize {
         match self {
             Self::Aes128Ccm8 | Self::Aes128Ccm | Self::Aes128Gcm => 16,
@@ -59,6 +60,7 @@ impl Aead {
     }
 
     /// Tag length, bytes: 8 or 16.
+    #[inline]
     pub const fn tag_bytes(self) -> usize {
         match self {
             Self::Aes128Ccm8 | Self::Aes256Ccm8 => 8,
@@ -66,6 +68,9 @@ impl Aead {
         }
     }
 }
+
+/// Length of a block that has the nonce in it, bytes.
+const NONCE_BLOCK_BYTES: usize = 16;
 
 /// One record to protect or to open.
 ///
@@ -75,8 +80,9 @@ pub struct Job<'a> {
     pub aead: Aead,
     /// Exactly [`Aead::key_bytes`] long; another length is the caller's bug and panics.
     pub key: &'a [u8],
-    /// Fixed IV, then explicit part. When sealing: never twice under one key.
-    pub nonce: [u8; NONCE_BYTES],
+    /// One byte, then the nonce (fixed IV, explicit part), then zeros: as it stands in the blocks
+    /// of CCM. When sealing: never twice under one key.
+    pub(crate) nonce_block: [u8; NONCE_BLOCK_BYTES],
     /// What is authenticated beside the text.
     pub aad: Aad,
     /// Seal: plaintext, then room for the tag. Open: ciphertext, then the tag. At most
@@ -89,6 +95,7 @@ pub struct Job<'a> {
 
 impl<'a> Job<'a> {
     /// A job that is not done yet.
+    #[inline]
     pub fn new(
         aead: Aead,
         key: &'a [u8],
@@ -96,7 +103,13 @@ impl<'a> Job<'a> {
         aad: Aad,
         text: &'a mut [u8],
     ) -> Self {
-        Self { aead, key, nonce, aad, text, done: false }
+        let mut nonce_block = [0; NONCE_BLOCK_BYTES];
+        nonce_block[1..][..NONCE_BYTES].copy_from_slice(&nonce);
+        Self { aead, key, nonce_block, aad, text, done: false }
+    }
+
+    pub(crate) fn nonce(&self) -> [u8; NONCE_BYTES] {
+        std::array::from_fn(|at| self.nonce_block[1 + at])
     }
 
     /// Overwrites the text with zeros, but not the tag.
@@ -172,6 +185,7 @@ impl Aad {
     ///
     /// # Panics
     /// If there are more than [`AAD_BYTES_MAX`].
+    #[inline]
     pub fn new(bytes: &[u8]) -> Self {
         Self::EMPTY.with(bytes)
     }
@@ -181,6 +195,7 @@ impl Aad {
     /// # Panics
     /// If there would be more than [`AAD_BYTES_MAX`].
     #[must_use]
+    #[inline]
     pub fn with(mut self, bytes: &[u8]) -> Self {
         self.push(bytes);
         self
@@ -190,6 +205,7 @@ impl Aad {
     ///
     /// # Panics
     /// If there would be more than [`AAD_BYTES_MAX`].
+    #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
         let start = self.len();
         let end = start + bytes.len();
@@ -199,16 +215,19 @@ impl Aad {
     }
 
     /// What was put in.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.padded[AAD_PREFIX_BYTES..][..self.len()]
     }
 
     /// Length and data, zeros behind.
+    #[inline]
     pub(crate) fn padded(&self) -> &[u8; AAD_PADDED_BYTES] {
         &self.padded
     }
 
-    fn len(&self) -> usize {
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
         usize::from(self.padded[1])
     }
 }

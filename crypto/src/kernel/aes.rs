@@ -8,7 +8,8 @@ pub(super) const KEYS_128: usize = 11;
 /// Round keys of AES-256.
 pub(super) const KEYS_256: usize = 15;
 
-/// Round keys of all lanes (FIPS 197 section 5.2), on the stack of one group of records.
+/// Round keys of all lanes (FIPS 197 section 5.2). What of them comes to the stack is overwritten
+/// when the batch is done.
 pub(super) struct Schedule<I: Isa, const KEYS: usize> {
     isa: I,
     keys: [I::Row; KEYS],
@@ -18,7 +19,8 @@ pub(super) struct Schedule<I: Isa, const KEYS: usize> {
 const LAST_WORD_ROTATED: u128 = 0x0c0f_0e0d_0c0f_0e0d_0c0f_0e0d_0c0f_0e0d;
 /// The last word in every column.
 const LAST_WORD: u128 = 0x0f0e_0d0c_0f0e_0d0c_0f0e_0d0c_0f0e_0d0c;
-const ROUND_CONSTANTS: [u32; 10] = [0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0x1b, 0x36];
+/// No round constant.
+const BETWEEN: u128 = 0;
 
 impl<I: Isa, const KEYS: usize> Schedule<I, KEYS> {
     /// The schedule whose lane `n` has the key `key(n)`: 16 bytes for 11 round keys, 32 for 15.
@@ -28,24 +30,34 @@ impl<I: Isa, const KEYS: usize> Schedule<I, KEYS> {
             let half = |lane: usize| key(lane)[at..].first_chunk().expect("a key of its length");
             isa.gather(0, &mut |lane| block(half(lane)))
         };
-        let first = part(0);
-        let mut keys = [first; KEYS];
+        let mut keys = [part(0); KEYS];
         if KEYS == KEYS_128 {
-            for round in 1..KEYS {
-                let rcon = ROUND_CONSTANTS[round - 1];
-                let word = substituted(isa, keys[round - 1], LAST_WORD_ROTATED, rcon);
-                keys[round] = isa.xor(running_xor(isa, keys[round - 1]), word);
-            }
+            // Written out, so that the keys need no memory in between.
+            keys[1] = next::<I, 0x01>(isa, keys[0], keys[0]);
+            keys[2] = next::<I, 0x02>(isa, keys[1], keys[1]);
+            keys[3] = next::<I, 0x04>(isa, keys[2], keys[2]);
+            keys[4] = next::<I, 0x08>(isa, keys[3], keys[3]);
+            keys[5] = next::<I, 0x10>(isa, keys[4], keys[4]);
+            keys[6] = next::<I, 0x20>(isa, keys[5], keys[5]);
+            keys[7] = next::<I, 0x40>(isa, keys[6], keys[6]);
+            keys[8] = next::<I, 0x80>(isa, keys[7], keys[7]);
+            keys[9] = next::<I, 0x1b>(isa, keys[8], keys[8]);
+            keys[10] = next::<I, 0x36>(isa, keys[9], keys[9]);
         } else {
             keys[1] = part(BLOCK_BYTES);
-            for round in 2..KEYS {
-                let (order, rcon) = match round % 2 {
-                    0 => (LAST_WORD_ROTATED, ROUND_CONSTANTS[round / 2 - 1]),
-                    _ => (LAST_WORD, 0),
-                };
-                let word = substituted(isa, keys[round - 1], order, rcon);
-                keys[round] = isa.xor(running_xor(isa, keys[round - 2]), word);
-            }
+            keys[2] = next::<I, 0x01>(isa, keys[0], keys[1]);
+            keys[3] = next::<I, BETWEEN>(isa, keys[1], keys[2]);
+            keys[4] = next::<I, 0x02>(isa, keys[2], keys[3]);
+            keys[5] = next::<I, BETWEEN>(isa, keys[3], keys[4]);
+            keys[6] = next::<I, 0x04>(isa, keys[4], keys[5]);
+            keys[7] = next::<I, BETWEEN>(isa, keys[5], keys[6]);
+            keys[8] = next::<I, 0x08>(isa, keys[6], keys[7]);
+            keys[9] = next::<I, BETWEEN>(isa, keys[7], keys[8]);
+            keys[10] = next::<I, 0x10>(isa, keys[8], keys[9]);
+            keys[11] = next::<I, BETWEEN>(isa, keys[9], keys[10]);
+            keys[12] = next::<I, 0x20>(isa, keys[10], keys[11]);
+            keys[13] = next::<I, BETWEEN>(isa, keys[11], keys[12]);
+            keys[14] = next::<I, 0x40>(isa, keys[12], keys[13]);
         }
         Self { isa, keys }
     }
@@ -71,30 +83,22 @@ impl<I: Isa, const KEYS: usize> Schedule<I, KEYS> {
         }
         (isa.aes_last(a, self.keys[KEYS - 1]), isa.aes_last(b, self.keys[KEYS - 1]))
     }
-
-    /// Overwrites the round keys.
-    #[inline(always)]
-    pub(super) fn wipe(&mut self) {
-        self.keys = [self.isa.splat(from_number(0)); KEYS];
-        // The compiler may not leave out stores to what could be read here.
-        std::hint::black_box(&mut self.keys);
-    }
 }
 
-/// `SubWord` of the words that `order` puts in every column, then the round constant: the last
-/// round of AES on a block of four equal columns, which its ShiftRows leaves as it is.
+/// The round key after `last`, one key's length behind `before`. `RCON` is the round constant, or
+/// [`BETWEEN`] for the keys of AES-256 that are made without one.
+///
+/// `SubWord` is the last round of AES on a block of four equal columns, which its ShiftRows leaves
+/// as it is; the round constant is its round key.
 #[inline(always)]
-fn substituted<I: Isa>(isa: I, key: I::Row, order: u128, rcon: u32) -> I::Row {
-    let words = isa.shuffle(key, from_number(order));
-    let rcon = u128::from(rcon) * 0x0000_0001_0000_0001_0000_0001_0000_0001;
-    isa.aes_last(words, isa.splat(from_number(rcon)))
-}
-
-/// Each word with all words before it.
-#[inline(always)]
-fn running_xor<I: Isa>(isa: I, key: I::Row) -> I::Row {
-    let pairs = isa.xor(key, isa.shift_up::<4>(key));
-    isa.xor(pairs, isa.shift_up::<8>(pairs))
+fn next<I: Isa, const RCON: u128>(isa: I, before: I::Row, last: I::Row) -> I::Row {
+    const IN_EVERY_COLUMN: u128 = 0x0000_0001_0000_0001_0000_0001_0000_0001;
+    let order = if RCON == BETWEEN { LAST_WORD } else { LAST_WORD_ROTATED };
+    let rcon = isa.splat(from_number(RCON * IN_EVERY_COLUMN));
+    let word = isa.aes_last(isa.shuffle(last, from_number(order)), rcon);
+    // Each word with all words before it.
+    let pairs = isa.xor(before, isa.shift_up::<4>(before));
+    isa.xor(isa.xor(pairs, isa.shift_up::<8>(pairs)), word)
 }
 
 /// A block whose last bytes are a big-endian number.

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::{
     _mm_aesenc_si128, _mm_aesenclast_si128, _mm_and_si128, _mm_clmulepi64_si128, _mm_shuffle_epi8,
-    _mm_slli_si128, _mm_xor_si128,
+    _mm_slli_si128, _mm_testz_si128, _mm_xor_si128,
 };
 
 use super::isa::{Block, Isa, Work, load_by_copy, store_by_copy};
@@ -44,6 +44,11 @@ impl Isa for AesNi {
     #[inline(always)]
     fn scatter(self, row: Block, first: usize, take: &mut impl FnMut(usize, Block)) {
         take(first, row);
+    }
+    #[inline(always)]
+    fn zeros(self, row: Block) -> u32 {
+        // SAFETY: `self` says that this CPU has SSE4.1.
+        unsafe { _mm_testz_si128(row, row) as u32 }
     }
     #[inline(always)]
     fn splat(self, block: Block) -> Block {

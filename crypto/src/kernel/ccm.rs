@@ -2,22 +2,21 @@
 
 use crate::aead::AAD_PREFIX_BYTES;
 
-use super::aes::Schedule;
-use super::isa::{BLOCK_BYTES, Block, Isa, Work, from_number};
-use super::lane::{Lane, Lanes};
+use super::aes::{Schedule, ending_in};
+use super::isa::{BLOCK_BYTES, Block, Isa, Work, block, from_number};
+use super::lane::{Lane, Lanes, Span};
 use super::mode::{Mode, Pass, counter};
 
 /// Bytes of the length field, `L` of RFC 3610: what a nonce of 12 bytes leaves of a block.
-const LENGTH_BYTES: u8 = 3;
-/// The first byte of a counter block.
-const COUNTER_FLAGS: u128 = LENGTH_BYTES as u128 - 1;
-/// Where the nonce stands, in a counter block as in the first block of the MAC.
-const NONCE_PLACE: u128 = ((1 << 96) - 1) << 8;
+const LENGTH_BYTES: usize = 3;
+/// The first byte of a counter block; the nonce follows.
+const COUNTER_FLAGS: usize = LENGTH_BYTES - 1;
 
 /// A group to seal, or to open.
 pub(super) struct Ccm<'g, 'j, I, const KEYS: usize, const SEAL: bool> {
     pub(super) isa: I,
     pub(super) lanes: &'g mut Lanes<'j>,
+    /// How many lanes have a record, from the first on; at least one.
     pub(super) records: usize,
 }
 
@@ -27,18 +26,27 @@ impl<I: Isa, const KEYS: usize, const SEAL: bool> Work for Ccm<'_, '_, I, KEYS, 
     #[inline(always)]
     fn run(self) -> u32 {
         let Self { isa, lanes, records } = self;
-        let first = isa.gather(0, &mut |lane| first_block(&lanes[lane]));
-        let nonces = isa.and(first, isa.splat(from_number(NONCE_PLACE)));
-        let counters = isa.xor(nonces, isa.splat(from_number(COUNTER_FLAGS)));
+        let aad = Span::of(lanes[..records].iter().map(|lane| lane.aad.len()));
+        let text = Span::of(lanes[..records].iter().map(|lane| lane.text.len()));
+
+        let nonces = isa.gather(0, &mut |lane| block(lanes[lane].nonce));
+        let counters = isa.xor(nonces, isa.splat(flags(COUNTER_FLAGS)));
+        // `B_0` of RFC 3610 section 2.2.
+        let tag_code = lanes[0].tag.len() / 2 - 1;
+        let first_flags = |aad_bytes: usize| {
+            flags(usize::from(aad_bytes > 0) << 6 | tag_code << 3 | (LENGTH_BYTES - 1))
+        };
+        let first_flags = aad.row(isa, |lane| lanes[lane].aad.len(), first_flags);
+        let lengths = text.row(isa, |lane| lanes[lane].text.len(), |len| ending_in(len as u32));
+        let first = isa.xor(isa.xor(nonces, first_flags), lengths);
+
         let keys = Schedule::new(isa, |lane| lanes[lane].key);
         let (tag_mask, stream) = keys.encrypt_two(counters, counter(isa, counters, 1));
         let mac = keys.encrypt(first);
-
         let mode = CbcMac::<I, KEYS> { isa, keys, counters };
-        let mut pass = Pass { isa, mode, lanes, records, mac, stream };
+        let mut pass = Pass { isa, mode, lanes, aad, text, mac, stream };
         pass.aad();
         pass.text::<SEAL>();
-        pass.mode.keys.wipe();
         pass.tags::<SEAL>(isa.xor(pass.mac, tag_mask))
     }
 }
@@ -54,11 +62,8 @@ impl<I: Isa, const KEYS: usize> Mode<I> for CbcMac<I, KEYS> {
     const MACS_PLAINTEXT: bool = true;
 
     #[inline(always)]
-    fn aad_blocks(lane: &Lane<'_>) -> usize {
-        match lane.aad.as_bytes().len() {
-            0 => 0,
-            bytes => (AAD_PREFIX_BYTES + bytes).div_ceil(BLOCK_BYTES),
-        }
+    fn aad_blocks(bytes: usize) -> usize {
+        if bytes == 0 { 0 } else { (AAD_PREFIX_BYTES + bytes).div_ceil(BLOCK_BYTES) }
     }
     #[inline(always)]
     fn aad_block(&self, lane: &Lane<'_>, n: usize) -> Block {
@@ -75,12 +80,8 @@ impl<I: Isa, const KEYS: usize> Mode<I> for CbcMac<I, KEYS> {
     }
 }
 
-/// `B_0` of RFC 3610 section 2.2.
+/// A block with its first byte.
 #[inline(always)]
-fn first_block(lane: &Lane<'_>) -> Block {
-    let has_aad = u8::from(!lane.aad.as_bytes().is_empty());
-    let tag_code = (lane.tag.len() as u8 / 2).saturating_sub(1);
-    let flags = has_aad << 6 | tag_code << 3 | (LENGTH_BYTES - 1);
-    let text_bytes = u128::from((lane.text_bytes() as u32).swap_bytes()) << 96;
-    from_number(text_bytes | lane.nonce() << 8 | u128::from(flags))
+fn flags(byte: usize) -> Block {
+    from_number(byte as u128)
 }

@@ -4,17 +4,20 @@ use crate::aead::AAD_PREFIX_BYTES;
 
 use super::aes::Schedule;
 use super::ghash::Ghash;
-use super::isa::{BLOCK_BYTES, Block, Isa, Work, from_number};
-use super::lane::{Lane, Lanes};
+use super::isa::{BLOCK_BYTES, Block, Isa, Work, block, from_number};
+use super::lane::{Lane, Lanes, Span};
 use super::mode::{Mode, Pass, counter};
 
 /// Counter of the block that masks the tag (section 7.1, `J_0`); the text's follow.
 const TAG_COUNTER: usize = 1;
+/// The nonce from where CCM has it to the front, zeros (indices of no byte) behind.
+const NONCE_FIRST: u128 = 0x8080_8080_0c0b_0a09_0807_0605_0403_0201;
 
 /// A group to seal, or to open.
 pub(super) struct Gcm<'g, 'j, I, const KEYS: usize, const SEAL: bool> {
     pub(super) isa: I,
     pub(super) lanes: &'g mut Lanes<'j>,
+    /// How many lanes have a record, from the first on; at least one.
     pub(super) records: usize,
 }
 
@@ -24,18 +27,20 @@ impl<I: Isa, const KEYS: usize, const SEAL: bool> Work for Gcm<'_, '_, I, KEYS, 
     #[inline(always)]
     fn run(self) -> u32 {
         let Self { isa, lanes, records } = self;
-        let counters = isa.gather(0, &mut |lane| from_number(lanes[lane].nonce()));
-        let keys = Schedule::new(isa, |lane| lanes[lane].key);
+        let aad = Span::of(lanes[..records].iter().map(|lane| lane.aad.len()));
+        let text = Span::of(lanes[..records].iter().map(|lane| lane.text.len()));
+
+        let nonces = isa.gather(0, &mut |lane| block(lanes[lane].nonce));
+        let counters = isa.shuffle(nonces, from_number(NONCE_FIRST));
         let zero = isa.splat(from_number(0));
+        let keys = Schedule::new(isa, |lane| lanes[lane].key);
         let (hash_key, tag_mask) = keys.encrypt_two(zero, counter(isa, counters, TAG_COUNTER));
         let stream = keys.encrypt(counter(isa, counters, TAG_COUNTER + 1));
-
-        let mode = Gctr::<I, KEYS> { keys, ghash: Ghash::new(isa, hash_key), counters, isa };
-        let mut pass = Pass { isa, mode, lanes, records, mac: zero, stream };
+        let mode = Gctr::<I, KEYS> { isa, keys, ghash: Ghash::new(isa, hash_key), counters };
+        let mut pass = Pass { isa, mode, lanes, aad, text, mac: zero, stream };
         pass.aad();
         pass.text::<SEAL>();
-        pass.mode.keys.wipe();
-        let lengths = isa.gather(0, &mut |lane| length_block(&pass.lanes[lane]));
+        let lengths = isa.gather(0, &mut |lane| lengths(&pass.lanes[lane]));
         let hash = pass.mode.ghash.absorb_reflected(pass.mac, lengths);
         pass.tags::<SEAL>(isa.xor(pass.mode.ghash.reflected(hash), tag_mask))
     }
@@ -53,8 +58,8 @@ impl<I: Isa, const KEYS: usize> Mode<I> for Gctr<I, KEYS> {
     const MACS_PLAINTEXT: bool = false;
 
     #[inline(always)]
-    fn aad_blocks(lane: &Lane<'_>) -> usize {
-        lane.aad.as_bytes().len().div_ceil(BLOCK_BYTES)
+    fn aad_blocks(bytes: usize) -> usize {
+        bytes.div_ceil(BLOCK_BYTES)
     }
     #[inline(always)]
     fn aad_block(&self, lane: &Lane<'_>, n: usize) -> Block {
@@ -73,7 +78,7 @@ impl<I: Isa, const KEYS: usize> Mode<I> for Gctr<I, KEYS> {
 
 /// The last block that is hashed, reflected: the lengths in bits.
 #[inline(always)]
-fn length_block(lane: &Lane<'_>) -> Block {
+fn lengths(lane: &Lane<'_>) -> Block {
     let bits = |bytes: usize| 8 * bytes as u128;
-    from_number(bits(lane.aad.as_bytes().len()) << 64 | bits(lane.text_bytes()))
+    from_number(bits(lane.aad.len()) << 64 | bits(lane.text.len()))
 }

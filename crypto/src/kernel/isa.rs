@@ -30,6 +30,8 @@ pub(super) trait Isa: Copy {
     fn gather(self, first: usize, block: &mut impl FnMut(usize) -> Block) -> Self::Row;
     /// Calls `take(first + n, block)` for the block of each lane `n`.
     fn scatter(self, row: Self::Row, first: usize, take: &mut impl FnMut(usize, Block));
+    /// Bit `n`: the block of lane `n` is zero.
+    fn zeros(self, row: Self::Row) -> u32;
     /// The same block in every lane.
     fn splat(self, block: Block) -> Self::Row;
     /// As many leading bytes of a block, zeros behind; `bytes` are at most a block.
@@ -82,6 +84,10 @@ impl<I: Isa> Isa for Twice<I> {
     fn scatter(self, row: Self::Row, first: usize, take: &mut impl FnMut(usize, Block)) {
         self.0.scatter(row.0, first, take);
         self.0.scatter(row.1, first + I::LANES, take);
+    }
+    #[inline(always)]
+    fn zeros(self, row: Self::Row) -> u32 {
+        self.0.zeros(row.0) | self.0.zeros(row.1) << I::LANES
     }
     #[inline(always)]
     fn splat(self, block: Block) -> Self::Row {
@@ -157,9 +163,20 @@ pub(super) fn from_number(number: u128) -> Block {
     block(&number.to_le_bytes())
 }
 
+/// From a bit for each half of up to four blocks, a bit for each block that has both.
+#[inline(always)]
+pub(super) fn both_halves(halves: u32) -> u32 {
+    let blocks = halves & halves >> 1 & 0b0101_0101;
+    let blocks = (blocks | blocks >> 1) & 0b0011_0011;
+    (blocks | blocks >> 2) & 0b0000_1111
+}
+
 /// [`Isa::load`] for CPUs without masks.
 #[inline(always)]
 pub(super) fn load_by_copy(bytes: &[u8]) -> Block {
+    if let Some(whole) = bytes.first_chunk() {
+        return block(whole);
+    }
     let mut whole = [0; BLOCK_BYTES];
     whole[..bytes.len()].copy_from_slice(bytes);
     block(&whole)
@@ -168,6 +185,9 @@ pub(super) fn load_by_copy(bytes: &[u8]) -> Block {
 /// [`Isa::store`] for CPUs without masks.
 #[inline(always)]
 pub(super) fn store_by_copy(block: Block, bytes: &mut [u8]) {
+    if let Some(whole) = bytes.first_chunk_mut() {
+        return put_block(block, whole);
+    }
     let mut whole = [0; BLOCK_BYTES];
     put_block(block, &mut whole);
     bytes.copy_from_slice(&whole[..bytes.len()]);

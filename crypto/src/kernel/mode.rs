@@ -6,16 +6,16 @@
 //! Only lengths decide where the code goes, never keys or texts.
 
 use super::aes::ending_in;
-use super::isa::{BLOCK_BYTES, Block, Isa, number};
-use super::lane::{Lane, Lanes, leading};
+use super::isa::{BLOCK_BYTES, Block, Isa};
+use super::lane::{Lane, Lanes, Span, leading};
 
 /// How a mode makes its MAC and its key stream.
 pub(super) trait Mode<I: Isa> {
     /// Whether the MAC is over the plaintext (else over the ciphertext).
     const MACS_PLAINTEXT: bool;
 
-    /// Blocks of a lane's associated data.
-    fn aad_blocks(lane: &Lane<'_>) -> usize;
+    /// Blocks of so many bytes of associated data.
+    fn aad_blocks(bytes: usize) -> usize;
     /// Block `n` of a lane's associated data; anything if it has fewer.
     fn aad_block(&self, lane: &Lane<'_>, n: usize) -> Block;
     /// The MACs with one block more.
@@ -29,8 +29,9 @@ pub(super) struct Pass<'g, 'j, I: Isa, M> {
     pub(super) isa: I,
     pub(super) mode: M,
     pub(super) lanes: &'g mut Lanes<'j>,
-    /// How many lanes have a record, from the first on; at least one.
-    pub(super) records: usize,
+    /// Associated data and texts, bytes.
+    pub(super) aad: Span,
+    pub(super) text: Span,
     /// So far.
     pub(super) mac: I::Row,
     /// Key stream of the next block.
@@ -42,11 +43,11 @@ impl<I: Isa, M: Mode<I>> Pass<'_, '_, I, M> {
     #[inline(always)]
     pub(super) fn aad(&mut self) {
         let (isa, lanes) = (self.isa, &*self.lanes);
-        let (least, most) = span(lanes[..self.records].iter().map(M::aad_blocks));
+        let (least, most) = (M::aad_blocks(self.aad.least), M::aad_blocks(self.aad.most));
         for n in 0..most {
             let input = isa.gather(0, &mut |lane| self.mode.aad_block(&lanes[lane], n));
             let next = self.mode.absorb(self.mac, input);
-            let is_in = |lane: usize| n < M::aad_blocks(&lanes[lane]);
+            let is_in = |lane: usize| n < M::aad_blocks(lanes[lane].aad.len());
             self.mac = if n < least { next } else { chosen(isa, is_in, next, self.mac) };
         }
     }
@@ -54,11 +55,9 @@ impl<I: Isa, M: Mode<I>> Pass<'_, '_, I, M> {
     /// The text: what was plaintext is ciphertext, or the other way round.
     #[inline(always)]
     pub(super) fn text<const SEAL: bool>(&mut self) {
-        let records = &self.lanes[..self.records];
-        let (_, blocks) = span(records.iter().map(Lane::text_blocks));
-        let (whole, _) = span(records.iter().map(|lane| lane.whole.len()));
+        let blocks = self.text.most.div_ceil(BLOCK_BYTES);
         // The last block is left to the loop that knows how to end.
-        let whole = whole.min(blocks.saturating_sub(1));
+        let whole = (self.text.least / BLOCK_BYTES).min(blocks.saturating_sub(1));
         for n in 0..whole {
             self.whole_block::<SEAL>(n);
         }
@@ -67,7 +66,7 @@ impl<I: Isa, M: Mode<I>> Pass<'_, '_, I, M> {
         }
     }
 
-    /// Block `n` of texts that all have it whole, and more behind it.
+    /// Block `n` of texts that all have it whole, and of which some have more.
     #[inline(always)]
     fn whole_block<const SEAL: bool>(&mut self, n: usize) {
         let (isa, lanes) = (self.isa, &mut *self.lanes);
@@ -82,14 +81,16 @@ impl<I: Isa, M: Mode<I>> Pass<'_, '_, I, M> {
     #[inline(always)]
     fn ragged_block<const SEAL: bool>(&mut self, n: usize, is_last: bool) {
         let (isa, lanes) = (self.isa, &mut *self.lanes);
+        let start = n * BLOCK_BYTES;
         let input = isa.gather(0, &mut |lane| lanes[lane].ragged(n, isa));
         let output = isa.xor(input, self.stream);
         isa.scatter(output, 0, &mut |lane, block| lanes[lane].put_ragged(n, block, isa));
+        let text_bytes = |lane: usize| lanes[lane].text.len();
         let block = if SEAL == M::MACS_PLAINTEXT {
             input
         } else {
-            let texts = isa.gather(0, &mut |lane| leading(lanes[lane].ragged_bytes(n)));
-            isa.and(output, texts)
+            let rest = |bytes: usize| leading(bytes.saturating_sub(start));
+            isa.and(output, self.text.row(isa, text_bytes, rest))
         };
         let next;
         if is_last {
@@ -97,7 +98,8 @@ impl<I: Isa, M: Mode<I>> Pass<'_, '_, I, M> {
         } else {
             (next, self.stream) = self.mode.absorb_and_stream(self.mac, block, n + 1);
         }
-        self.mac = chosen(isa, |lane| n < lanes[lane].text_blocks(), next, self.mac);
+        let is_in = |lane: usize| start < text_bytes(lane);
+        self.mac = if start < self.text.least { next } else { chosen(isa, is_in, next, self.mac) };
     }
 
     /// Writes the tags, or compares them. Bit `n`: lane `n` is sealed, or authentic.
@@ -110,12 +112,7 @@ impl<I: Isa, M: Mode<I>> Pass<'_, '_, I, M> {
         }
         let received = isa.gather(0, &mut |lane| isa.load(lanes[lane].tag));
         let place = isa.splat(leading(lanes[0].tag.len()));
-        let differences = isa.and(isa.xor(tags, received), place);
-        let mut verified = 0;
-        isa.scatter(differences, 0, &mut |lane, difference| {
-            verified |= u32::from(number(difference) == 0) << lane;
-        });
-        verified
+        isa.zeros(isa.and(isa.xor(tags, received), place))
     }
 }
 
@@ -130,10 +127,4 @@ pub(super) fn counter<I: Isa>(isa: I, blocks: I::Row, n: usize) -> I::Row {
 fn chosen<I: Isa>(isa: I, is_in: impl Fn(usize) -> bool, row: I::Row, other: I::Row) -> I::Row {
     let lanes = isa.gather(0, &mut |lane| leading(BLOCK_BYTES * usize::from(is_in(lane))));
     isa.xor(other, isa.and(lanes, isa.xor(row, other)))
-}
-
-/// Least and most of some counts.
-#[inline(always)]
-fn span(counts: impl Iterator<Item = usize>) -> (usize, usize) {
-    counts.fold((usize::MAX, 0), |(least, most), count| (least.min(count), most.max(count)))
 }

@@ -36,8 +36,9 @@ where
     A: AeadInOut<NonceSize = U12> + KeyInit,
 {
     let cipher = A::new_from_slice(job.key).expect("key_bytes is the algorithm's key size");
+    let nonce = Nonce::from(job.nonce());
     let (text, tag) = job.text.split_at_mut(job.text.len() - job.aead.tag_bytes());
-    let (nonce, aad, text) = (Nonce::from(job.nonce), job.aad.as_bytes(), InOutBuf::from(text));
+    let (aad, text) = (job.aad.as_bytes(), InOutBuf::from(text));
     if SEAL {
         let sealed = cipher.encrypt_inout_detached(&nonce, aad, text);
         tag.copy_from_slice(&sealed.expect("Bound: a record is shorter than any AEAD's limit"));

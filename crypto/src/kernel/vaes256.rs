@@ -3,13 +3,13 @@
 
 use std::arch::x86_64::{
     __m256i, _mm256_aesenc_epi128, _mm256_aesenclast_epi128, _mm256_and_si256,
-    _mm256_broadcastsi128_si256, _mm256_bslli_epi128, _mm256_castsi128_si256,
-    _mm256_clmulepi64_epi128, _mm256_extracti128_si256, _mm256_inserti128_si256,
-    _mm256_shuffle_epi8, _mm256_xor_si256,
+    _mm256_broadcastsi128_si256, _mm256_bslli_epi128, _mm256_castsi128_si256, _mm256_castsi256_pd,
+    _mm256_clmulepi64_epi128, _mm256_cmpeq_epi64, _mm256_extracti128_si256,
+    _mm256_inserti128_si256, _mm256_movemask_pd, _mm256_shuffle_epi8, _mm256_xor_si256,
 };
 
 use super::aesni::AesNi;
-use super::isa::{Block, Isa, Work, load_by_copy, store_by_copy};
+use super::isa::{Block, Isa, Work, both_halves, from_number, load_by_copy, store_by_copy};
 
 /// This CPU has VAES, VPCLMULQDQ and AVX2.
 #[derive(Clone, Copy)]
@@ -54,6 +54,15 @@ impl Isa for Vaes256 {
         take(first, unsafe { _mm256_extracti128_si256::<0>(row) });
         // SAFETY: as above.
         take(first + 1, unsafe { _mm256_extracti128_si256::<1>(row) });
+    }
+    #[inline(always)]
+    fn zeros(self, row: __m256i) -> u32 {
+        // SAFETY: `self` says that this CPU has AVX2.
+        let equal = unsafe { _mm256_cmpeq_epi64(row, self.splat(from_number(0))) };
+        // SAFETY: as above, and so AVX.
+        let equal = unsafe { _mm256_castsi256_pd(equal) };
+        // SAFETY: as above.
+        both_halves(unsafe { _mm256_movemask_pd(equal) } as u32)
     }
     #[inline(always)]
     fn splat(self, block: Block) -> __m256i {

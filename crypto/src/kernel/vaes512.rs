@@ -5,11 +5,11 @@ use std::arch::x86_64::{
     __m512i, _mm_mask_storeu_epi8, _mm_maskz_loadu_epi8, _mm512_aesenc_epi128,
     _mm512_aesenclast_epi128, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_bslli_epi128,
     _mm512_castsi128_si512, _mm512_clmulepi64_epi128, _mm512_extracti32x4_epi32,
-    _mm512_inserti32x4, _mm512_shuffle_epi8, _mm512_xor_si512,
+    _mm512_inserti32x4, _mm512_shuffle_epi8, _mm512_testn_epi64_mask, _mm512_xor_si512,
 };
 
 use super::aesni::AesNi;
-use super::isa::{BLOCK_BYTES, Block, Isa, Work};
+use super::isa::{BLOCK_BYTES, Block, Isa, Work, both_halves};
 
 /// This CPU has VAES, VPCLMULQDQ and AVX-512 F, BW and VL.
 #[derive(Clone, Copy)]
@@ -72,6 +72,11 @@ impl Isa for Vaes512 {
         take(first + 2, unsafe { _mm512_extracti32x4_epi32::<2>(row) });
         // SAFETY: as above.
         take(first + 3, unsafe { _mm512_extracti32x4_epi32::<3>(row) });
+    }
+    #[inline(always)]
+    fn zeros(self, row: __m512i) -> u32 {
+        // SAFETY: `self` says that this CPU has AVX-512 F.
+        both_halves(unsafe { _mm512_testn_epi64_mask(row, row) }.into())
     }
     #[inline(always)]
     fn splat(self, block: Block) -> __m512i {

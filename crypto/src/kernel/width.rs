@@ -55,9 +55,10 @@ impl Groups for AesNi {
 
 fn on<I: Isa, const SEAL: bool>(isa: I, aead: Aead, jobs: &mut [Option<&mut Job<'_>>]) -> u32 {
     let records = jobs.len();
-    let mut jobs = jobs.iter_mut().flatten();
-    let lanes: &mut Lanes<'_> =
-        &mut array::from_fn(|_| jobs.next().map_or_else(Lane::idle, |job| Lane::of(job)));
+    let lanes: &mut Lanes<'_> = &mut array::from_fn(|_| Lane::idle());
+    for (lane, job) in lanes.iter_mut().zip(jobs.iter_mut().flatten()) {
+        *lane = Lane::of(job, aead.tag_bytes());
+    }
     match aead {
         Aead::Aes128Ccm8 | Aead::Aes128Ccm => {
             isa.enter(Ccm::<_, KEYS_128, SEAL> { isa, lanes, records })
