@@ -52,6 +52,8 @@ pub struct NetConfig {
     pub xdp_interface: String,
     /// Microseconds to look for work before sleeping, 0..=1000.
     pub spin_us: u32,
+    /// Microseconds to wait for a fuller batch under load, 0..=1000; 0 = never.
+    pub gather_us: u32,
 }
 
 /// Which system calls carry datagrams.
@@ -208,6 +210,7 @@ impl Config {
             return Err("net.xdp_interface: backend = \"xdp\" wants the name of one".into());
         }
         within("net.spin_us", self.net.spin_us, 0, 1_000)?;
+        within("net.gather_us", self.net.gather_us, 0, 1_000)?;
         within("sessions.per_worker", self.sessions.per_worker, 1, bounds::SESSIONS_MAX)?;
         within("sessions.path_timeout_ms", self.sessions.path_timeout_ms, 100, 60_000)?;
         within("resumption.per_worker", self.resumption.per_worker, 0, bounds::RESUMPTIONS_MAX)?;
@@ -292,7 +295,7 @@ impl Default for Config {
 
 impl Default for NetConfig {
     fn default() -> Self {
-        Self { backend: Backend::Auto, xdp_interface: String::new(), spin_us: 0 }
+        Self { backend: Backend::Auto, xdp_interface: String::new(), spin_us: 0, gather_us: 50 }
     }
 }
 
@@ -377,6 +380,14 @@ mod tests {
         };
         assert!(with(|c| c.coap.publish_window_ms = 1_900).is_ok());
         assert!(with(|c| c.coap.publish_window_ms = 1_901).is_err());
+        assert!(with(|c| c.net.gather_us = 1_000).is_ok());
+        assert!(with(|c| c.net.gather_us = 1_001).is_err());
+        let named = |name: &str| {
+            let mut config = Config::default();
+            (config.net.backend, config.net.xdp_interface) = (Backend::Xdp, name.into());
+            config.check()
+        };
+        assert!(named("eth0").is_ok() && named("").unwrap_err().contains("xdp_interface"));
         assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX).is_ok());
         assert!(with(|c| c.sessions.per_worker = bounds::SESSIONS_MAX + 1).is_err());
         assert!(with(|c| c.sessions.per_worker = 0).is_err());

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tidegate_dataplane::bounds::{DATAGRAM_BYTES_MAX, OUTBOX_SLOTS};
-use tidegate_dataplane::config::Backend;
+use tidegate_dataplane::config::{Backend, Config};
 use tidegate_dataplane::net::stats::Stats;
 
 on_both_backends! {
@@ -21,6 +22,7 @@ on_both_backends! {
     a_full_outbox_leaves_in_one_flush;
     a_worker_restarts_at_once_on_its_address;
     a_worker_that_looks_before_it_sleeps_misses_nothing;
+    a_worker_waits_for_a_fuller_batch_under_load_and_only_then;
 }
 
 fn ten_thousand_datagrams_come_back_to_their_senders(backend: Backend) {
@@ -113,6 +115,35 @@ fn a_worker_that_looks_before_it_sleeps_misses_nothing(backend: Backend) {
     }
     let stats = echo.stop();
     assert_eq!((stats.received, stats.sent), (500, 500));
+}
+
+fn a_worker_waits_for_a_fuller_batch_under_load_and_only_then(backend: Backend) {
+    for gather_us in [0, 1_000] {
+        let mut config =
+            Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+        (config.net.backend, config.net.gather_us) = (backend, gather_us);
+        let mut rig = Rig::configured(&config, 0);
+        let client = client(rig.addresses[0]);
+        let begun = Instant::now();
+        while rig.net.stats().gathers == 0 && begun.elapsed() < LONG {
+            for number in 0..200u8 {
+                client.send(&[number]).unwrap();
+            }
+            let numbers: Vec<u8> = rig.receive(200).iter().map(|one| one.bytes[0]).collect();
+            assert!(numbers.into_iter().eq(0..200));
+            if gather_us == 0 && rig.net.stats().received > 10_000 {
+                break;
+            }
+        }
+        assert_eq!(rig.net.stats().gathers > 0, gather_us > 0);
+        // The first waits of a quiet time may not know that it is one.
+        let mut gathers = u64::MAX;
+        while gathers != rig.net.stats().gathers && begun.elapsed() < LONG {
+            gathers = rig.net.stats().gathers;
+            rig.net.wait(Duration::from_millis(20));
+        }
+        assert_eq!(rig.net.stats().gathers, gathers);
+    }
 }
 
 /// What client `number` says: different for each, between 12 and 91 bytes.

@@ -10,7 +10,7 @@ mod veth;
 
 use net_rig::{LONG, Rig, hear};
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tidegate_dataplane::bounds::{DATAGRAM_BYTES_MAX, OUTBOX_SLOTS};
 use tidegate_dataplane::config::{Backend, Config};
 use tidegate_dataplane::net::peer::Peer;
@@ -308,6 +308,26 @@ fn the_bell_and_the_time_end_a_wait() {
             turns += 1;
             assert!(turns < 100, "the bell is heard under load");
         }
+    });
+}
+
+#[test]
+fn a_busy_queue_is_waited_for_and_misses_nothing() {
+    on_the_edge(1, |pair| {
+        let mut config = config(Backend::Xdp, &[IPV4]);
+        config.net.gather_us = 1_000;
+        let mut rig = Rig::configured(&config, 0);
+        let client = client(pair, IPV4);
+        let begun = Instant::now();
+        while rig.net.stats().gathers == 0 && begun.elapsed() < LONG {
+            for number in 0..200u8 {
+                client.send(&[number]).unwrap();
+            }
+            let numbers: Vec<u8> = rig.receive(200).iter().map(|one| one.bytes[0]).collect();
+            assert!(numbers.into_iter().eq(0..200));
+        }
+        assert!(rig.net.stats().gathers > 0);
+        assert_conserved(&mut rig);
     });
 }
 

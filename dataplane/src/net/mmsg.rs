@@ -30,6 +30,7 @@ pub(super) struct Mmsg {
     sockets: usize,
     /// The socket that is read first next time, so that none starves.
     turn: usize,
+    last_batch: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -67,11 +68,18 @@ impl Mmsg {
             sending: SendHeaders::new(OUTBOX_SLOTS),
             sockets,
             turn: 0,
+            last_batch: 0,
         }
     }
 
     /// Waits until a datagram or the bell is there, or the time is over.
     pub(super) fn wait(&mut self, timeout: Duration, ends: &mut Ends) -> Woken {
+        // After a full batch more is there already.
+        if self.last_batch < BATCH_MAX / 2
+            && let Some(gather) = ends.gather(timeout)
+        {
+            std::thread::sleep(gather);
+        }
         if self.receive(ends) || ends.spin(timeout, |ends| self.receive(ends)) {
             return Woken { datagrams: true, bell: false };
         }
@@ -85,7 +93,9 @@ impl Mmsg {
     /// What has arrived, up to a batch.
     pub(super) fn reap(&mut self, ends: &mut Ends) -> Batch<'_> {
         self.receive(ends);
+        self.last_batch = self.received.len();
         let mut batch = Batch::new();
+        ends.pace.count(self.last_batch);
         self.lend(&mut batch, ends);
         batch
     }

@@ -17,6 +17,7 @@ mod fixed;
 mod headers;
 mod mmsg;
 mod name;
+mod pace;
 pub mod peer;
 mod socket;
 mod source;
@@ -29,12 +30,14 @@ use crate::config::{Backend, Config};
 use batch::{Batch, Outbox};
 use bell::Bell;
 use mmsg::Mmsg;
+use pace::Pace;
 use socket::{Socket, Spread};
 use source::Sources;
 use stats::Stats;
 use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,6 +99,7 @@ struct Ends {
     stats: Stats,
     /// How long to look for work before sleeping.
     spin: Duration,
+    pace: Pace,
 }
 
 /// What ended a [`Net::wait`]; neither: the time was over, or a signal came.
@@ -128,6 +132,8 @@ impl Net {
             socket::wait_until_free(&config.listen, PATIENCE)?;
             socket::wait_until_free(&config.nosec.listen, PATIENCE)?;
         }
+        // A short sleep is as short as it says; the default is 50 us more.
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
         let named = |address: &SocketAddr, spread: Spread| {
             let bound = Socket::bind(*address, spread);
             bound.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
@@ -140,6 +146,7 @@ impl Net {
             sources: Sources::new(),
             stats: Stats::default(),
             spin: Duration::from_micros(config.net.spin_us.into()),
+            pace: Pace::new(Instant::now(), Duration::from_micros(config.net.gather_us.into())),
         };
         let (backend, mut description) = Io::open(config.net.backend, shared, worker, &ends)?;
         let smallest = ends.sockets.iter().map(|s| s.receive_buffer_bytes().unwrap_or(0)).min();
@@ -252,6 +259,16 @@ impl Io {
 }
 
 impl Ends {
+    /// How long to wait for a fuller batch before sleeping for `timeout`, if at all.
+    fn gather(&mut self, timeout: Duration) -> Option<Duration> {
+        if !self.spin.is_zero() || timeout.is_zero() {
+            return None;
+        }
+        let gather = self.pace.gather(Instant::now)?.min(timeout);
+        self.stats.gathers += 1;
+        Some(gather)
+    }
+
     /// Looks again and again until `look` finds something or the time for it is over.
     fn spin(&mut self, timeout: Duration, mut look: impl FnMut(&mut Self) -> bool) -> bool {
         if self.spin.is_zero() || timeout.is_zero() {

@@ -33,6 +33,8 @@ pub struct Stats {
     pub bells: u64,
     /// Waits that entered the kernel ready to sleep.
     pub sleeps: u64,
+    /// Waits that slept for a moment under load, to find more.
+    pub gathers: u64,
     /// Waits that found something while spinning, before they went to sleep.
     pub spins_paid: u64,
     /// The bell's descriptor broke (end of file, error) and is no longer watched.
@@ -109,7 +111,7 @@ impl Stats {
     }
 
     /// Name and value of every counter, for metrics.
-    pub fn named(&self) -> [(&'static str, u64); 25] {
+    pub fn named(&self) -> [(&'static str, u64); 26] {
         [
             ("received", self.received),
             ("received_bytes", self.received_bytes),
@@ -130,6 +132,7 @@ impl Stats {
             ("send_other", self.send_errors.other),
             ("bells", self.bells),
             ("sleeps", self.sleeps),
+            ("gathers", self.gathers),
             ("spins_paid", self.spins_paid),
             ("bells_lost", self.bells_lost),
             ("xdp_received", self.xdp_received),

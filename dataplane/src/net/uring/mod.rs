@@ -47,8 +47,6 @@ pub(super) struct Uring {
     lent: ArrayVec<u16, BATCH_MAX>,
     bell: Polled,
     rang: bool,
-    /// The last batch was full enough for more to be worth a short wait.
-    is_busy: bool,
 }
 
 /// The state of one socket's multishot receive.
@@ -98,7 +96,6 @@ impl Uring {
             lent: ArrayVec::new(),
             bell: Polled::Ended,
             rang: false,
-            is_busy: false,
         };
         let mut first = Stats::default();
         uring.arm(&mut first);
@@ -120,9 +117,13 @@ impl Uring {
         }
         if !ends.spin(timeout, |ends| self.look(&mut ends.stats)) {
             ends.stats.sleeps += u64::from(!timeout.is_zero());
-            let (want, gather) =
-                if self.is_busy { (BATCH_MAX as u32, GATHER) } else { (1, Duration::ZERO) };
-            let want = if timeout.is_zero() { 0 } else { want };
+            let gather = ends.gather(timeout);
+            let want = match gather {
+                _ if timeout.is_zero() => 0,
+                Some(_) => BATCH_MAX as u32,
+                None => 1,
+            };
+            let gather = gather.unwrap_or_default();
             // Errors are a signal, or a shortage that the next turn finds better.
             let _ = self.ring.enter(want, gather, Some(timeout));
             self.harvest(&mut ends.stats);
@@ -146,7 +147,7 @@ impl Uring {
             let receive = &self.receives[usize::from(received.socket)];
             batch.push(receive.datagram(received.socket, bytes, ends));
         }
-        self.is_busy = batch.len() >= BUSY_FROM;
+        ends.pace.count(batch.len());
         batch
     }
 
@@ -328,7 +329,4 @@ impl Receive {
 /// What a completion belongs to: these, or the number of a socket.
 const SEND: u64 = 1 << 32;
 const BELL: u64 = 1 << 33;
-/// A batch of this many says that more are on their way, and that a fuller one is worth `GATHER`.
-const BUSY_FROM: usize = BATCH_MAX / 4;
-const GATHER: Duration = Duration::from_micros(20);
 const ATTEMPTS_MAX: u32 = 10_000;

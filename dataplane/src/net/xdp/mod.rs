@@ -111,6 +111,13 @@ impl Xdp {
             // Under load too the bell and the ordinary sockets get their turn.
             rang = self.sleep(Duration::ZERO, ends);
         }
+        let is_full = self.socket.received.len() >= BATCH_MAX as u32 / 2;
+        if !is_full
+            && !rang
+            && let Some(gather) = ends.gather(timeout)
+        {
+            std::thread::sleep(gather);
+        }
         if !self.has_news() && !rang && !ends.spin(timeout, |ends| self.look(ends)) {
             ends.stats.sleeps += u64::from(!timeout.is_zero());
             rang = self.sleep(timeout, ends);
@@ -148,6 +155,7 @@ impl Xdp {
             batch.push(Datagram { peer, bytes: &mut frame[arrived.payload], truncated: false });
         }
         self.socket.received.release(count);
+        ends.pace.count(batch.len());
         batch
     }
 
