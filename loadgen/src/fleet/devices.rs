@@ -28,6 +28,8 @@ pub(super) struct Row {
     pub(super) mid: u16,
     /// Message ID of the server's last request, so that repetitions are not counted.
     pub(super) heard: Option<u16>,
+    /// The last that was heard is that nobody listens where it sends to.
+    pub(super) is_refused: bool,
     /// Requests since it last moved.
     pub(super) since_rebind: u32,
     /// Its newest exchange, or [`NONE`].
@@ -57,6 +59,7 @@ impl Devices {
             in_flight: 0,
             mid: dice.roll() as u16,
             heard: None,
+            is_refused: false,
             since_rebind: 0,
             first: NONE,
             attempt: NONE,

@@ -145,12 +145,12 @@ impl Engine {
         self.sockets.wait(self.patience_ns())?;
         loop {
             let devices = &self.devices;
-            let is_unreachable = self.sockets.receive(inbox, |device| devices.row(device).plane)?;
-            if is_unreachable {
-                self.measurement.record_error(ErrorKind::Unreachable);
-            }
+            self.sockets.receive(inbox, |device| devices.row(device).plane)?;
             self.read_clock();
-            if inbox.got.is_empty() && !is_unreachable {
+            for device in &inbox.refused {
+                self.devices.row_mut(*device).is_refused = true;
+            }
+            if inbox.got.is_empty() && inbox.refused.is_empty() {
                 return Ok(());
             }
             self.on_batch(inbox)?;
@@ -264,7 +264,7 @@ impl Engine {
     }
 
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.outbox.flush(&self.devices, &mut self.sockets, &mut self.measurement)
+        self.outbox.flush(&mut self.devices, &mut self.sockets, &mut self.measurement)
     }
 
     /// Makes room for one more datagram.

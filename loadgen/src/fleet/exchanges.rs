@@ -4,6 +4,7 @@
 //! A place's number goes into the token with how often the place was used, so that a response that
 //! comes late finds that its request is over.
 
+use tidegate_coap::block::Upload;
 use tidegate_coap::message::Token;
 use tidegate_coap::timing::Timing;
 
@@ -23,15 +24,13 @@ pub(super) struct Exchange {
     timeout_ms: u32,
     /// The whole body, bytes.
     pub(super) body_bytes: u32,
-    /// Where the current block begins.
-    pub(super) offset: u32,
     /// Another exchange of the device, or [`NONE`].
     next: u32,
     pub(super) mid: u16,
     /// Index of the request in the phase.
     pub(super) template: u16,
-    /// log2 of the block size less 4, when the body goes in blocks (RFC 7959 section 2.2).
-    pub(super) block_szx: Option<u8>,
+    /// How far a body in blocks is.
+    pub(super) upload: Option<Upload>,
     /// How often the current message was sent again.
     pub(super) tries: u8,
     pub(super) state: State,
@@ -160,11 +159,10 @@ impl Exchange {
         give_up_ms: 0,
         timeout_ms: 0,
         body_bytes: 0,
-        offset: 0,
         next: NONE,
         mid: 0,
         template: 0,
-        block_szx: None,
+        upload: None,
         tries: 0,
         state: State::Free,
         uses: 0,

@@ -109,7 +109,10 @@ impl Engine {
         }
         attempt.armed_ms = u64::MAX;
         if attempt.give_up_ms <= now_ms {
-            self.fail_handshake(place, ErrorKind::HandshakeTimeout);
+            let is_refused = self.devices.row(attempt.device).is_refused;
+            let kind =
+                if is_refused { ErrorKind::Unreachable } else { ErrorKind::HandshakeTimeout };
+            self.fail_handshake(place, kind);
             return Ok(());
         }
         if attempt.machine.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {

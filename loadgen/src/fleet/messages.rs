@@ -1,6 +1,7 @@
 //! How is a request written? What is the same for all devices once, the rest for each; bodies that
 //! are too long in blocks (RFC 7959).
 
+use tidegate_coap::block::{Block, BlockSize, Upload};
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Token, Type, Writer};
 use tidegate_coap::option::Number;
@@ -16,27 +17,8 @@ pub(super) struct Template {
     pub(super) message_type: Type,
     /// Options as they stand in the message, when they are the same for all devices.
     options: Option<Vec<u8>>,
-    /// Longer bodies go in blocks of this size: log2 less 4.
-    block_szx: Option<u8>,
-}
-
-/// Part of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Block {
-    /// Where it begins, bytes.
-    pub(super) offset: u32,
-    /// Block size: log2 less 4.
-    pub(super) szx: u8,
-    /// The whole body, bytes.
-    pub(super) body_bytes: u32,
-}
-
-/// What a Block1 or Block2 option says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BlockOption {
-    pub(super) number: u32,
-    pub(super) is_more: bool,
-    pub(super) szx: u8,
+    /// Longer bodies go in blocks of this size.
+    block: Option<BlockSize>,
 }
 
 /// Size1 (RFC 7959 section 4).
@@ -44,8 +26,6 @@ const SIZE1: Number = Number(60);
 
 impl Template {
     pub(super) fn new(request: &Request) -> Self {
-        let block_szx = (request.block_bytes > 0)
-            .then(|| (request.block_bytes.trailing_zeros() as u8).saturating_sub(4));
         let mut template = Self {
             request: request.clone(),
             code: Code(request.method.code()),
@@ -54,7 +34,7 @@ impl Template {
                 scenario::Type::Non => Type::Non,
             },
             options: None,
-            block_szx,
+            block: BlockSize::within(request.block_bytes.into()),
         };
         if !request.path.contains("{n}") {
             let mut message = [0; 2_048];
@@ -64,14 +44,16 @@ impl Template {
         template
     }
 
-    /// How long the next body is, and in blocks of which size it goes, if in blocks.
-    pub(super) fn body(&self, dice: &mut Dice) -> (u32, Option<u8>) {
+    /// How long the next body is, and how it goes up, if in blocks.
+    pub(super) fn body(&self, dice: &mut Dice) -> (u32, Option<Upload>) {
         let [low, high] = self.request.payload_bytes.range();
         let bytes = if low == high { low } else { low + dice.below(high - low + 1) };
-        (bytes, self.block_szx.filter(|szx| bytes > 16 << szx))
+        let block = self.block.filter(|block| bytes as usize > block.bytes());
+        (bytes, block.and_then(|block| Upload::new(bytes as usize, block)))
     }
 
-    /// Writes the message; `None` when there is no room. `number` is the device's.
+    /// Writes the message; `None` when there is no room. `number` is the device's; of a body in
+    /// blocks `upload` says which one and how long the body is.
     pub(super) fn write(
         &self,
         out: &mut [u8],
@@ -79,10 +61,10 @@ impl Template {
         token: &Token,
         number: u32,
         payload: &[u8],
-        block: Option<Block>,
+        upload: Option<(Block, u32)>,
     ) -> Option<usize> {
         let (ty, code) = (self.message_type, self.code);
-        if let (Some(options), None) = (&self.options, block) {
+        if let (Some(options), None) = (&self.options, upload) {
             let head = Writer::new(out, ty, code, mid, token).finish().ok()?;
             let after = head + options.len();
             out.get_mut(head..after)?.copy_from_slice(options);
@@ -104,10 +86,10 @@ impl Template {
         for argument in self.request.query(number) {
             writer.option(Number::URI_QUERY, argument.as_bytes());
         }
-        if let Some(block) = block {
-            writer.option_uint(Number::BLOCK1, block.option().value());
-            if block.offset == 0 {
-                writer.option_uint(SIZE1, block.body_bytes);
+        if let Some((block, body_bytes)) = upload {
+            writer.option_uint(Number::BLOCK1, block.value());
+            if block.number() == 0 {
+                writer.option_uint(SIZE1, body_bytes);
             }
         }
         writer.payload(payload).finish().ok()
@@ -115,46 +97,6 @@ impl Template {
 }
 
 const PAYLOAD_MARKER: u8 = 0xff;
-
-impl Block {
-    /// Its bytes.
-    pub(super) fn len(self) -> usize {
-        (self.body_bytes - self.offset).min(16 << self.szx) as usize
-    }
-
-    fn option(self) -> BlockOption {
-        let number = self.offset >> (4 + self.szx);
-        let is_more = self.offset + (16 << self.szx) < self.body_bytes;
-        BlockOption { number, is_more, szx: self.szx }
-    }
-
-    /// What follows after the server's answer to this block: `Ok(None)` when it was the last, an
-    /// error when the answer is about another block. A smaller size is taken up (RFC 7959 section
-    /// 2.5).
-    pub(super) fn next(self, answer: Option<u32>) -> Result<Option<Self>, ()> {
-        let sent = self.option();
-        if !sent.is_more {
-            return Ok(None);
-        }
-        let answer = BlockOption::from_value(answer.ok_or(())?);
-        // The number counts in the sender's size.
-        if answer.number != sent.number || answer.szx > 6 {
-            return Err(());
-        }
-        let offset = self.offset + (16 << self.szx);
-        Ok(Some(Self { offset, szx: self.szx.min(answer.szx), body_bytes: self.body_bytes }))
-    }
-}
-
-impl BlockOption {
-    pub(super) fn value(self) -> u32 {
-        self.number << 4 | u32::from(self.is_more) << 3 | u32::from(self.szx)
-    }
-
-    pub(super) fn from_value(value: u32) -> Self {
-        Self { number: value >> 4, is_more: value & 8 != 0, szx: (value & 7) as u8 }
-    }
-}
 
 /// What bodies are made of: printable, the same at the same place.
 #[derive(Debug)]
@@ -181,7 +123,7 @@ impl Filler {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::scenario::{Method, Payload};
+    use crate::scenario::Payload;
     use tidegate_coap::message::Message;
 
     fn request(path: &str) -> Request {
@@ -193,12 +135,17 @@ mod tests {
         }
     }
 
-    fn written(template: &Template, number: u32, payload: &[u8], block: Option<Block>) -> Vec<u8> {
+    fn written(
+        template: &Template,
+        number: u32,
+        payload: &[u8],
+        upload: Option<(Block, u32)>,
+    ) -> Vec<u8> {
         let mut out = [0; 2_048];
         let token = Token::new(b"tok");
-        let len = template.write(&mut out, 7, &token, number, payload, block).unwrap();
-        assert_eq!(template.write(&mut out[..len - 1], 7, &token, number, payload, block), None);
-        let _ = template.write(&mut out, 7, &token, number, payload, block);
+        let len = template.write(&mut out, 7, &token, number, payload, upload).unwrap();
+        let mut short = vec![0; len - 1];
+        assert_eq!(template.write(&mut short, 7, &token, number, payload, upload), None);
         out[..len].to_vec()
     }
 
@@ -225,53 +172,38 @@ mod tests {
         let (template, mut dice) = (Template::new(&request("/")), Dice::new(3));
         let lengths: Vec<_> = (0..100).map(|_| template.body(&mut dice).0).collect();
         assert!((3..=5).all(|len| lengths.contains(&len)) && lengths.iter().all(|l| *l < 6));
-        for (bytes, szx) in [(16, None), (17, Some(0))] {
+        for (bytes, blocks) in [(16, None), (17, Some(2))] {
             let payload_bytes = Payload::Fixed(bytes);
             let template = Template::new(&Request { payload_bytes, ..blockwise.clone() });
-            assert_eq!(template.body(&mut dice), (bytes, szx));
+            let (len, upload) = template.body(&mut dice);
+            assert_eq!(len, bytes);
+            let more = upload.map(|upload| upload.block().more);
+            assert_eq!(more, blocks.map(|blocks| blocks > 1));
         }
-        let large = Request {
-            block_bytes: 1_024,
-            payload_bytes: Payload::Fixed(1_025),
-            method: Method::Post,
-            ..Request::default()
-        };
-        assert_eq!(Template::new(&large).body(&mut dice), (1_025, Some(6)));
     }
 
-    /// RFC 7959 section 3.2, figure 9: block by block, each confirmed by 2.31.
+    /// RFC 7959 section 2.2 and 4: each block says its number, the first one how much there is.
     #[test]
     fn a_body_goes_block_by_block() {
-        let template = Template::new(&Request { block_bytes: 16, ..request("/a") });
+        let template = Template::new(&Request {
+            block_bytes: 16,
+            payload_bytes: Payload::Fixed(40),
+            ..request("/a")
+        });
         let filler = Filler::new(1);
-        let mut block = Block { offset: 0, szx: 0, body_bytes: 40 };
-        let mut body = Vec::new();
+        let (body_bytes, upload) = template.body(&mut Dice::new(1));
+        let (mut upload, mut body) = (upload.unwrap(), Vec::new());
         for (number, is_more) in [(0, true), (1, true), (2, false)] {
-            let part = filler.part(block.offset, block.len());
-            let message = written(&template, 0, part, Some(block));
+            let range = upload.range();
+            let part = filler.part(range.start as u32, range.len());
+            let message = written(&template, 0, part, Some((upload.block(), body_bytes)));
             let message = Message::parse(&message).unwrap();
-            let option = BlockOption::from_value(message.options.uint(Number::BLOCK1).unwrap());
-            assert_eq!(option, BlockOption { number, is_more, szx: 0 });
+            let block = Block::of(&message.options, Number::BLOCK1).unwrap();
+            assert_eq!((block.number(), block.more), (number, is_more));
             assert_eq!(message.options.uint(SIZE1), (number == 0).then_some(40));
             body.extend_from_slice(message.payload);
-            match block.next(Some(option.value())).unwrap() {
-                Some(next) => block = next,
-                None => assert!(!is_more),
-            }
+            upload.on_response(Code::CONTINUE, Some(block));
         }
         assert_eq!(body, filler.part(0, 40));
-    }
-
-    /// RFC 7959 section 3.2, figure 10: the server wants smaller blocks.
-    #[test]
-    fn a_smaller_block_size_is_taken_up() {
-        let block = Block { offset: 0, szx: 3, body_bytes: 400 };
-        let smaller = BlockOption { number: 0, is_more: true, szx: 1 };
-        let next = block.next(Some(smaller.value())).unwrap().unwrap();
-        assert_eq!(next, Block { offset: 128, szx: 1, body_bytes: 400 });
-        assert_eq!(next.option(), BlockOption { number: 4, is_more: true, szx: 1 });
-        assert_eq!(block.next(None), Err(()), "2.31 without Block1");
-        let another = BlockOption { number: 1, ..smaller };
-        assert_eq!(block.next(Some(another.value())), Err(()));
     }
 }

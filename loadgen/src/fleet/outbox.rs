@@ -9,7 +9,7 @@ use tidegate_dtls::record::ContentType;
 
 use super::devices::Devices;
 use super::sockets::{BATCH_MAX, DATAGRAM_BYTES, Sent, Sockets, buffers};
-use crate::measurement::{ErrorKind, Measurement};
+use crate::measurement::Measurement;
 
 /// The datagrams of one turn.
 pub(super) struct Outbox {
@@ -82,7 +82,7 @@ impl Outbox {
     /// Seals and sends everything.
     pub(super) fn flush(
         &mut self,
-        devices: &Devices,
+        devices: &mut Devices,
         sockets: &mut Sockets,
         measurement: &mut Measurement,
     ) -> io::Result<()> {
@@ -97,7 +97,7 @@ impl Outbox {
             let mut sent = sockets.send(entry.device, plane, datagram)?;
             if sent == Sent::Unreachable {
                 // That was about an earlier one; this one has not gone.
-                measurement.record_error(ErrorKind::Unreachable);
+                devices.row_mut(entry.device).is_refused = true;
                 sent = sockets.send(entry.device, plane, datagram)?;
             }
             if sent == Sent::Gone {

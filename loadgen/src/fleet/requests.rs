@@ -3,6 +3,7 @@
 
 use std::io;
 
+use tidegate_coap::block::{Block, Step, Upload};
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Token, Type, Writer, empty};
 use tidegate_coap::option::Number;
@@ -14,7 +15,6 @@ use tidegate_dtls::return_routability::PathMessage;
 use super::engine::Engine;
 use super::exchanges::{Found, NONE, State};
 use super::inbox::Content;
-use super::messages::Block;
 use crate::measurement::{ErrorKind, Latency};
 use crate::scenario::Transport;
 
@@ -32,12 +32,12 @@ impl Engine {
         };
         row.in_flight += 1;
         let kind = &self.phase.templates[usize::from(template)];
-        let (body_bytes, block_szx) = kind.body(&mut self.dice);
+        let (body_bytes, upload) = kind.body(&mut self.dice);
         let confirms = kind.message_type == Type::Con && self.setup.transport != Transport::Udp;
         let exchange = &mut self.exchanges[place];
         exchange.template = template;
         exchange.state = if confirms { State::Confirming } else { State::Expecting };
-        (exchange.body_bytes, exchange.block_szx) = (body_bytes, block_szx);
+        (exchange.body_bytes, exchange.upload) = (body_bytes, upload);
         (exchange.due_ns, exchange.sent_ns) = (due_ns, self.now_ns);
         self.measurement.record_request();
         self.send_first(place)
@@ -86,19 +86,15 @@ impl Engine {
         let token = self.exchanges.token(place);
         let template = &self.phase.templates[usize::from(exchange.template)];
         let number = self.share.first + exchange.device;
-        let block = exchange.block_szx.map(|szx| Block {
-            offset: exchange.offset,
-            szx,
-            body_bytes: exchange.body_bytes,
-        });
-        let len = block.map_or(exchange.body_bytes as usize, Block::len);
-        let payload = self.filler.part(exchange.offset, len);
+        let range = exchange.upload.map_or(0..exchange.body_bytes as usize, |up| up.range());
+        let payload = self.filler.part(range.start as u32, range.len());
+        let upload = exchange.upload.map(|upload| (upload.block(), exchange.body_bytes));
         let is_bare = self.setup.transport == Transport::Udp;
         let is_queued = self.outbox.message(&mut self.devices, exchange.device, |out| {
             if is_bare {
                 return bare(out, &token, payload);
             }
-            template.write(out, exchange.mid, &token, number, payload, block)
+            template.write(out, exchange.mid, &token, number, payload, upload)
         });
         if !is_queued {
             self.fail(place, ErrorKind::SessionClosed);
@@ -118,7 +114,9 @@ impl Engine {
         }
         if exchange.timer_ms <= now_ms {
             if !exchange.on_due(now_ms, &self.setup.timing) {
-                self.fail(place, ErrorKind::Timeout);
+                let is_refused = self.devices.row(exchange.device).is_refused;
+                let kind = if is_refused { ErrorKind::Unreachable } else { ErrorKind::Timeout };
+                self.fail(place, kind);
                 return Ok(());
             }
             self.measurement.record_retransmission();
@@ -136,6 +134,7 @@ impl Engine {
         content: Content,
         datagram: &mut [u8],
     ) -> io::Result<()> {
+        self.devices.row_mut(device).is_refused = false;
         match content {
             Content::Nothing => Ok(()),
             Content::Handshake => self.on_handshake(device, datagram),
@@ -263,30 +262,32 @@ impl Engine {
             return Ok(()); // of an earlier block
         }
         let code = message.code;
-        if !code.is_success() {
-            self.measurement.record_refusal(code.0);
-            self.end(place);
-            return Ok(());
-        }
-        if let Some(szx) = exchange.block_szx {
-            let (offset, body_bytes) = (exchange.offset, exchange.body_bytes);
-            let answer = message.options.uint(Number::BLOCK1);
-            match (Block { offset, szx, body_bytes }).next(answer) {
-                Ok(Some(next)) if code == Code::CONTINUE => return self.send_block(place, next),
-                Ok(None) if code != Code::CONTINUE => {}
-                _ => {
+        if let Some(mut upload) = exchange.upload {
+            let is_part = upload.block().more;
+            match upload.on_response(code, Block::of(&message.options, Number::BLOCK1)) {
+                Step::Next => return self.send_block(place, upload),
+                // The server took a part for the whole.
+                Step::Done if is_part && code.is_success() => {
                     self.fail(place, ErrorKind::Malformed);
                     return Ok(());
                 }
+                Step::Done => {}
             }
         }
-        self.complete(place, Some(code));
+        if code.is_success() && code != Code::CONTINUE {
+            self.complete(place, Some(code));
+        } else if code.is_success() {
+            self.fail(place, ErrorKind::Malformed);
+        } else {
+            self.measurement.record_refusal(code.0);
+            self.end(place);
+        }
         Ok(())
     }
 
-    fn send_block(&mut self, place: u32, block: Block) -> io::Result<()> {
+    fn send_block(&mut self, place: u32, upload: Upload) -> io::Result<()> {
         let exchange = &mut self.exchanges[place];
-        (exchange.offset, exchange.block_szx) = (block.offset, Some(block.szx));
+        exchange.upload = Some(upload);
         let template = &self.phase.templates[usize::from(exchange.template)];
         if template.message_type == Type::Con {
             exchange.state = State::Confirming;

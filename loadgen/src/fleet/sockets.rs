@@ -15,10 +15,10 @@ use std::time::Duration;
 use arrayvec::ArrayVec;
 use nix::errno::Errno;
 use nix::libc::{in_addr, in_pktinfo};
-use nix::sys::socket::sockopt::{Ipv4PacketInfo, RcvBuf, RcvBufForce};
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv4RecvErr, RcvBuf, RcvBufForce};
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, getsockopt, recvmmsg,
-    sendmsg, setsockopt,
+    CmsgIterator, ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn,
+    getsockopt, recvmmsg, recvmsg, sendmsg, setsockopt,
 };
 use rustix::event::epoll;
 use rustix::time::Timespec;
@@ -66,6 +66,8 @@ pub(super) struct Addresses {
 pub(super) struct Inbox {
     pub(super) buffers: Box<[[u8; DATAGRAM_BYTES]; BATCH_MAX]>,
     pub(super) got: ArrayVec<Got, BATCH_MAX>,
+    /// Devices of which an earlier datagram met a port where nobody listens.
+    pub(super) refused: Vec<u32>,
 }
 
 /// One of them.
@@ -87,7 +89,7 @@ pub(super) enum Sent {
 
 impl Inbox {
     pub(super) fn new() -> Self {
-        Self { buffers: buffers(), got: ArrayVec::new() }
+        Self { buffers: buffers(), got: ArrayVec::new(), refused: Vec::new() }
     }
 }
 
@@ -105,6 +107,7 @@ impl Sockets {
         for index in 0..sources.sockets() {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
             setsockopt(&socket, Ipv4PacketInfo, &true)?;
+            setsockopt(&socket, Ipv4RecvErr, &true)?;
             enlarge(&socket);
             register(&epoll, &socket, index as u64)?;
             sockets.push(socket);
@@ -177,49 +180,65 @@ impl Sockets {
         }
     }
 
-    /// Fills the inbox from the sockets that had something. The flag says whether an earlier
-    /// datagram met a closed port; `planes` says in which plane a device is.
+    /// Fills the inbox from the sockets that had something; `planes` says in which plane a device
+    /// is. Empty: they have nothing more.
     pub(super) fn receive(
         &mut self,
         inbox: &mut Inbox,
         planes: impl Fn(u32) -> u8,
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
         inbox.got.clear();
-        let mut is_unreachable = false;
-        while let Some(event) = self.events.pop() {
+        inbox.refused.clear();
+        while inbox.got.is_empty()
+            && inbox.refused.is_empty()
+            && let Some(event) = self.events.pop()
+        {
             let index = event.data.u64() as usize;
             match &mut self.kind {
                 Kind::Shared { sources, sockets, headers, .. } => {
-                    let socket = &sockets[index];
-                    let outcome = receive_many(socket, headers, inbox, |address| {
+                    let whose = |address| {
                         let (device, plane) = sources.device(index, address)?;
                         // Behind a binding that was given up nobody is: that is what NATs do.
                         (planes(device) == plane).then_some(device)
-                    });
-                    match outcome {
+                    };
+                    let socket = &sockets[index];
+                    let flags = event.flags;
+                    if flags.contains(epoll::EventFlags::ERR) {
+                        drain_errors(socket, |address| inbox.refused.extend(whose(address)));
+                    }
+                    match receive_many(socket, headers, inbox, whose) {
                         Ok(count) if count == BATCH_MAX => self.events.push(event),
-                        Ok(_) | Err(Errno::EAGAIN) => {}
-                        Err(Errno::ECONNREFUSED) => is_unreachable = true,
+                        Ok(_) | Err(Errno::EAGAIN | Errno::ECONNREFUSED) => {}
                         Err(error) => return Err(error.into()),
                     }
-                    if !inbox.got.is_empty() {
-                        break;
-                    }
                 }
-                Kind::Own { sockets, .. } => {
-                    let Some(socket) = &sockets[index] else { continue };
-                    let at = inbox.got.len();
-                    match socket.recv(&mut inbox.buffers[at]) {
-                        Ok(len) => inbox.got.push(Got { device: index as u32, len: len as u16 }),
-                        Err(error) => is_unreachable |= judge(Err(error))? == Sent::Unreachable,
-                    }
-                    if inbox.got.is_full() {
-                        break;
-                    }
+                Kind::Own { .. } => {
+                    self.events.push(event);
+                    return self.receive_own(inbox);
                 }
             }
         }
-        Ok(is_unreachable)
+        Ok(())
+    }
+
+    /// Devices with sockets of their own make a batch together.
+    fn receive_own(&mut self, inbox: &mut Inbox) -> io::Result<()> {
+        let Kind::Own { sockets, .. } = &self.kind else { return Ok(()) };
+        while !inbox.got.is_full()
+            && let Some(event) = self.events.pop()
+        {
+            let device = event.data.u64() as u32;
+            let Some(socket) = &sockets[device as usize] else { continue };
+            let at = inbox.got.len();
+            match socket.recv(&mut inbox.buffers[at]) {
+                Ok(len) => inbox.got.push(Got { device, len: len as u16 }),
+                Err(error) => match judge(Err(error))? {
+                    Sent::Unreachable => inbox.refused.push(device),
+                    Sent::Gone | Sent::Dropped => {}
+                },
+            }
+        }
+        Ok(())
     }
 
     /// Bytes that a shared socket may hold for us; `None` where each device has its own.
@@ -243,6 +262,33 @@ impl Addresses {
     }
 }
 
+/// Takes what ICMP said off a socket; it is about who sends from the address that it went to.
+fn drain_errors(socket: &UdpSocket, mut tell: impl FnMut(Ipv4Addr)) {
+    let mut control = nix::cmsg_space!(in_pktinfo, [u8; 64]);
+    let mut bytes = [0; 64];
+    loop {
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let fd = socket.as_raw_fd();
+        match recvmsg::<SockaddrIn>(fd, &mut parts, Some(&mut control), flags) {
+            Ok(message) => {
+                message.cmsgs().ok().and_then(destination).into_iter().for_each(&mut tell)
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// Where a datagram went to.
+fn destination(mut controls: CmsgIterator<'_>) -> Option<Ipv4Addr> {
+    controls.find_map(|control| match control {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            Some(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()))
+        }
+        _ => None,
+    })
+}
+
 /// Up to a batch from one socket.
 fn receive_many(
     socket: &UdpSocket,
@@ -257,14 +303,7 @@ fn receive_many(
         let flags = MsgFlags::MSG_DONTWAIT;
         for message in recvmmsg(socket.as_raw_fd(), headers, rooms.iter_mut(), flags, None)? {
             let is_cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
-            let address = message.cmsgs().ok().filter(|_| !is_cut).and_then(|mut all| {
-                all.find_map(|control| match control {
-                    ControlMessageOwned::Ipv4PacketInfo(info) => {
-                        Some(Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes()))
-                    }
-                    _ => None,
-                })
-            });
+            let address = message.cmsgs().ok().filter(|_| !is_cut).and_then(destination);
             let device = address.and_then(&whose);
             found[count] = device.map(|device| Got { device, len: message.bytes as u16 });
             count += 1;
