@@ -13,3 +13,4 @@ pub mod report;
 pub mod request;
 pub mod scenario;
 pub mod thresholds;
+pub mod view;
