@@ -1,9 +1,10 @@
 //! What was measured in one phase? Counters and latencies second by second, recorded by one engine
 //! thread without a lock and merged over threads.
 //!
-//! An engine calls [`Measurement::advance`] once a turn and the `record_…` methods between, then
-//! [`Measurement::finish`]; what `advance` hands back goes to the live view. Instants are
-//! nanoseconds since the phase began, the same instant for every thread.
+//! An engine calls [`Measurement::set_now`] once a turn, [`Measurement::advance`] about once a
+//! second and the `record_…` methods between, then [`Measurement::finish`]; what `advance` hands
+//! back goes to the live view. Instants are nanoseconds since the phase began, the same instant for
+//! every thread.
 //! Bound: [`INTERVALS_MAX`] intervals; a longer phase has longer ones.
 
 mod tally;
@@ -96,6 +97,11 @@ impl Measurement {
             busiest_thread: 0.0,
             has_server_cpu: false,
         }
+    }
+
+    /// The time is now `now_ns`. Cheap: once a turn, so that [`Self::last_completed_ns`] is true.
+    pub fn set_now(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
     }
 
     /// The time is now `now_ns`; what is recorded from here on belongs to the interval it is in.
@@ -354,6 +360,19 @@ mod tests {
         assert_eq!(measurement.total().requests, 2);
         assert_eq!(measurement.codes[0x44], 1);
         assert_eq!(measurement.latency_ns.len(), 1, "a refusal has no latency");
+    }
+
+    /// A phase may be over before its first second is.
+    #[test]
+    fn the_last_completion_has_its_instant() {
+        let mut measurement = Measurement::new();
+        measurement.set_now(250 * MS);
+        measurement.record_handshake(false, MS);
+        measurement.set_now(300 * MS);
+        assert_eq!(measurement.last_completed_ns, 250 * MS);
+        measurement.record_completed(closed(1));
+        measurement.record_error(ErrorKind::Timeout);
+        assert_eq!(measurement.last_completed_ns, 300 * MS);
     }
 
     #[test]

@@ -140,6 +140,9 @@ fn a_run_that_was_broken_off_has_not_passed() {
     assert!(!part.is_passed() && !part.is_whole());
     assert!(part.to_text().ends_with("broken off: 1 of 2 phases were begun\n"));
     assert_eq!(part.to_json()["phases"].as_array().unwrap().len(), 1);
+    let mut stopped = run([connect(), connect()]);
+    stopped.is_stopped = true;
+    assert!(!stopped.is_whole(), "in its last phase");
 }
 
 /// The page is kept, to be looked at.

@@ -1,18 +1,21 @@
 //! Which scenario is run, and how? The commands `run` and `steady`.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 use clap::Args;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use toml::{Table, Value};
 
 use super::Options;
 use crate::report::Run;
 use crate::scenario::Scenario;
 use crate::thresholds::EXIT_MISSED;
+use crate::view::{self, Mode};
 
 /// A scenario from a file.
 #[derive(Args, Debug)]
@@ -102,6 +105,9 @@ pub struct Common {
     /// Where the measurements go as JSON; `-` is the standard output.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// What is shown while the run goes on.
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub view: Mode,
     /// Where the report goes as a page for people.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
@@ -127,27 +133,47 @@ fn carry_out(mut scenario: Scenario, common: &Common, out: &mut dyn Write) -> io
         out.write_all(scenario.to_toml().as_bytes())?;
         return Ok(0);
     }
+    // Whoever can't be written to is found out before the run and not after it.
+    let json = common.json.as_ref().filter(|path| path.as_os_str() != "-").map(File::create);
+    let (json, html) = (json.transpose()?, common.html.as_ref().map(File::create).transpose()?);
     let options = Options { cores: common.core.clone() };
-    let (progress, _) = mpsc::channel();
+    let threads = options.cores.len().clamp(1, scenario.fleet.devices as usize);
+    let stop = stop_on_signal()?;
+    let (progress, shown) = mpsc::channel();
+    let view = view::show(common.view, &scenario, threads, shown);
     let mut run = Run::new(scenario);
-    run.measurements = super::run(&run.scenario, &options, &AtomicBool::new(false), &progress)?;
-    match &common.json {
-        Some(path) if path.as_os_str() == "-" => writeln!(out, "{}", run.to_json())?,
-        json => {
-            out.write_all(run.to_text().as_bytes())?;
-            if let Some(path) = json {
-                fs::write(path, format!("{}\n", run.to_json()))?;
-            }
-        }
+    let measured = super::run(&run.scenario, &options, &stop, &progress);
+    drop(progress);
+    view.join().map_err(|_| io::Error::other("the view panicked"))?;
+    run.measurements = measured?;
+    run.is_stopped = stop.load(Ordering::Relaxed);
+
+    if common.json.is_some() && json.is_none() {
+        writeln!(out, "{}", run.to_json())?;
+    } else {
+        out.write_all(run.to_text().as_bytes())?;
     }
-    if let Some(path) = &common.html {
-        fs::write(path, run.to_html())?;
+    if let Some(mut json) = json {
+        writeln!(json, "{}", run.to_json())?;
+    }
+    if let Some(mut html) = html {
+        html.write_all(run.to_html().as_bytes())?;
     }
     Ok(match (run.is_whole(), run.is_passed()) {
         (_, true) => 0,
         (true, false) => EXIT_MISSED,
         (false, false) => 1,
     })
+}
+
+/// The first SIGINT or SIGTERM ends the run with a report, the second at once.
+fn stop_on_signal() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }
 
 impl SteadyArguments {

@@ -131,7 +131,9 @@ impl Engine {
             self.tell(tell)?;
         }
         self.measure_cpu()?;
-        for _ in 0..self.phase.pace.unsent() {
+        // What was still to come when somebody ended the run was nobody's fault.
+        let unsent = if stop.load(Ordering::Relaxed) { 0 } else { self.phase.pace.unsent() };
+        for _ in 0..unsent {
             self.measurement.record_error(ErrorKind::Unsent);
         }
         self.measurement.finish(self.since_start_ns());
@@ -306,6 +308,7 @@ impl Engine {
 
     pub(super) fn read_clock(&mut self) {
         self.now_ns = self.clock.elapsed().as_nanos() as u64;
+        self.measurement.set_now(self.since_start_ns());
     }
 
     pub(super) fn since_start_ns(&self) -> u64 {

@@ -25,6 +25,8 @@ pub struct Run {
     pub began: SystemTime,
     /// What it ran on.
     pub machine: Machine,
+    /// Whether somebody ended it early.
+    pub is_stopped: bool,
     /// Phases that were carried out, the last perhaps in part, in the scenario's order.
     pub measurements: Vec<Measurement>,
 }
@@ -46,7 +48,7 @@ impl Run {
     /// Before the first phase, now.
     pub fn new(scenario: Scenario) -> Self {
         let (began, machine) = (SystemTime::now(), Machine::of_this_process());
-        Self { scenario, began, machine, measurements: Vec::new() }
+        Self { scenario, began, machine, is_stopped: false, measurements: Vec::new() }
     }
 
     /// The phases that were carried out.
@@ -58,9 +60,9 @@ impl Run {
         })
     }
 
-    /// Whether every phase was carried out.
+    /// Whether every phase was carried out to its end.
     pub fn is_whole(&self) -> bool {
-        self.measurements.len() == self.scenario.phases.len()
+        !self.is_stopped && self.measurements.len() == self.scenario.phases.len()
     }
 
     /// Whether every phase was carried out and reached its limits.

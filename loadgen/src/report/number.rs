@@ -43,7 +43,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
         _ if seconds == 0.0 => "0 s".to_owned(),
-        _ if seconds < 0.9995 => format!("{} ms", measured(seconds * 1e3)),
+        _ if seconds < 0.9995 => format!("{} ms", trim(&measured(seconds * 1e3))),
         _ if seconds < 99.95 => format!("{} s", trim(&measured(seconds))),
         0..3_600 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),

@@ -116,12 +116,13 @@ fn log_ticks(low: f64, high: f64) -> Vec<Tick> {
 }
 
 fn time_ticks(high: f64) -> Vec<Tick> {
-    const STEPS_S: [f64; 17] = [
-        0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0,
-        3_600.0, 7_200.0, 21_600.0,
+    const STEPS_S: [f64; 22] = [
+        0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0,
+        120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0,
     ];
     let step = STEPS_S.into_iter().find(|step| high / step <= 8.0).unwrap_or(86_400.0);
     let (unit_s, unit) = match step {
+        ..0.1 => (0.001, "ms"),
         ..60.0 => (1.0, "s"),
         ..1_800.0 => (60.0, "min"),
         _ => (3_600.0, "h"),
@@ -164,6 +165,7 @@ mod tests {
 
     #[test]
     fn time_is_written_in_the_unit_that_fits() {
+        assert_eq!(labels(Scale::time(0.08))[..3], ["0 ms", "10 ms", "20 ms"]);
         assert_eq!(labels(Scale::time(10.0)), ["0 s", "2 s", "4 s", "6 s", "8 s", "10 s"]);
         assert_eq!(labels(Scale::time(500.0)), ["0 min", "2 min", "4 min", "6 min", "8 min"]);
         assert_eq!(labels(Scale::time(10_800.0)).last().map(String::as_str), Some("3 h"));
