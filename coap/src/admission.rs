@@ -3,38 +3,47 @@
 
 use crate::code::Code;
 use crate::message::{Message, Type};
+use crate::option::list::Entry;
 use crate::option::{self, Number, Understood};
 
 /// Judges a request of a message that triage called one.
+#[inline]
 pub fn admit(request: &Message<'_>, understood: Understood) -> Admission {
-    if let Some(option) = option::first_unrecognised(&request.options, understood) {
-        return if request.ty == Type::Con {
-            Admission::Refuse { code: Code::BAD_OPTION, option: Some(option) }
-        } else {
-            Admission::Reject
-        };
-    }
-    let refuse = |code, option| Admission::Refuse { code, option };
-    if !request.code.is_known_method() {
-        return refuse(Code::METHOD_NOT_ALLOWED, None);
-    }
+    // An option that is not recognised weighs more than what is wrong with the others, so the walk
+    // goes to the end.
+    let (mut previous, mut at_fault) = (None, None);
     for entry in &request.options {
-        match entry.number {
-            Number::PROXY_URI | Number::PROXY_SCHEME => {
-                return refuse(Code::PROXYING_NOT_SUPPORTED, Some(entry.number));
-            }
-            Number::URI_PATH if matches!(entry.value, b"." | b"..") => {
-                return refuse(Code::BAD_REQUEST, Some(entry.number));
-            }
-            Number::URI_HOST | Number::URI_PATH | Number::URI_QUERY
-                if core::str::from_utf8(entry.value).is_err() =>
-            {
-                return refuse(Code::BAD_REQUEST, Some(entry.number));
-            }
-            _ => {}
+        if option::is_unrecognised(&entry, previous.replace(entry.number), understood) {
+            return if request.ty == Type::Con {
+                Admission::Refuse { code: Code::BAD_OPTION, option: Some(entry.number) }
+            } else {
+                Admission::Reject
+            };
         }
+        at_fault = at_fault.or_else(|| Some((fault(&entry)?, entry.number)));
     }
-    Admission::Serve
+    if !request.code.is_known_method() {
+        return Admission::Refuse { code: Code::METHOD_NOT_ALLOWED, option: None };
+    }
+    match at_fault {
+        Some((code, option)) => Admission::Refuse { code, option: Some(option) },
+        None => Admission::Serve,
+    }
+}
+
+/// The code that refuses an option for what it says.
+#[inline]
+fn fault(option: &Entry<'_>) -> Option<Code> {
+    match option.number {
+        Number::PROXY_URI | Number::PROXY_SCHEME => Some(Code::PROXYING_NOT_SUPPORTED),
+        Number::URI_PATH if matches!(option.value, b"." | b"..") => Some(Code::BAD_REQUEST),
+        Number::URI_HOST | Number::URI_PATH | Number::URI_QUERY
+            if core::str::from_utf8(option.value).is_err() =>
+        {
+            Some(Code::BAD_REQUEST)
+        }
+        _ => None,
+    }
 }
 
 /// What to do with a request.

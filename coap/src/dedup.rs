@@ -26,33 +26,35 @@ pub struct Window {
 impl Window {
     /// A CON or NON arrived: a request, or a response to a request of ours. Remembers it when it
     /// is fresh. Pings and messages that are rejected unseen need no window.
-    pub fn on_arrival(&mut self, now_ms: u64, timing: &Timing, ty: Type, mid: u16) -> Seen {
+    #[inline]
+    pub fn on_arrival(&mut self, now_ms: u64, lifetimes: Lifetimes, ty: Type, mid: u16) -> Seen {
         debug_assert!(matches!(ty, Type::Con | Type::Non), "ACK and RST are not deduplicated");
         let now_s = whole_seconds(now_ms);
         let is_non = ty == Type::Non;
-        let lifetimes = Lifetimes::new(timing);
-        if let Some(entry) = self.find(mid) {
-            // A CON and a NON are no copies of each other: the peer used an ID too early.
-            if entry.is_non() == is_non && entry.is_alive(now_s, lifetimes) {
-                return entry.seen();
+        let (mut most, mut place) = (STAYS, None);
+        for entry in &mut self.entries {
+            if entry.is_used() && entry.mid == mid {
+                // A CON and a NON are no copies of each other: the peer used an ID too early.
+                if entry.is_non() == is_non && entry.is_alive(now_s, lifetimes) {
+                    return entry.seen();
+                }
+                place = Some(entry);
+                break;
             }
-            *entry = Entry::fresh(mid, is_non, now_s);
-            return Seen::Fresh;
+            let rank = entry.rank(now_s, lifetimes);
+            if rank > most {
+                (most, place) = (rank, Some(entry));
+            }
         }
-        let ranked = self.entries.iter().enumerate();
-        let (rank, index) = ranked
-            .map(|(index, entry)| (entry.rank(now_s, lifetimes), index))
-            .fold((STAYS, 0), |most, next| if next.0 > most.0 { next } else { most });
-        if rank == STAYS {
-            return Seen::Full;
-        }
-        self.entries[index] = Entry::fresh(mid, is_non, now_s);
+        let Some(entry) = place else { return Seen::Full };
+        *entry = Entry::fresh(mid, is_non, now_s);
         Seen::Fresh
     }
 
     /// The message was told this; a copy of it is told the same. What was told once stays: an
     /// empty ACK is never followed by another kind of ACK (section 5.2.2), a NON never gets one.
     /// Only [`Told::ReplyKept`] may become [`Told::Replied`], when its payload is kept no longer.
+    #[inline]
     pub fn settle(&mut self, mid: u16, told: Told) {
         let Some(entry) = self.find(mid) else { return };
         let may_change =
@@ -83,6 +85,7 @@ impl Window {
         }
     }
 
+    #[inline]
     fn find(&mut self, mid: u16) -> Option<&mut Entry> {
         self.entries.iter_mut().find(|entry| entry.is_used() && entry.mid == mid)
     }
@@ -137,6 +140,7 @@ pub struct Entry {
 }
 
 impl Entry {
+    #[inline]
     fn fresh(mid: u16, is_non: bool, now_s: u32) -> Self {
         Self { mid, code: 0, state: if is_non { SILENT } else { WAITING }, at_s: now_s }
     }
@@ -152,23 +156,27 @@ impl Entry {
         }
     }
 
+    #[inline]
     fn is_used(self) -> bool {
         matches!(self.state, WAITING..=SILENT)
     }
 
+    #[inline]
     fn is_non(self) -> bool {
         self.state == SILENT
     }
 
     /// Seconds are cut off on both sides, so an entry lives up to one second longer than asked,
     /// never shorter. One from the future (a clock that started anew) is dead.
+    #[inline]
     fn is_alive(self, now_s: u32, lifetimes: Lifetimes) -> bool {
         let lifetime_s = if self.is_non() { lifetimes.non_s } else { lifetimes.con_s };
-        self.is_used() && u64::from(now_s.wrapping_sub(self.at_s)) <= lifetime_s
+        self.is_used() && now_s.wrapping_sub(self.at_s) <= lifetime_s
     }
 
     /// Who gives way to a new message: the highest. Free places and dead messages, then settled
     /// messages by age, a waiting one never.
+    #[inline]
     fn rank(self, now_s: u32, lifetimes: Lifetimes) -> u64 {
         let age_rank = 1 + u64::from(now_s.wrapping_sub(self.at_s));
         let living_rank = if self.state == WAITING { STAYS } else { age_rank };
@@ -177,23 +185,24 @@ impl Entry {
 }
 
 /// How long messages are remembered, whole seconds.
-#[derive(Clone, Copy)]
-struct Lifetimes {
-    con_s: u64,
-    non_s: u64,
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    con_s: u32,
+    non_s: u32,
 }
 
 impl Lifetimes {
-    fn new(timing: &Timing) -> Self {
+    /// EXCHANGE_LIFETIME and NON_LIFETIME, rounded up.
+    pub const fn new(timing: &Timing) -> Self {
         Self {
-            con_s: timing.exchange_lifetime_ms().div_ceil(1_000),
-            non_s: timing.non_lifetime_ms().div_ceil(1_000),
+            con_s: whole_seconds(timing.exchange_lifetime_ms().next_multiple_of(1_000)),
+            non_s: whole_seconds(timing.non_lifetime_ms().next_multiple_of(1_000)),
         }
     }
 }
 
 /// 136 years of seconds; wrapping is harmless, ages are differences.
-fn whole_seconds(now_ms: u64) -> u32 {
+const fn whole_seconds(now_ms: u64) -> u32 {
     (now_ms / 1_000) as u32
 }
 
@@ -215,10 +224,10 @@ const SILENT: u8 = 6;
 mod tests {
     use super::*;
 
-    const TIMING: Timing = Timing::DEFAULT;
+    const LIFETIMES: Lifetimes = Lifetimes::new(&Timing::DEFAULT);
 
     fn arrive(window: &mut Window, now_ms: u64, mid: u16) -> Seen {
-        window.on_arrival(now_ms, &TIMING, Type::Con, mid)
+        window.on_arrival(now_ms, LIFETIMES, Type::Con, mid)
     }
 
     #[test]
@@ -257,21 +266,21 @@ mod tests {
     #[test]
     fn copies_of_a_non_are_met_with_silence() {
         let mut window = Window::default();
-        let mut arrive_non = |now_ms, mid| window.on_arrival(now_ms, &TIMING, Type::Non, mid);
+        let mut arrive_non = |now_ms, mid| window.on_arrival(now_ms, LIFETIMES, Type::Non, mid);
         assert_eq!(arrive_non(0, 7), Seen::Fresh);
         assert_eq!(arrive_non(1, 7), Seen::Silent);
         window.settle(7, Told::Replied(Code::CHANGED));
-        assert_eq!(window.on_arrival(2, &TIMING, Type::Non, 7), Seen::Silent);
+        assert_eq!(window.on_arrival(2, LIFETIMES, Type::Non, 7), Seen::Silent);
     }
 
     /// A peer that uses an ID too early for a message of the other kind is still served.
     #[test]
     fn a_con_and_a_non_are_no_copies_of_each_other() {
         let mut window = Window::default();
-        assert_eq!(window.on_arrival(0, &TIMING, Type::Non, 7), Seen::Fresh);
-        assert_eq!(window.on_arrival(1, &TIMING, Type::Con, 7), Seen::Fresh);
-        assert_eq!(window.on_arrival(2, &TIMING, Type::Con, 7), Seen::Waiting);
-        assert_eq!(window.on_arrival(3, &TIMING, Type::Non, 7), Seen::Fresh);
+        assert_eq!(window.on_arrival(0, LIFETIMES, Type::Non, 7), Seen::Fresh);
+        assert_eq!(window.on_arrival(1, LIFETIMES, Type::Con, 7), Seen::Fresh);
+        assert_eq!(window.on_arrival(2, LIFETIMES, Type::Con, 7), Seen::Waiting);
+        assert_eq!(window.on_arrival(3, LIFETIMES, Type::Non, 7), Seen::Fresh);
         assert_eq!(window.entries.iter().filter(|entry| entry.is_used()).count(), 1);
     }
 
@@ -280,8 +289,8 @@ mod tests {
     fn lifetimes_end() {
         let still = |ty, now_ms| {
             let mut window = Window::default();
-            window.on_arrival(999, &TIMING, ty, 7);
-            window.on_arrival(now_ms, &TIMING, ty, 7) != Seen::Fresh
+            window.on_arrival(999, LIFETIMES, ty, 7);
+            window.on_arrival(now_ms, LIFETIMES, ty, 7) != Seen::Fresh
         };
         assert!(still(Type::Con, 999 + 247_000));
         assert!(!still(Type::Con, 999 + 248_001));
@@ -329,11 +338,11 @@ mod tests {
         arrive(&mut window, 0, 1);
         arrive(&mut window, 0, 2);
         window.settle(2, Told::Replied(Code::CHANGED));
-        window.on_arrival(0, &TIMING, Type::Non, 3);
+        window.on_arrival(0, LIFETIMES, Type::Non, 3);
         window.forget_waiting();
         assert_eq!(arrive(&mut window, 1, 1), Seen::Fresh);
         assert_eq!(arrive(&mut window, 1, 2), Seen::Replied(Code::CHANGED));
-        assert_eq!(window.on_arrival(1, &TIMING, Type::Non, 3), Seen::Silent);
+        assert_eq!(window.on_arrival(1, LIFETIMES, Type::Non, 3), Seen::Silent);
     }
 
     /// The window lives in shared memory: any bytes are some window, and those of a clock that

@@ -33,6 +33,7 @@ pub struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// Reads a datagram.
+    #[inline]
     pub fn parse(datagram: &'a [u8]) -> Result<Self, FormatError> {
         let Some((&[first, code, mid_high, mid_low], rest)) = datagram.split_first_chunk() else {
             return Err(FormatError { fault: Fault::TooShort, reset_mid: None });
@@ -77,6 +78,7 @@ pub enum Type {
 
 impl Type {
     /// The type in the low 2 bits.
+    #[inline]
     const fn from_bits(bits: u8) -> Self {
         match bits & 3 {
             0 => Self::Con,
@@ -121,14 +123,18 @@ impl Token {
     pub const EMPTY: Self = Self { bytes: [0; TOKEN_BYTES_MAX], len: 0 };
 
     /// A token of these bytes; at most [`TOKEN_BYTES_MAX`].
+    #[inline]
     pub fn new(token: &[u8]) -> Self {
         assert!(token.len() <= TOKEN_BYTES_MAX, "a token has at most 8 bytes");
         let mut bytes = [0; TOKEN_BYTES_MAX];
-        bytes[..token.len()].copy_from_slice(token);
+        for (place, byte) in bytes.iter_mut().zip(token) {
+            *place = *byte;
+        }
         Self { bytes, len: token.len() as u8 }
     }
 
     /// The token's bytes.
+    #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
@@ -181,6 +187,7 @@ impl From<OptionFault> for Fault {
 }
 
 /// An Empty message: the ACK or RST that echoes `mid`, or with [`Type::Con`] a ping.
+#[inline]
 pub const fn empty(ty: Type, mid: u16) -> [u8; HEADER_BYTES] {
     let [high, low] = mid.to_be_bytes();
     [VERSION << 6 | (ty as u8) << 4, 0, high, low]

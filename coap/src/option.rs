@@ -30,6 +30,7 @@ impl Number {
     }
 
     /// What the registry says; `None` for an unregistered number.
+    #[inline]
     pub fn definition(self) -> Option<&'static Definition> {
         let index = match registry::LOW_NUMBERS.get(usize::from(self.0)) {
             Some(&index) => usize::from(index),
@@ -59,6 +60,8 @@ impl fmt::Display for Number {
 #[derive(Clone, Copy, Debug)]
 pub struct Understood {
     numbers: &'static [Number],
+    /// Bit `n`: option `n` is among them. *Why:* nearly all are below 64.
+    low: u64,
 }
 
 impl Understood {
@@ -77,29 +80,51 @@ impl Understood {
 
     /// A list of critical option numbers.
     pub const fn new(numbers: &'static [Number]) -> Self {
-        Self { numbers }
+        let (mut low, mut at) = (0, 0);
+        while at < numbers.len() {
+            low |= bit(numbers[at]);
+            at += 1;
+        }
+        Self { numbers, low }
     }
 
+    #[inline]
     fn contains(self, number: Number) -> bool {
-        self.numbers.contains(&number)
+        if number.0 < 64 { self.low & bit(number) != 0 } else { self.numbers.contains(&number) }
     }
+}
+
+/// The bit of a number below 64; of another one, none.
+const fn bit(number: Number) -> u64 {
+    if number.0 < 64 { 1 << number.0 } else { 0 }
 }
 
 /// The first critical option that must be treated as unrecognised: not in `understood`, of a
 /// length outside its range (section 5.4.3), or a repetition of one that is not repeatable (5.4.5).
 pub fn first_unrecognised(options: &Options<'_>, understood: Understood) -> Option<Number> {
     let mut previous = None;
-    options.iter().find_map(|Entry { number, value }| {
-        let is_repeated = previous.replace(number) == Some(number);
-        if !number.is_critical() {
-            return None;
-        }
-        let is_recognised = understood.contains(number)
-            && number.definition().is_none_or(|known| {
-                known.allows_len(value.len()) && (known.is_repeatable || !is_repeated)
-            });
-        (!is_recognised).then_some(number)
-    })
+    let mut options = options.iter();
+    let found =
+        options.find(|option| is_unrecognised(option, previous.replace(option.number), understood));
+    found.map(|option| option.number)
+}
+
+/// The same of one option; `previous` is the number of the option before it.
+#[inline]
+pub(crate) fn is_unrecognised(
+    option: &Entry<'_>,
+    previous: Option<Number>,
+    understood: Understood,
+) -> bool {
+    let Entry { number, value } = *option;
+    if !number.is_critical() {
+        return false;
+    }
+    let is_repeated = previous == Some(number);
+    !understood.contains(number)
+        || number.definition().is_some_and(|known| {
+            !known.allows_len(value.len()) || (is_repeated && !known.is_repeatable)
+        })
 }
 
 #[cfg(test)]

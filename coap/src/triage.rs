@@ -4,6 +4,7 @@ use crate::message::{Message, Type};
 
 /// Sorts a well-formed message. Malformed ones carry their verdict in
 /// [`FormatError`](crate::message::FormatError).
+#[inline]
 pub fn triage(message: &Message<'_>) -> Triage {
     let code = message.code;
     let kind = match code.class() {

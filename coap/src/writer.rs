@@ -23,6 +23,7 @@ pub struct Writer<'b> {
 
 impl<'b> Writer<'b> {
     /// Starts a message in `buffer`.
+    #[inline]
     pub fn new(buffer: &'b mut [u8], ty: Type, code: Code, mid: u16, token: &Token) -> Self {
         let mut writer = Self { buffer, len: 0, number: 0, stage: Stage::Options };
         let token = token.as_bytes();
@@ -91,16 +92,19 @@ impl<'b> Writer<'b> {
     }
 
     /// Length of the message, bytes.
+    #[inline]
     pub fn finish(&self) -> Result<usize, WriteError> {
         if self.stage == Stage::Full { Err(WriteError::Full) } else { Ok(self.len) }
     }
 
+    #[inline]
     fn end_options(&mut self) {
         if self.stage == Stage::Options {
             self.stage = Stage::Payload;
         }
     }
 
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         if self.stage == Stage::Full {
             return;

@@ -10,7 +10,7 @@ macro_rules! counters {
     }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(usize)]
+        #[repr(u8)]
         pub enum $name { $($(#[$vdoc])* $variant),+ }
         impl $name {
             /// All of them, in counter order.

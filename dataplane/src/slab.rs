@@ -9,7 +9,12 @@
 //! slot found odd at start was torn by a crash and is discarded.
 //! *Bound:* `capacity` slots; only slots that were ever used take memory.
 
+mod slot;
+
+pub use slot::{SLOT_BYTES, Slot, State};
+
 use crate::net::peer::Peer;
+use slot::LINE_BYTES;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,101 +24,6 @@ use tidegate_dtls::established::Established;
 use tidegate_ring::contract::{DeviceId, SessionRef};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 use zeroize::Zeroize;
-
-/// One session, 256 bytes: four cache lines.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Slot {
-    /// Counts the lives of this slot, two per life; odd while it is rewritten.
-    generation: u32,
-    /// Random per life; a Connection ID with another tag finds nothing.
-    tag: u16,
-    /// [`State`] as a byte.
-    state: u8,
-    /// `ring::contract::Network` of the credential.
-    pub network: u8,
-    /// The authenticated device.
-    pub device: DeviceId,
-    /// Where the newest authentic record came from; replies go there.
-    pub peer: Peer,
-    /// When the last authentic record came, seconds of `CLOCK_BOOTTIME`. In a free slot: the next
-    /// free one.
-    pub last_seen_s: u32,
-    /// Message ID of our next message to this device.
-    pub next_mid: u16,
-    /// The worker whose table keeps what resumes this session, plus one; 0: nothing does;
-    /// [`CONNECTED`]: nothing does, and we opened it.
-    origin: u8,
-    /// `ring::contract::Claim` by which the device was let in; 0: not known.
-    pub claim: u8,
-    /// DTLS keys, sequence numbers, replay window.
-    pub dtls: Established,
-    /// Requests seen lately and what they were answered.
-    pub dedup: Window,
-}
-
-const _: () = assert!(size_of::<Slot>() == SLOT_BYTES);
-
-/// `origin` of a session that we opened. No worker has this number: there are 64 at most.
-const CONNECTED: u8 = u8::MAX;
-
-/// What a slot is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nothing.
-    Free,
-    /// A handshake that has this slot's Connection ID is in progress.
-    Reserved,
-    /// A session.
-    Established,
-    /// An endpoint without security: a session whose `dtls` is empty and whose identity is its
-    /// address.
-    NoSec,
-}
-
-impl Slot {
-    /// What the slot is used for; a byte no version wrote counts as free.
-    pub fn state(&self) -> State {
-        match self.state {
-            1 => State::Reserved,
-            2 => State::Established,
-            3 => State::NoSec,
-            _ => State::Free,
-        }
-    }
-
-    /// Whether it is in use by more than a handshake.
-    pub fn is_session(&self) -> bool {
-        matches!(self.state(), State::Established | State::NoSec)
-    }
-
-    /// The worker whose table keeps what resumes this session.
-    pub fn resumable_at(&self) -> Option<u8> {
-        Some(self.origin).filter(|origin| *origin != CONNECTED)?.checked_sub(1)
-    }
-
-    /// The table of `worker` keeps what resumes this session.
-    pub fn set_resumable_at(&mut self, worker: u8) {
-        self.origin = worker + 1;
-    }
-
-    /// Whether we opened this session: the device is the server.
-    pub fn is_connected(&self) -> bool {
-        self.origin == CONNECTED
-    }
-
-    /// We opened this session.
-    pub fn set_connected(&mut self) {
-        self.origin = CONNECTED;
-    }
-
-    /// Takes the next Message ID.
-    pub fn take_mid(&mut self) -> u16 {
-        let mid = self.next_mid;
-        self.next_mid = mid.wrapping_add(1);
-        mid
-    }
-}
 
 /// All sessions of one worker.
 #[derive(Debug)]
@@ -299,6 +209,7 @@ impl Slab {
     }
 
     /// The slot a Connection ID of ours names, when it is in use and the tag fits.
+    #[inline]
     pub fn find(&self, cid: &[u8]) -> Option<u32> {
         let cid: [u8; CID_BYTES] = cid.try_into().ok()?;
         let slot = u32::from_be_bytes([0, cid[1], cid[2], cid[3]]);
@@ -310,6 +221,18 @@ impl Slab {
         (has_cid && entry.tag == u16::from_be_bytes([cid[4], cid[5]])).then_some(slot)
     }
 
+    /// Has the memory of the slot that a Connection ID names brought near, for [`Self::find`] and
+    /// what follows; whatever the Connection ID, this is but a hint.
+    #[inline]
+    pub fn prefetch(&self, cid: [u8; CID_BYTES]) {
+        let slot = u32::from_be_bytes([0, cid[1], cid[2], cid[3]]);
+        let Some(bytes) = self.map.get(Self::range(slot)) else { return };
+        // Why three: see `Slot::dtls`.
+        for line in bytes.chunks_exact(LINE_BYTES).take(3) {
+            prefetch(line);
+        }
+    }
+
     /// The Connection ID of a slot: `worker:1 | slot:3 | tag:2`.
     pub fn cid(&self, slot: u32) -> [u8; CID_BYTES] {
         let [_, a, b, c] = slot.to_be_bytes();
@@ -318,11 +241,13 @@ impl Slab {
     }
 
     /// The reference other processes know this session by.
+    #[inline]
     pub fn session(&self, slot: u32) -> SessionRef {
         SessionRef::new(self.worker, slot, self.get(slot).generation)
     }
 
     /// The slot of a reference, while that session lives.
+    #[inline]
     pub fn resolve(&self, session: SessionRef) -> Option<u32> {
         let slot = session.slot();
         let named = session.worker() == self.worker && slot < self.head().used;
@@ -346,21 +271,25 @@ impl Slab {
     }
 
     /// One slot. Panics when `slot` is not below [`Self::used`]'s bound.
+    #[inline]
     pub fn get(&self, slot: u32) -> &Slot {
         Slot::ref_from_bytes(&self.map[Self::range(slot)]).expect("slots are aligned to 256 bytes")
     }
 
     /// One slot.
+    #[inline]
     pub fn get_mut(&mut self, slot: u32) -> &mut Slot {
         Slot::mut_from_bytes(&mut self.map[Self::range(slot)])
             .expect("slots are aligned to 256 bytes")
     }
 
+    #[inline]
     fn range(slot: u32) -> std::ops::Range<usize> {
         let start = HEAD_BYTES + slot as usize * SLOT_BYTES;
         start..start + SLOT_BYTES
     }
 
+    #[inline]
     fn head(&self) -> &Head {
         Head::ref_from_prefix(&self.map).expect("the map is page-aligned").0
     }
@@ -368,6 +297,22 @@ impl Slab {
     fn head_mut(&mut self) -> &mut Head {
         Head::mut_from_prefix(&mut self.map).expect("the map is page-aligned").0
     }
+}
+
+/// Asks for a cache line without waiting for it.
+#[inline]
+fn prefetch(line: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: SSE is part of x86_64, and a hint neither reads nor writes.
+        #[allow(unsafe_code)]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = line;
 }
 
 /// The file's first bytes.
@@ -408,117 +353,13 @@ pub fn boot_id() -> [u8; 16] {
     id
 }
 
-/// Bytes of one slot.
-pub const SLOT_BYTES: usize = 256;
 /// Bytes of our Connection IDs. *Why 6:* up to 7 the additional data of a CID record fits two
 /// blocks of the CCM MAC.
 pub const CID_BYTES: usize = 6;
 const HEAD_BYTES: usize = 4_096;
 /// The last byte is the version of the slot layout.
-const MAGIC: [u8; 8] = *b"TGSLAB\0\x01";
+const MAGIC: [u8; 8] = *b"TGSLAB\0\x02";
 const NIL: u32 = u32::MAX;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    const BOOT: [u8; 16] = [9; 16];
-    const DEVICE: DeviceId = [7; 16];
-
-    fn session(slab: &mut Slab, tag: u16) -> u32 {
-        let slot = slab.reserve(Peer::default(), tag, 5).unwrap();
-        slab.establish(slot, DEVICE, 1, Established::new_zeroed(), 1);
-        slot
-    }
-
-    #[test]
-    fn a_connection_id_finds_its_slot_and_a_stale_or_guessed_one_nothing() {
-        let mut slab = Slab::anonymous(3, 4).unwrap();
-        let slot = session(&mut slab, 0xbeef);
-        let cid = slab.cid(slot);
-        assert_eq!(slab.find(&cid), Some(slot));
-        for i in 0..CID_BYTES {
-            let mut guess = cid;
-            guess[i] ^= 1;
-            assert_eq!(slab.find(&guess), None, "byte {i}");
-        }
-        assert_eq!(slab.find(&cid[..5]), None);
-        slab.release(slot);
-        assert_eq!(slab.find(&cid), None);
-    }
-
-    #[test]
-    fn a_reference_dies_with_its_session() {
-        let mut slab = Slab::anonymous(0, 1).unwrap();
-        let slot = session(&mut slab, 1);
-        let old = slab.session(slot);
-        assert_eq!(slab.resolve(old), Some(slot));
-        slab.release(slot);
-        assert_eq!(slab.resolve(old), None);
-        assert_eq!(session(&mut slab, 1), slot);
-        assert_eq!(slab.resolve(old), None);
-        assert!(slab.resolve(slab.session(slot)).is_some());
-    }
-
-    /// An endpoint without security has a reference like any session, and no Connection ID.
-    #[test]
-    fn no_connection_id_finds_an_endpoint_without_security() {
-        let mut slab = Slab::anonymous(0, 2).unwrap();
-        let slot = slab.reserve(Peer::default(), 0xbeef, 5).unwrap();
-        slab.admit(slot, DEVICE, 1, 1);
-        assert_eq!(slab.find(&slab.cid(slot)), None);
-        let session = slab.session(slot);
-        assert_eq!(slab.resolve(session), Some(slot));
-        let (slab, found) = slab.reopened([0; 16]);
-        assert_eq!((found, slab.resolve(session)), (Recovered { kept: 1, torn: 0 }, Some(slot)));
-    }
-
-    #[test]
-    fn all_slots_can_be_used_and_not_one_more() {
-        let mut slab = Slab::anonymous(0, 3).unwrap();
-        let slots: Vec<u32> = (0..3).map(|tag| session(&mut slab, tag)).collect();
-        assert_eq!(slab.reserve(Peer::default(), 9, 0), None);
-        assert_eq!(slab.live(), 3);
-        slab.release(slots[1]);
-        assert_eq!(slab.reserve(Peer::default(), 9, 0), Some(slots[1]));
-    }
-
-    #[test]
-    fn a_released_slot_keeps_no_secret() {
-        let mut slab = Slab::anonymous(0, 1).unwrap();
-        let slot = slab.reserve(Peer::default(), 1, 5).unwrap();
-        let dtls = Established::read_from_bytes(&[0xa5; size_of::<Established>()]).unwrap();
-        slab.establish(slot, DEVICE, 1, dtls, 1);
-        slab.release(slot);
-        assert!(!slab.get(slot).as_bytes().contains(&0xa5));
-    }
-
-    #[test]
-    fn sessions_survive_a_restart_but_reservations_and_torn_slots_do_not() {
-        let dir = std::env::temp_dir().join(format!("tidegate-slab-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let path = dir.join("worker-0.slab");
-        let _ = std::fs::remove_file(&path);
-        let (mut slab, found) = Slab::open(&path, 0, 8, BOOT).unwrap();
-        assert_eq!(found, Recovered::default());
-        let kept = session(&mut slab, 0x11);
-        let torn = session(&mut slab, 0x22);
-        let reserved = slab.reserve(Peer::default(), 0x33, 0).unwrap();
-        slab.get_mut(torn).generation |= 1;
-        let (cid, reference) = (slab.cid(kept), slab.session(kept));
-        drop(slab);
-
-        let (slab, found) = Slab::open(&path, 0, 16, BOOT).unwrap();
-        assert_eq!(found, Recovered { kept: 1, torn: 1 });
-        assert_eq!((slab.find(&cid), slab.resolve(reference)), (Some(kept), Some(kept)));
-        assert_eq!(slab.get(reserved).state(), State::Free);
-        assert_eq!((slab.live(), slab.capacity), (1, 16));
-        drop(slab);
-
-        let (slab, found) = Slab::open(&path, 0, 8, [8; 16]).unwrap();
-        assert_eq!(found, Recovered::default(), "another boot: nothing is trusted");
-        assert_eq!(slab.find(&cid), None);
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-}
+mod tests;

@@ -33,19 +33,11 @@ use crate::suite::Suite;
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Established {
-    /// As many bytes as the suite wants, then zeros.
-    read_key: [u8; KEY_BYTES_MAX],
-    write_key: [u8; KEY_BYTES_MAX],
-    read_iv: [u8; FIXED_IV_BYTES],
-    write_iv: [u8; FIXED_IV_BYTES],
     /// The number of the next record of epoch 1; above [`SEQUENCE_MAX`] when there is none.
     write_sequence: u64,
     replay: Replay,
-    /// Our Finished, for [`Established::last_flight_again`].
-    pub(crate) last_verify_data: [u8; VERIFY_DATA_BYTES],
-    pub(crate) last_message_seq: u16,
-    /// Low 16 bits of the next record number of epoch 0.
-    pub(crate) last_sequence_low: u16,
+    read_iv: [u8; FIXED_IV_BYTES],
+    write_iv: [u8; FIXED_IV_BYTES],
     /// Code point.
     suite: u16,
     /// Records that did not authenticate, up to [`FAILED_OPENS_MAX`].
@@ -57,7 +49,15 @@ pub struct Established {
     flags: u8,
     /// Bits 16–23 of the next record number of epoch 0.
     pub(crate) last_sequence_high: u8,
-    peer_cid: [u8; CID_BYTES_MAX],
+    /// Read key, write key and the Connection ID toward the peer, one right behind the other, each
+    /// as long as it is; then zeros. *Why packed:* all that a record of a 128-bit suite needs lies
+    /// in the first 88 bytes, and a million sessions are read from memory, not from a cache.
+    keys_and_cid: [u8; 2 * KEY_BYTES_MAX + CID_BYTES_MAX],
+    /// Our Finished, for [`Established::last_flight_again`].
+    pub(crate) last_verify_data: [u8; VERIFY_DATA_BYTES],
+    pub(crate) last_message_seq: u16,
+    /// Low 16 bits of the next record number of epoch 0.
+    pub(crate) last_sequence_low: u16,
 }
 
 const _: () = assert!(size_of::<Established>() == 152 && align_of::<Established>() == 8);
@@ -110,35 +110,37 @@ impl Established {
             Role::Client => (&keys.server, &keys.client),
             Role::Server => (&keys.client, &keys.server),
         };
-        let mut peer_cid = [0; CID_BYTES_MAX];
-        peer_cid[..negotiated.peer_cid.len()].copy_from_slice(negotiated.peer_cid);
+        let (cid, key_bytes) = (negotiated.peer_cid, negotiated.suite.aead().key_bytes());
         assert!(negotiated.own_cid_len <= CID_BYTES_MAX, "own Connection ID of at most 32 bytes");
+        assert!(cid.len() <= CID_BYTES_MAX, "Connection ID of the peer of at most 32 bytes");
+        let mut keys_and_cid = [0; 2 * KEY_BYTES_MAX + CID_BYTES_MAX];
+        keys_and_cid[..key_bytes].copy_from_slice(&read.key[..key_bytes]);
+        keys_and_cid[key_bytes..2 * key_bytes].copy_from_slice(&write.key[..key_bytes]);
+        keys_and_cid[2 * key_bytes..][..cid.len()].copy_from_slice(cid);
         Self {
-            read_key: read.key,
-            write_key: write.key,
-            read_iv: read.iv,
-            write_iv: write.iv,
             write_sequence: 0,
             replay: Replay::default(),
-            last_verify_data: [0; VERIFY_DATA_BYTES],
-            last_message_seq: 0,
-            last_sequence_low: 0,
+            read_iv: read.iv,
+            write_iv: write.iv,
             suite: negotiated.suite.code(),
             failed_opens: 0,
             own_cid_len: negotiated.own_cid_len as u8,
-            peer_cid_len: negotiated.peer_cid.len() as u8,
+            peer_cid_len: cid.len() as u8,
             flags: (u8::from(negotiated.extended_master_secret) * EXTENDED_MASTER_SECRET)
                 | (u8::from(negotiated.return_routability) * RETURN_ROUTABILITY)
                 | (negotiated.max_fragment_length.unwrap_or(0) << MAX_FRAGMENT_SHIFT),
             last_sequence_high: 0,
-            peer_cid,
+            keys_and_cid,
+            last_verify_data: [0; VERIFY_DATA_BYTES],
+            last_message_seq: 0,
+            last_sequence_low: 0,
         }
     }
 
-    /// Judges a record by everything but its tag, and says how to open it. `datagram` is the one
-    /// `record` was parsed from.
-    pub fn plan_open(&self, record: &Record, datagram: &[u8]) -> Result<OpenPlan, Drop> {
-        let suite = Suite::from_code(self.suite).ok_or(Drop::Corrupt)?;
+    /// Judges a record by everything but its tag, and says how to open it.
+    #[inline]
+    pub fn plan_open(&self, record: &Record) -> Result<OpenPlan, Drop> {
+        let aead = self.aead().ok_or(Drop::Corrupt)?;
         if self.own_cid_len as usize > CID_BYTES_MAX {
             return Err(Drop::Corrupt);
         }
@@ -147,7 +149,6 @@ impl Established {
         }
         self.judge(record)?;
         self.replay.check(record.sequence)?;
-        let aead = suite.aead();
         let fragment = record.fragment();
         let hidden_type = usize::from(self.own_cid_len > 0);
         let text_len = fragment
@@ -158,30 +159,25 @@ impl Established {
         if text_len > aead::TEXT_BYTES_MAX {
             return Err(Drop::Oversized);
         }
-        let aad = aad(
-            record.content_type,
-            record.epoch,
-            record.sequence,
-            &datagram[record.cid()],
-            text_len - aead.tag_bytes(),
-        );
-        let text_start = (fragment.start + EXPLICIT_NONCE_BYTES) as u16;
-        let text_end = fragment.end as u16;
-        let (sequence, content_type) = (record.sequence, record.content_type);
-        Ok(OpenPlan { aead, aad, sequence, content_type, text_start, text_end })
+        let place = Place {
+            start: record.start() as u16,
+            text_start: (fragment.start + EXPLICIT_NONCE_BYTES) as u16,
+            text_end: fragment.end as u16,
+            aead,
+        };
+        Ok(OpenPlan { place, sequence: record.sequence, content_type: record.content_type })
     }
 
-    /// The work for `aead::open`; `datagram` is the one that was planned with.
+    /// The work for `aead::open`; `datagram` is the one that the planned record was parsed from.
+    #[inline]
     pub fn open_job<'a>(&'a self, plan: &OpenPlan, datagram: &'a mut [u8]) -> Job<'a> {
-        let text = plan.text();
-        let nonce_start = text.start - EXPLICIT_NONCE_BYTES;
-        let nonce = nonce(self.read_iv, &datagram[nonce_start..text.start]);
-        let key = &self.read_key[..plan.aead.key_bytes()];
-        Job::new(plan.aead, key, nonce, plan.aad, &mut datagram[text])
+        let key = &self.keys_and_cid[..plan.place.aead.key_bytes()];
+        job(plan.place, key, self.read_iv, datagram)
     }
 
     /// Takes the outcome of the job: `verified` is its `done`. Looks at the replay window once
     /// more, because a copy of the record may have been in the same batch.
+    #[inline]
     pub fn finish_open(
         &mut self,
         plan: &OpenPlan,
@@ -194,8 +190,8 @@ impl Established {
         }
         self.replay.check(plan.sequence)?;
         let is_newest = self.replay.commit(plan.sequence);
-        let text = plan.text();
-        let mut content = text.start..text.end - plan.aead.tag_bytes();
+        let mut content = plan.place.text();
+        content.end -= plan.place.aead.tag_bytes();
         let mut content_type = plan.content_type;
         if content_type == ContentType::TLS12_CID {
             let inner = &datagram[content.clone()];
@@ -219,7 +215,7 @@ impl Established {
     /// Opens one record at once: [`plan_open`](Self::plan_open) to
     /// [`finish_open`](Self::finish_open), for callers with no batch.
     pub fn open(&mut self, record: &Record, datagram: &mut [u8]) -> Result<Opened, Drop> {
-        let plan = self.plan_open(record, datagram)?;
+        let plan = self.plan_open(record)?;
         let mut jobs = [self.open_job(&plan, datagram)];
         aead::open(&mut jobs);
         let [Job { done, .. }] = jobs;
@@ -227,18 +223,27 @@ impl Established {
     }
 
     /// Where the content has to stand in the record's buffer, bytes from its start.
+    #[inline]
     pub fn header_len(&self) -> usize {
         HEADER_BYTES + usize::from(self.peer_cid_len) + EXPLICIT_NONCE_BYTES
     }
 
     /// How much longer the datagram is than its content, bytes.
+    #[inline]
     pub fn overhead(&self) -> usize {
-        let tag =
-            Suite::from_code(self.suite).map_or(aead::TAG_BYTES_MAX, |s| s.aead().tag_bytes());
+        let tag = self.aead().map_or(aead::TAG_BYTES_MAX, Aead::tag_bytes);
         self.header_len() + usize::from(self.peer_cid_len > 0) + tag
     }
 
+    /// Where content of any length may stand in a record's buffer of `room` bytes.
+    #[inline]
+    pub fn content_room(&self, room: usize) -> Range<usize> {
+        let start = self.header_len();
+        start..(start + room).saturating_sub(self.overhead()).max(start)
+    }
+
     /// Longest content of one record: 2^14 bytes unless max_fragment_length was negotiated.
+    #[inline]
     pub fn content_bytes_max(&self) -> usize {
         fragment_bytes_max(self.flags >> MAX_FRAGMENT_SHIFT & 7).unwrap_or(CONTENT_BYTES_MAX)
     }
@@ -246,15 +251,15 @@ impl Established {
     /// Takes a sequence number and writes everything of the record but the content, which stands
     /// (or will stand, before the job is made) at [`header_len`](Self::header_len) and has
     /// `content_len` bytes.
+    #[inline]
     pub fn plan_seal(
         &mut self,
         content_type: ContentType,
         content_len: usize,
         out: &mut [u8],
     ) -> Result<SealPlan, SealError> {
-        let suite = Suite::from_code(self.suite).ok_or(SealError::Corrupt)?;
-        let aead = suite.aead();
-        let peer_cid = self.peer_cid.get(..self.peer_cid_len.into()).ok_or(SealError::Corrupt)?;
+        let aead = self.aead().ok_or(SealError::Corrupt)?;
+        let peer_cid = self.peer_cid_behind(aead).ok_or(SealError::Corrupt)?;
         let datagram_len = content_len.saturating_add(self.overhead());
         if self.is_closed() {
             return Err(SealError::Closed);
@@ -270,9 +275,7 @@ impl Established {
         if sequence > SEQUENCE_MAX - reserved {
             return Err(SealError::SequenceExhausted);
         }
-        self.write_sequence = sequence + 1;
-
-        let text_start = self.header_len();
+        let text_start = HEADER_BYTES + peer_cid.len() + EXPLICIT_NONCE_BYTES;
         let has_cid = !peer_cid.is_empty();
         let outer_type = if has_cid { ContentType::TLS12_CID } else { content_type };
         let fragment_len = datagram_len - text_start + EXPLICIT_NONCE_BYTES;
@@ -283,18 +286,17 @@ impl Established {
         if has_cid {
             out[text_start + content_len] = content_type.0;
         }
-        let plaintext_len = content_len + usize::from(has_cid);
-        let aad = aad(outer_type, EPOCH, sequence, peer_cid, plaintext_len);
         let (text_start, text_end) = (text_start as u16, datagram_len as u16);
-        Ok(SealPlan { aead, aad, text_start, text_end })
+        self.write_sequence = sequence + 1;
+        Ok(SealPlan(Place { start: 0, text_start, text_end, aead }))
     }
 
     /// The work for `aead::seal`; `out` is the one that was planned with, content included.
+    #[inline]
     pub fn seal_job<'a>(&'a self, plan: &SealPlan, out: &'a mut [u8]) -> Job<'a> {
-        let text = plan.text_start.into()..plan.text_end.into();
-        let nonce = nonce(self.write_iv, &out[text.start - EXPLICIT_NONCE_BYTES..text.start]);
-        let key = &self.write_key[..plan.aead.key_bytes()];
-        Job::new(plan.aead, key, nonce, plan.aad, &mut out[text])
+        let SealPlan(place) = *plan;
+        let key_bytes = place.aead.key_bytes();
+        job(place, &self.keys_and_cid[key_bytes..2 * key_bytes], self.write_iv, out)
     }
 
     /// Seals one record at once and returns its length, for callers with no batch.
@@ -316,9 +318,10 @@ impl Established {
     }
     /// What records toward the peer carry; empty for none.
     pub fn peer_cid(&self) -> &[u8] {
-        self.peer_cid.get(..self.peer_cid_len.into()).unwrap_or_default()
+        self.aead().and_then(|aead| self.peer_cid_behind(aead)).unwrap_or_default()
     }
     /// Length of what records toward us carry, bytes; 0 for none.
+    #[inline]
     pub fn own_cid_len(&self) -> usize {
         self.own_cid_len.into()
     }
@@ -327,6 +330,7 @@ impl Established {
         self.flags & EXTENDED_MASTER_SECRET != 0
     }
     /// Whether a new address of the peer is checked before it is used (RFC 9853).
+    #[inline]
     pub fn has_return_routability(&self) -> bool {
         self.flags & RETURN_ROUTABILITY != 0
     }
@@ -339,6 +343,7 @@ impl Established {
         self.failed_opens
     }
     /// Nothing can be sent or received any more: closed, or too many records did not authenticate.
+    #[inline]
     pub fn is_closed(&self) -> bool {
         self.flags & CLOSED != 0 || self.failed_opens == FAILED_OPENS_MAX
     }
@@ -347,6 +352,16 @@ impl Established {
         self.as_mut_bytes().zeroize();
     }
 
+    #[inline]
+    fn aead(&self) -> Option<Aead> {
+        Suite::from_code(self.suite).map(Suite::aead)
+    }
+    /// The Connection ID toward the peer behind the two keys; `None` when it is longer than any.
+    #[inline]
+    fn peer_cid_behind(&self, aead: Aead) -> Option<&[u8]> {
+        let len = usize::from(self.peer_cid_len);
+        (len <= CID_BYTES_MAX).then(|| &self.keys_and_cid[2 * aead.key_bytes()..][..len])
+    }
     pub(crate) fn has_flag(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
@@ -358,6 +373,7 @@ impl Established {
     }
 
     /// What RFC 9146 section 3 and RFC 6347 section 4.1 say before any key is touched.
+    #[inline]
     fn judge(&self, record: &Record) -> Result<(), Drop> {
         if record.epoch != EPOCH {
             return Err(Drop::Epoch);
@@ -393,21 +409,31 @@ impl std::fmt::Debug for Established {
     }
 }
 
+/// Where the parts of a protected record stand in its datagram.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Of the header.
+    start: u16,
+    /// Behind the explicit nonce.
+    text_start: u16,
+    /// Behind the tag: the end of the record.
+    text_end: u16,
+    aead: Aead,
+}
+
+impl Place {
+    #[inline]
+    fn text(self) -> Range<usize> {
+        self.text_start.into()..self.text_end.into()
+    }
+}
+
 /// How to open one record.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenPlan {
-    aead: Aead,
-    aad: Aad,
     sequence: u64,
+    place: Place,
     content_type: ContentType,
-    text_start: u16,
-    text_end: u16,
-}
-
-impl OpenPlan {
-    fn text(&self) -> Range<usize> {
-        self.text_start.into()..self.text_end.into()
-    }
 }
 
 /// What was in a record.
@@ -423,17 +449,13 @@ pub struct Opened {
 
 /// How to seal one record.
 #[derive(Clone, Copy, Debug)]
-pub struct SealPlan {
-    aead: Aead,
-    aad: Aad,
-    text_start: u16,
-    text_end: u16,
-}
+pub struct SealPlan(Place);
 
 impl SealPlan {
     /// Length of the record, header and tag included, bytes.
+    #[inline]
     pub fn datagram_len(&self) -> usize {
-        self.text_end.into()
+        self.0.text_end.into()
     }
 }
 
@@ -452,30 +474,42 @@ pub enum SealError {
     Corrupt,
 }
 
-fn nonce(iv: [u8; FIXED_IV_BYTES], explicit: &[u8]) -> [u8; NONCE_BYTES] {
+/// The work on one record. Nonce and additional data follow from its header, which stands in
+/// `datagram` as it was received, or as it will be sent.
+#[inline]
+fn job<'a>(
+    place: Place,
+    key: &'a [u8],
+    iv: [u8; FIXED_IV_BYTES],
+    datagram: &'a mut [u8],
+) -> Job<'a> {
+    let (head, text) = datagram[place.start.into()..place.text_end.into()]
+        .split_at_mut(usize::from(place.text_start - place.start));
+    let (header, explicit) = head.split_at(head.len() - EXPLICIT_NONCE_BYTES);
     let mut nonce = [0; NONCE_BYTES];
     nonce[..FIXED_IV_BYTES].copy_from_slice(&iv);
     nonce[FIXED_IV_BYTES..].copy_from_slice(explicit);
-    nonce
+    let aad = aad(header, text.len() - place.aead.tag_bytes());
+    Job::new(place.aead, key, nonce, aad, text)
 }
 
 /// What is authenticated beside the plaintext of `plaintext_len` bytes: RFC 5246 section 6.2.3.3,
-/// and with a Connection ID RFC 9146 section 5.3.
-fn aad(
-    content_type: ContentType,
-    epoch: u16,
-    sequence: u64,
-    cid: &[u8],
-    plaintext_len: usize,
-) -> Aad {
-    let number = (u64::from(epoch) << 48 | sequence).to_be_bytes();
-    let [v0, v1] = DTLS_1_2.to_be_bytes();
-    let len = (plaintext_len as u16).to_be_bytes();
-    if content_type == ContentType::TLS12_CID {
-        let kind = content_type.0;
-        let head = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, kind, cid.len() as u8, kind];
-        Aad::new(&head).with(&[v0, v1]).with(&number).with(cid).with(&len)
+/// and with a Connection ID RFC 9146 section 5.3. `header` ends with the fragment's length.
+#[inline]
+fn aad(header: &[u8], plaintext_len: usize) -> Aad {
+    let (fixed, cid_and_len) = header.split_at(11);
+    let cid = &cid_and_len[..cid_and_len.len() - 2];
+    let mut aad = Aad::EMPTY;
+    if fixed[0] == ContentType::TLS12_CID.0 {
+        let kind = fixed[0];
+        aad.push(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, kind, cid.len() as u8, kind]);
+        // Version, epoch and sequence number.
+        aad.push(&fixed[1..11]);
+        aad.push(cid);
     } else {
-        Aad::new(&number).with(&[content_type.0, v0, v1]).with(&len)
+        aad.push(&fixed[3..11]);
+        aad.push(&fixed[..3]);
     }
+    aad.push(&(plaintext_len as u16).to_be_bytes());
+    aad
 }

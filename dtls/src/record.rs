@@ -44,6 +44,7 @@ impl Record {
     ///
     /// # Errors
     /// [`Drop::Truncated`] when no end can be found: the rest of the datagram is lost with it.
+    #[inline]
     pub fn parse(datagram: &[u8], at: usize, own_cid_len: usize) -> Result<Self, Drop> {
         let record = datagram.get(at..).ok_or(Drop::Truncated)?;
         let (head, _) = record.split_first_chunk::<11>().ok_or(Drop::Truncated)?;
@@ -68,18 +69,22 @@ impl Record {
     }
 
     /// Its first byte's place in the datagram.
+    #[inline]
     pub fn start(&self) -> usize {
         self.start.into()
     }
     /// Where the next record starts.
+    #[inline]
     pub fn end(&self) -> usize {
         self.end.into()
     }
     /// Where the fragment lies: plaintext in epoch 0, else explicit nonce, ciphertext and tag.
+    #[inline]
     pub fn fragment(&self) -> Range<usize> {
         self.fragment_start.into()..self.end.into()
     }
     /// Where the Connection ID lies; empty unless the type is 25.
+    #[inline]
     pub fn cid(&self) -> Range<usize> {
         self.start() + 11..usize::from(self.fragment_start) - 2
     }
@@ -125,6 +130,7 @@ impl ContentType {
 ///
 /// # Panics
 /// If `out` has no room for the header, or a field is out of range: the caller chose them.
+#[inline]
 pub(crate) fn write_header(
     out: &mut [u8],
     content_type: ContentType,

@@ -25,6 +25,7 @@ pub const WINDOW: u64 = u64::BITS as u64;
 
 impl Replay {
     /// Whether a record with this number may be opened.
+    #[inline]
     pub fn check(&self, sequence: u64) -> Result<(), Drop> {
         let Some(age) = self.newest.checked_sub(sequence) else { return Ok(()) };
         if age >= WINDOW {
@@ -38,6 +39,7 @@ impl Replay {
 
     /// Takes an authenticated record's number into the window and says whether it is newer than
     /// everything before: only then may the peer's address move (RFC 9146 section 6).
+    #[inline]
     pub fn commit(&mut self, sequence: u64) -> bool {
         if let Some(age) = self.newest.checked_sub(sequence)
             && self.seen != 0

@@ -134,6 +134,7 @@ impl Suite {
     }
 
     /// The suite with this code point.
+    #[inline]
     pub fn from_code(code: u16) -> Option<Self> {
         TABLE.iter().find(|row| row.code == code).map(|row| row.suite)
     }
@@ -152,6 +153,7 @@ impl Suite {
         self.row().name
     }
     /// What protects its records.
+    #[inline]
     pub const fn aead(self) -> Aead {
         self.row().aead
     }

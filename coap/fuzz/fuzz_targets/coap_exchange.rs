@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tidegate_coap::code::Code;
-use tidegate_coap::dedup::{Seen, Told, Window};
+use tidegate_coap::dedup::{Lifetimes, Seen, Told, Window};
 use tidegate_coap::inbound::{self, Inbound, Manner, Separate, Windows};
 use tidegate_coap::message::{Message, Token, Type};
 use tidegate_coap::option::Understood;
@@ -13,6 +13,7 @@ use tidegate_coap::timing::Timing;
 use tidegate_coap::triage::{Triage, triage};
 
 const TIMING: Timing = Timing::DEFAULT;
+const LIFETIMES: Lifetimes = Lifetimes::new(&TIMING);
 const WINDOWS: Windows = Windows { piggyback_ms: 1_500, response_ms: 8_000 };
 
 fuzz_target!(|input: &[u8]| {
@@ -58,11 +59,11 @@ impl Edge {
         match triage(&message) {
             Triage::Request | Triage::Response if message.ty != Type::Ack => {
                 let (ty, mid) = (message.ty, message.mid);
-                let seen = self.window.on_arrival(self.now_ms, &TIMING, ty, mid);
+                let seen = self.window.on_arrival(self.now_ms, LIFETIMES, ty, mid);
                 if seen != Seen::Fresh {
                     return;
                 }
-                let again = self.window.on_arrival(self.now_ms, &TIMING, ty, mid);
+                let again = self.window.on_arrival(self.now_ms, LIFETIMES, ty, mid);
                 assert!(matches!(again, Seen::Waiting | Seen::Silent), "a copy is no news");
                 if message.code.is_response() {
                     self.on_response(&message);

@@ -16,6 +16,7 @@ impl<'a> Options<'a> {
     pub const NONE: Self = Self { encoded: &[] };
 
     /// Splits what follows the token into options and payload.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), OptionFault> {
         let mut rest = bytes;
         let mut number = 0;
@@ -34,6 +35,7 @@ impl<'a> Options<'a> {
     }
 
     /// Every option in order, unknown ones included.
+    #[inline]
     pub fn iter(&self) -> Iter<'a> {
         Iter { rest: self.encoded, number: 0 }
     }
@@ -89,6 +91,7 @@ impl<'a> Options<'a> {
     }
 
     /// The options as they stand in the message.
+    #[inline]
     pub fn as_bytes(&self) -> &'a [u8] {
         self.encoded
     }
@@ -127,6 +130,7 @@ pub struct Iter<'a> {
 impl<'a> Iterator for Iter<'a> {
     type Item = Entry<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Entry<'a>> {
         if self.rest.is_empty() {
             return None;
@@ -156,6 +160,7 @@ pub fn uint(value: &[u8]) -> Option<u32> {
     (!is_wide).then(|| value.iter().fold(0, |sum, &byte| sum << 8 | u32::from(byte)))
 }
 
+#[inline]
 fn take_option<'a>(rest: &mut &'a [u8], number: &mut u16) -> Result<&'a [u8], OptionFault> {
     let &first = rest.split_off_first().ok_or(OptionFault::Truncated)?;
     let delta = take_extended(rest, first >> 4)?;
@@ -166,6 +171,7 @@ fn take_option<'a>(rest: &mut &'a [u8], number: &mut u16) -> Result<&'a [u8], Op
 }
 
 /// The number a nibble stands for, with its extension bytes.
+#[inline]
 fn take_extended(rest: &mut &[u8], nibble: u8) -> Result<u32, OptionFault> {
     match nibble {
         0..=12 => Ok(u32::from(nibble)),

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use tidegate_coap::admission::{Admission, admit};
 use tidegate_coap::code::Code;
-use tidegate_coap::dedup::{Seen, Told, Window};
+use tidegate_coap::dedup::{Lifetimes, Seen, Told, Window};
 use tidegate_coap::inbound::{self, Inbound, Kept, Manner, Separate, Windows};
 use tidegate_coap::message::{Message, Token, Type, Writer, empty};
 use tidegate_coap::option::{Number, Understood};
@@ -257,14 +257,16 @@ impl Endpoint {
             }
             Triage::Reset => self.on_reset(mid),
             Triage::Request => {
-                match self.window.on_arrival(now_ms, &self.timing, message.ty, mid) {
+                match self.window.on_arrival(now_ms, Lifetimes::new(&self.timing), message.ty, mid)
+                {
                     Seen::Fresh => self.on_request(now_ms, &message),
                     seen => self.on_copy(seen, &message),
                 }
             }
             Triage::Response if message.ty == Type::Ack => self.on_response(&message),
             Triage::Response => {
-                match self.window.on_arrival(now_ms, &self.timing, message.ty, mid) {
+                match self.window.on_arrival(now_ms, Lifetimes::new(&self.timing), message.ty, mid)
+                {
                     Seen::Fresh => self.on_response(&message),
                     seen => self.on_copy(seen, &message),
                 }

@@ -179,7 +179,7 @@ impl Worker {
     ) {
         if response.ty != Type::Ack {
             let window = &mut self.slab.get_mut(slot).dedup;
-            match window.on_arrival(now.ms, &self.timing, response.ty, response.mid) {
+            match window.on_arrival(now.ms, self.lifetimes, response.ty, response.mid) {
                 Seen::Fresh => {}
                 Seen::EmptyAcked => return self.send_empty(slot, Type::Ack, response.mid, outbox),
                 Seen::Reset => return self.send_empty(slot, Type::Rst, response.mid, outbox),

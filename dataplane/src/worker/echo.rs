@@ -3,28 +3,43 @@
 //! benches.
 
 use tidegate_coap::code::Code;
-use tidegate_coap::message::Message;
+use tidegate_coap::message::{HEADER_BYTES, Message, Token, Type, Writer};
 use tidegate_coap::option::Number;
+use tidegate_coap::option::list::Options;
 
 /// The path of `[echo]`.
 #[derive(Debug)]
 pub(super) struct Echo {
     /// Its segments; none: there is no such path.
     segments: Box<[Box<[u8]>]>,
+    /// The options of a request that has no others, which most have not.
+    alone: Box<[u8]>,
 }
 
 impl Echo {
     /// `path` as the configuration has it, checked.
     pub(super) fn new(path: &str) -> Self {
         let segments = path.split('/').filter(|segment| !segment.is_empty());
-        Self { segments: segments.map(|segment| segment.as_bytes().into()).collect() }
+        let segments: Box<[Box<[u8]>]> =
+            segments.map(|segment| segment.as_bytes().into()).collect();
+        let mut message = vec![0; 64 + 2 * path.len()];
+        let mut writer = Writer::new(&mut message, Type::Con, Code::PUT, 0, &Token::EMPTY);
+        for segment in &segments {
+            writer.option(Number::URI_PATH, segment);
+        }
+        let length = writer.finish().expect("an option's head is no longer than 3 bytes");
+        Self { segments, alone: message[HEADER_BYTES..length].into() }
     }
 
     /// Whether the worker answers this request, which may be served.
     pub(super) fn answers(&self, request: &Message<'_>) -> bool {
         !self.segments.is_empty()
             && request.code == Code::PUT
-            && request.options.all(Number::URI_PATH).eq(self.segments.iter().map(|s| &**s))
+            && (*request.options.as_bytes() == *self.alone || self.is_among(&request.options))
+    }
+
+    fn is_among(&self, options: &Options<'_>) -> bool {
+        options.all(Number::URI_PATH).eq(self.segments.iter().map(|segment| &**segment))
     }
 }
 
@@ -32,15 +47,24 @@ impl Echo {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use tidegate_coap::message::{Token, Type, Writer};
 
+    /// The same whether there is another option or not.
     fn answers(path: &str, code: Code, segments: &[&str]) -> bool {
+        let [alone, among] = [false, true].map(|has_query| asked(path, code, segments, has_query));
+        assert_eq!(alone, among);
+        alone
+    }
+
+    fn asked(path: &str, code: Code, segments: &[&str], has_query: bool) -> bool {
         let mut buffer = [0; 256];
         let mut writer = Writer::new(&mut buffer, Type::Con, code, 1, &Token::EMPTY);
         for segment in segments {
             writer.option(Number::URI_PATH, segment.as_bytes());
         }
-        let length = writer.option(Number::URI_QUERY, b"q").payload(b"x").finish().unwrap();
+        if has_query {
+            writer.option(Number::URI_QUERY, b"q");
+        }
+        let length = writer.payload(b"x").finish().unwrap();
         Echo::new(path).answers(&Message::parse(&buffer[..length]).unwrap())
     }
 

@@ -54,6 +54,7 @@ use rand::{Rng, SeedableRng};
 use return_routability::Paths;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tidegate_coap::dedup::Lifetimes;
 use tidegate_coap::timing::Timing;
 use tidegate_crypto::aead;
 use tidegate_dtls::Link;
@@ -73,6 +74,7 @@ pub struct Worker {
     config: Arc<Config>,
     dtls_config: Arc<server::Config>,
     timing: Timing,
+    lifetimes: Lifetimes,
     cookies: CookieJar,
     slab: Slab,
     /// Sessions whose records carry no Connection ID, by address.
@@ -152,14 +154,16 @@ impl Worker {
             (config.handshake.half_open, config.coap.exchanges, config.coap.downlinks);
         let connects = Connects::new(&dtls_config);
         let timers = Timers::new(half_open, exchanges, downlinks, PATHS_MAX, CONNECTS_MAX);
+        let timing = Timing {
+            ack_timeout_ms: config.coap.ack_timeout_ms,
+            max_retransmit: config.coap.max_retransmit,
+            ..Timing::default()
+        };
         let mut worker = Self {
             index,
             dtls_config,
-            timing: Timing {
-                ack_timeout_ms: config.coap.ack_timeout_ms,
-                max_retransmit: config.coap.max_retransmit,
-                ..Timing::default()
-            },
+            lifetimes: Lifetimes::new(&timing),
+            timing,
             cookies: CookieJar::new(now.ms, &random.random(), COOKIE_PERIOD_MS),
             by_peer: HashMap::with_hasher(RandomState::default()),
             handshakes: Pool::new(half_open),
@@ -282,9 +286,8 @@ impl Worker {
             self.counters.tally(Tally::Sent);
             return true;
         }
-        let head_bytes = entry.dtls.header_len();
-        let end = out.len().saturating_sub(entry.dtls.overhead() - head_bytes);
-        let Some(written) = out.get_mut(head_bytes..end).and_then(write) else { return false };
+        let room = entry.dtls.content_room(out.len());
+        let Some(written) = out.get_mut(room).and_then(write) else { return false };
         let Ok(plan) = entry.dtls.plan_seal(content_type, written, out) else {
             // The sequence is used up: the session can't speak any more and will idle out.
             return false;

@@ -36,9 +36,21 @@ enum Lane {
 /// The next record to look at in one datagram.
 #[derive(Clone, Copy)]
 struct Work {
-    datagram: usize,
-    at: usize,
+    /// Its place in the batch.
+    datagram: u16,
+    /// Where the record starts, bytes.
+    at: u16,
     slot: u32,
+}
+
+impl Work {
+    fn new(datagram: usize, at: usize, slot: u32) -> Self {
+        Self { datagram: datagram as u16, at: at as u16, slot }
+    }
+
+    fn datagram(self) -> usize {
+        self.datagram.into()
+    }
 }
 
 /// How each datagram of the batch ended, once known.
@@ -47,6 +59,7 @@ type Fates = [Option<Fate>; BATCH_MAX];
 impl Worker {
     /// Deals with a batch: the only entrance for datagrams.
     pub fn on_datagrams(&mut self, now: Now, batch: &mut Batch<'_>, outbox: &mut Outbox) {
+        self.prefetch(batch);
         let mut fates: Fates = [None; BATCH_MAX];
         let mut work: ArrayVec<Work, BATCH_MAX> = ArrayVec::new();
         for (datagram, received) in batch.iter_mut().enumerate() {
@@ -70,6 +83,18 @@ impl Worker {
         self.seal_all(outbox);
         for fate in fates.iter().take(batch.len()) {
             self.counters.end(fate.unwrap_or(Fate::NotDtls));
+        }
+    }
+
+    /// Has the slots of a batch brought from memory all at once, not one after the other.
+    fn prefetch(&self, batch: &Batch<'_>) {
+        for index in 0..batch.len() {
+            let bytes = &*batch[index].bytes;
+            if bytes.first() == Some(&ContentType::TLS12_CID.0)
+                && let Some(cid) = bytes.get(11..).and_then(|from_cid| from_cid.first_chunk())
+            {
+                self.slab.prefetch(*cid);
+            }
         }
     }
 
@@ -107,7 +132,7 @@ impl Worker {
         outbox: &mut Outbox,
     ) -> Option<Work> {
         let (end, consumed) = match self.classify(peer, bytes) {
-            Lane::Session(slot) => return Some(Work { datagram, at: 0, slot }),
+            Lane::Session(slot) => return Some(Work::new(datagram, 0, slot)),
             Lane::Reserved(slot) => self.on_reserved(now, slot, bytes, outbox),
             Lane::Handshake => self.on_handshake(now, peer, bytes, outbox),
             Lane::HandOver(worker) => (self.hand_over(worker, peer, bytes), bytes.len()),
@@ -118,14 +143,14 @@ impl Worker {
         let rest = bytes.get(consumed..).filter(|rest| !rest.is_empty())?;
         let is_nobodys = end == Fate::Unprotected;
         match self.classify(peer, rest) {
-            Lane::Session(slot) => Some(Work { datagram, at: consumed, slot }),
+            Lane::Session(slot) => Some(Work::new(datagram, consumed, slot)),
             // A last flight from a new address: only its Connection ID says whose plaintext it is.
             Lane::Reserved(slot) if is_nobodys => {
                 let (end, consumed) = self.on_reserved(now, slot, bytes, outbox);
                 *fate = Some(end);
                 let rest = bytes.get(consumed..).filter(|rest| !rest.is_empty())?;
                 match self.classify(peer, rest) {
-                    Lane::Session(slot) => Some(Work { datagram, at: consumed, slot }),
+                    Lane::Session(slot) => Some(Work::new(datagram, consumed, slot)),
                     _ => None,
                 }
             }
@@ -212,31 +237,31 @@ impl Worker {
         let mut left: ArrayVec<Work, BATCH_MAX> = ArrayVec::new();
         let mut plans: ArrayVec<(Work, OpenPlan), BATCH_MAX> = ArrayVec::new();
         for item in work {
-            let bytes = &*batch[item.datagram].bytes;
-            let record = match Record::parse(bytes, item.at, CID_BYTES) {
+            let bytes = &*batch[item.datagram()].bytes;
+            let record = match Record::parse(bytes, item.at.into(), CID_BYTES) {
                 Ok(record) => record,
                 Err(reason) => {
-                    settle(&mut fates[item.datagram], reason.into());
+                    settle(&mut fates[item.datagram()], reason.into());
                     continue;
                 }
             };
             if record.end() < bytes.len() {
-                left.push(Work { at: record.end(), ..item });
+                left.push(Work { at: record.end() as u16, ..item });
             }
-            match self.slab.get(item.slot).dtls.plan_open(&record, bytes) {
+            match self.slab.get(item.slot).dtls.plan_open(&record) {
                 Ok(plan) => plans.push((item, plan)),
                 Err(reason) => {
                     if reason == tidegate_dtls::Drop::Closed {
                         // Too many records failed to authenticate: the keys are given up.
                         self.end_session(now, item.slot, EndReason::Broken, outbox);
                     }
-                    settle(&mut fates[item.datagram], reason.into());
+                    settle(&mut fates[item.datagram()], reason.into());
                 }
             }
         }
         let verified = self.open(batch, &plans);
         for (index, (item, plan)) in plans.iter().enumerate() {
-            let received = &batch[item.datagram];
+            let received = &batch[item.datagram()];
             let authentic = verified >> index & 1 == 1;
             let entry = self.slab.get_mut(item.slot);
             let end = match entry.dtls.finish_open(plan, authentic, received.bytes) {
@@ -245,7 +270,7 @@ impl Worker {
                 }
                 Err(reason) => reason.into(),
             };
-            settle(&mut fates[item.datagram], end);
+            settle(&mut fates[item.datagram()], end);
         }
         left
     }
@@ -256,7 +281,7 @@ impl Worker {
         let mut next = plans.iter().peekable();
         for (datagram, received) in batch.iter_mut().enumerate() {
             // Plans are in the order of the datagrams, at most one for each.
-            if let Some((item, plan)) = next.next_if(|(item, _)| item.datagram == datagram) {
+            if let Some((item, plan)) = next.next_if(|(item, _)| item.datagram() == datagram) {
                 jobs.push(self.slab.get(item.slot).dtls.open_job(plan, received.bytes));
             }
         }

@@ -35,7 +35,7 @@ use zerocopy::IntoBytes;
 #[derive(Debug)]
 pub(super) struct Exchanges {
     pool: Pool<Exchange>,
-    /// Exchanges by slot and the request's Message ID, for copies of the request.
+    /// Exchanges that keep a piggybacked reply, by slot and the request's Message ID.
     by_request: HashMap<u64, u32, RandomState>,
     /// Replies too long to stand in their exchange.
     kept: Pool<Kept>,
@@ -105,7 +105,7 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         let window = &mut self.slab.get_mut(slot).dedup;
-        match window.on_arrival(now.ms, &self.timing, request.ty, request.mid) {
+        match window.on_arrival(now.ms, self.lifetimes, request.ty, request.mid) {
             Seen::Fresh => self.on_fresh_request(now, slot, request, bytes, outbox),
             Seen::Full => self.counters.tally(Tally::UplinkRefused),
             copy => {
@@ -188,7 +188,6 @@ impl Worker {
             self.exchanges.pool.remove(key.number);
             return None;
         }
-        self.exchanges.by_request.insert(sent_key(slot, request.mid), key.number);
         self.wheel.set(self.timers.exchange(key.number), due_ms);
         self.counters.tally(Tally::Uplink);
         Some(())
@@ -228,8 +227,9 @@ impl Worker {
         self.send_message(slot, outbox, |out| {
             let mut writer = Writer::new(out, ty, code, mid, &request.token);
             fill_code(&mut writer, code, max_age_s);
-            if let Admission::Refuse { option: Some(option), .. } =
-                admit(request, Understood::EDGE_REQUEST)
+            if code.class() != 2
+                && let Admission::Refuse { option: Some(option), .. } =
+                    admit(request, Understood::EDGE_REQUEST)
             {
                 writer.diagnostic(format_args!("{option}"));
             }
@@ -265,7 +265,24 @@ impl Worker {
             0 => self.config.coap.busy_max_age_s,
             told_s => told_s,
         };
+        if exchange.coap.is_held() {
+            return self.piggyback_code(number, code, max_age_s, outbox);
+        }
         self.respond(now, number, code, |writer| fill_code(writer, code, max_age_s), outbox);
+    }
+
+    /// Answers on the ACK that is held back with a code, which the window of the session remembers:
+    /// nothing is left for the exchange to do.
+    fn piggyback_code(&mut self, number: u32, code: Code, max_age_s: u32, outbox: &mut Outbox) {
+        let exchange = self.exchanges.pool.get(number).expect("the caller found it");
+        let (slot, mid, token) = (exchange.slot, exchange.coap.mid(), exchange.coap.token());
+        self.slab.get_mut(slot).dedup.settle(mid, Told::Replied(code));
+        self.send_message(slot, outbox, |out| {
+            let mut writer = Writer::new(out, Type::Ack, code, mid, &token);
+            fill_code(&mut writer, code, max_age_s);
+            writer.finish().ok()
+        });
+        self.forget_exchange(number);
     }
 
     /// The application answers a GET or POST.
@@ -357,6 +374,7 @@ impl Worker {
             // Copies of the request are answered from the exchange, until they can't come any more.
             Manner::Piggybacked if is_answer => {
                 dedup.settle(mid, Told::ReplyKept);
+                self.exchanges.by_request.insert(sent_key(slot, mid), number);
                 self.exchanges.on_answered(number);
                 self.arm_exchange(number);
             }
@@ -501,12 +519,13 @@ impl Worker {
         self.release_kept(number);
         let Some(exchange) = self.exchanges.pool.remove(number) else { return };
         self.wheel.disarm(self.timers.exchange(number));
-        let request = sent_key(exchange.slot, exchange.coap.mid());
-        if self.exchanges.by_request.get(&request) == Some(&number) {
-            self.exchanges.by_request.remove(&request);
-        }
         if let Some(mid) = exchange.coap.own_mid() {
             self.sent.remove(&sent_key(exchange.slot, mid));
+        } else if exchange.coap.is_answered() {
+            let request = sent_key(exchange.slot, exchange.coap.mid());
+            if self.exchanges.by_request.get(&request) == Some(&number) {
+                self.exchanges.by_request.remove(&request);
+            }
         }
     }
 }
