@@ -4,6 +4,7 @@ use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::random;
+use tidegate_crypto::secret::Key;
 use tidegate_dtls::Failure;
 use tidegate_dtls::client::Randoms;
 
@@ -79,7 +80,7 @@ impl Engine {
             unix_s,
             setup.own_cid.as_deref(),
             // Keys are no part of what a seed repeats.
-            &Randoms::expand(&random()),
+            &Randoms { random: random(), ephemeral_seed: Key::new(random()) },
             setup.credential_of(self.share.first + device),
             self.devices.kept(device).filter(|_| resumes),
         );
