@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tidegate_ring::contract::Kind;
 use tidegate_ring::link::{self, WorkerEnds};
-use tidegate_ring::{Consumer, Corrupt, Doorbell};
+use tidegate_ring::{Consumer, Corrupt, Doorbell, Seq};
 
 /// All workers of one process.
 pub struct Workers {
@@ -169,6 +169,7 @@ impl Shell {
             return Ok(());
         }
 
+        let mut told = worker.up().committed();
         while !self.stop.load(Ordering::Relaxed) {
             let is_idle = link.down.prepare_sleep();
             let timeout = if is_idle { until_due(&worker) } else { Duration::ZERO };
@@ -190,13 +191,19 @@ impl Shell {
                 .map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
             worker.on_due(now, &mut outbox);
             net.flush(&mut outbox);
-            self.wake_others(&mut worker);
+            self.wake_others(&mut worker, &mut told);
         }
         Ok(())
     }
 
-    fn wake_others(&self, worker: &mut Worker) {
-        worker.up().wake_if_sleeping();
+    /// Rings for those that have something to read. `told`: the newest entry the control plane has
+    /// been rung for, if it slept; who sleeps again without a new one sleeps well.
+    fn wake_others(&self, worker: &mut Worker, told: &mut Seq) {
+        let newest = worker.up().committed();
+        if newest != *told {
+            *told = newest;
+            worker.up().wake_if_sleeping();
+        }
         let posted = worker.take_posted();
         for (other, bell) in self.bells.iter().enumerate() {
             if posted >> other & 1 == 1 {
