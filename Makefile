@@ -25,7 +25,8 @@ help:
 	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
 	@echo 'make smoke  the main job in under 40 s, binaries being built already'
 	@echo 'make ratio   how we compare to a bare echo and others, core figures in under a minute'
-	@echo 'make bench | fuzz   criterion benches | a minute of fuzzing per parser'
+	@echo 'make bench | fuzz   all figures into docs/performance.md, criterion benches | a minute of'
+	@echo '             fuzzing per parser'
 	@echo 'make docs   write what the tests know into docs/: interop, compliance, lossy link'
 
 run demo: install-deps build aws
@@ -66,7 +67,15 @@ docs: install-deps build foreign
 		--test compliance --test interop --test interop_servers
 	TIDEGATE_WRITE_DOCS=1 cargo test $(CARGO_FLAGS) -p tidegate-dtls --test lossy_table
 
-bench: install-deps
+# Every figure, by turns with its peer, into docs/performance.md; then the criterion benches.
+bench: install-deps aws
+	$(call say,building)
+	cargo build $(CARGO_FLAGS) --workspace --bins
+	cargo build $(CARGO_FLAGS) -p tidegate-ring --example two_processes
+	$(call say,figures)
+	TIDEGATE_CACHE=$(CACHE) $(BIN_DIR)/tidegate-ratio run | tee $(CACHE)/figures
+	$(BIN_DIR)/tidegate-ratio report $(CACHE)/figures docs/performance.md
+	$(call say,criterion)
 	cargo bench --locked --workspace
 
 # One line of JSON for each core figure; the binaries are built already.

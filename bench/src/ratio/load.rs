@@ -1,11 +1,13 @@
-//! What keeps a server busy in a side-by-side run? Devices that each have a socket and one request
-//! on its way: bare datagrams for an echo, CON PUTs over DTLS with a Connection ID for an edge.
+//! What keeps a server busy in a side-by-side run? Sockets that each have one request on its way:
+//! bare datagrams for an echo, CON PUTs in the clear or over DTLS for an edge.
 //!
-//! The same loop sends both, so that two servers see the same load: a closed loop, whose replies
-//! are all opened and looked at. It runs in this process, on the core the process is pinned to.
+//! The same loop sends all of them, so that two servers see the same load: a closed loop, whose
+//! replies are all opened and looked at. It runs in this process, on the core the process is pinned
+//! to.
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, UdpSocket as StdSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,20 +17,24 @@ use tidegate_coap::code::Code;
 use tidegate_coap::message::{self, Message, Type, Writer};
 use tidegate_coap::option::Number;
 use tidegate_crypto::secret::Secret;
-use tidegate_dtls::Established;
 use tidegate_dtls::client::{Config, Credential, Randoms};
 use tidegate_dtls::record::{ContentType, Record};
+use tidegate_dtls::{Established, Suite};
 use tidegate_loadgen::device::{Device, OUT_BYTES};
 
-/// What the devices send.
+/// What is sent, and by how many.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How many devices, each with one request on its way.
-    pub devices: usize,
+    /// How many sockets.
+    pub sockets: usize,
+    /// How many of them have a request on its way at a time, at most all.
+    pub outstanding: usize,
     /// Uri-Path of the PUTs.
     pub path: &'static str,
-    /// Their payload, bytes.
+    /// Their payload, or the length of bare datagrams, bytes.
     pub payload_bytes: usize,
+    /// PSK identity of the devices, their number behind it.
+    pub identity: &'static str,
     /// The pre-shared key of all.
     pub key: &'static [u8],
     /// Whether a Connection ID is offered.
@@ -40,18 +46,28 @@ pub struct Load {
     poll: Poll,
     events: Events,
     speakers: Vec<Speaker>,
-    path: &'static str,
-    payload_bytes: usize,
+    /// Speakers without a request on its way, the next one first.
+    idle: VecDeque<usize>,
+    plan: Plan,
+    /// Datagrams of a handshake, ours and the server's.
+    flights: (u64, u64),
 }
 
-/// One device.
+/// One socket.
 struct Speaker {
     socket: UdpSocket,
-    /// None: bare datagrams.
-    session: Option<Box<Established>>,
+    speech: Speech,
     mid: u16,
-    /// When it last sent.
-    sent: Instant,
+    /// When the request on its way left, if there is one.
+    sent: Option<Instant>,
+}
+
+/// How a socket's requests go.
+enum Speech {
+    Bare,
+    Clear,
+    /// Devices that take turns, and whose turn it is.
+    Dtls(Vec<Established>, usize),
 }
 
 /// What came of one stretch of load.
@@ -66,56 +82,98 @@ pub struct Slice {
 }
 
 impl Load {
-    /// Devices that send bare datagrams of `bytes` to an echo.
-    pub fn bare(server: SocketAddr, devices: usize, bytes: usize) -> io::Result<Self> {
-        let mut load = Self::new(devices, "", bytes)?;
-        for number in 0..devices {
-            let socket = connect(server)?;
-            load.add(number, socket, None)?;
-        }
-        Ok(load)
+    /// Bare datagrams to an echo.
+    pub fn bare(server: SocketAddr, plan: &Plan) -> io::Result<Self> {
+        Self::with(server, plan, |_, _| Ok(Speech::Bare))
     }
 
-    /// Devices that have shaken hands with an edge.
+    /// CoAP without security.
+    pub fn clear(server: SocketAddr, plan: &Plan) -> io::Result<Self> {
+        Self::with(server, plan, |_, _| Ok(Speech::Clear))
+    }
+
+    /// Devices that have shaken hands, one at each socket.
     pub fn dtls(server: SocketAddr, plan: &Plan) -> io::Result<Self> {
-        let mut load = Self::new(plan.devices, plan.path, plan.payload_bytes)?;
-        let config = Arc::new(Config::default());
-        for number in 0..plan.devices {
-            let socket = connect(server)?;
-            let session = shake_hands(&socket, &config, number, plan)?;
-            load.add(number, socket, Some(Box::new(session)))?;
+        let suites = vec![Suite::PskAes128Ccm8];
+        let config = Arc::new(Config { suites, ..Config::default() });
+        let mut flights = (0, 0);
+        let mut load = Self::with(server, plan, |number, socket| {
+            let session = shake_hands(socket, &config, number, plan, &mut flights)?;
+            Ok(Speech::Dtls(vec![session], 0))
+        })?;
+        let each = plan.sockets as u64;
+        load.flights = (flights.0 / each, flights.1 / each);
+        Ok(load)
+    }
+
+    /// Devices with sessions of an earlier life, the same number at each socket.
+    pub fn adopted(
+        server: SocketAddr,
+        sockets: Vec<StdSocket>,
+        sessions: Vec<Vec<Established>>,
+        plan: &Plan,
+    ) -> io::Result<Self> {
+        let mut load = Self::empty(plan)?;
+        for (socket, sessions) in sockets.into_iter().zip(sessions) {
+            socket.connect(server)?;
+            load.add(socket, Speech::Dtls(sessions, 0))?;
         }
         Ok(load)
     }
 
-    fn new(devices: usize, path: &'static str, payload_bytes: usize) -> io::Result<Self> {
-        let (poll, events) = (Poll::new()?, Events::with_capacity(256));
-        let speakers = Vec::with_capacity(devices);
-        Ok(Self { poll, events, speakers, path, payload_bytes })
+    fn with(
+        server: SocketAddr,
+        plan: &Plan,
+        mut speech: impl FnMut(usize, &StdSocket) -> io::Result<Speech>,
+    ) -> io::Result<Self> {
+        let mut load = Self::empty(plan)?;
+        for number in 0..plan.sockets {
+            let socket = bind(server.ip())?;
+            socket.connect(server)?;
+            let speech = speech(number, &socket)?;
+            load.add(socket, speech)?;
+        }
+        Ok(load)
     }
 
-    fn add(
-        &mut self,
-        number: usize,
-        socket: StdSocket,
-        session: Option<Box<Established>>,
-    ) -> io::Result<()> {
+    fn empty(plan: &Plan) -> io::Result<Self> {
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(256),
+            speakers: Vec::with_capacity(plan.sockets),
+            idle: VecDeque::with_capacity(plan.sockets),
+            plan: plan.clone(),
+            flights: (0, 0),
+        })
+    }
+
+    fn add(&mut self, socket: StdSocket, speech: Speech) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let mut socket = UdpSocket::from_std(socket);
+        let number = self.speakers.len();
         self.poll.registry().register(&mut socket, Token(number), Interest::READABLE)?;
-        self.speakers.push(Speaker { socket, session, mid: 0, sent: Instant::now() });
+        self.speakers.push(Speaker { socket, speech, mid: 0, sent: None });
+        self.idle.push_back(number);
         Ok(())
+    }
+
+    /// Datagrams of one handshake, ours and the server's.
+    pub fn flights(&self) -> (u64, u64) {
+        self.flights
     }
 
     /// How long a request and its reply are, bytes of UDP payload.
     pub fn datagram_bytes(&mut self) -> io::Result<(usize, usize)> {
         let first = &mut self.speakers[0];
-        let sent = first.send(self.path, self.payload_bytes)?;
+        let request_bytes = first.send(&self.plan)?;
         let mut reply = [0; OUT_BYTES];
         let begun = Instant::now();
         loop {
             match first.socket.recv(&mut reply) {
-                Ok(got) if first.accepts(&mut reply[..got]) => return Ok((sent, got)),
+                Ok(len) if first.accepts(&mut reply[..len]) => {
+                    first.sent = None;
+                    return Ok((request_bytes, len));
+                }
                 Ok(_) => return Err(io::Error::other("an unexpected reply")),
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) if begun.elapsed() > PATIENCE => return Err(io::ErrorKind::TimedOut.into()),
@@ -124,14 +182,15 @@ impl Load {
         }
     }
 
-    /// Keeps every device's request on its way for so long, then waits for the last ones.
+    /// Keeps requests on their way for so long, then waits for the last ones.
     pub fn run(&mut self, length: Duration) -> io::Result<Slice> {
         let mut slice = Slice::default();
-        let (path, payload_bytes) = (self.path, self.payload_bytes);
         let begun = Instant::now();
         let mut on_their_way = 0;
-        for speaker in &mut self.speakers {
-            speaker.send(path, payload_bytes)?;
+        while on_their_way < self.plan.outstanding
+            && let Some(number) = self.idle.pop_front()
+        {
+            self.speakers[number].send(&self.plan)?;
             on_their_way += 1;
         }
         let mut looked = begun;
@@ -140,29 +199,32 @@ impl Load {
             let now = Instant::now();
             let goes_on = now - begun < length;
             for event in &self.events {
-                let speaker = &mut self.speakers[event.token().0];
-                while speaker.take_reply()? {
-                    slice.completed += 1;
-                    if goes_on {
-                        speaker.sent = now;
-                        speaker.send(path, payload_bytes)?;
-                    } else {
-                        on_their_way -= 1;
-                    }
+                let number = event.token().0;
+                if !self.speakers[number].take_reply()? {
+                    continue;
+                }
+                slice.completed += 1;
+                self.idle.push_back(number);
+                on_their_way -= 1;
+                if goes_on && let Some(next) = self.idle.pop_front() {
+                    self.speakers[next].send(&self.plan)?;
+                    on_their_way += 1;
                 }
             }
             if now - looked > TICK {
                 looked = now;
-                for speaker in &mut self.speakers {
-                    // Of a stretch that is over nobody waits for lost ones longer than that.
-                    if goes_on && now - speaker.sent > PATIENCE {
-                        slice.lost += 1;
-                        speaker.sent = now;
-                        speaker.send(path, payload_bytes)?;
+                for (number, speaker) in self.speakers.iter_mut().enumerate() {
+                    if speaker.sent.is_none_or(|sent| now - sent < PATIENCE) {
+                        continue;
                     }
-                }
-                if !goes_on && now - begun > length + PATIENCE {
-                    break;
+                    slice.lost += 1;
+                    if goes_on {
+                        speaker.send(&self.plan)?;
+                    } else {
+                        speaker.sent = None;
+                        self.idle.push_back(number);
+                        on_their_way -= 1;
+                    }
                 }
             }
         }
@@ -172,21 +234,20 @@ impl Load {
 }
 
 impl Speaker {
-    /// Sends the next request; how long its datagram was.
-    fn send(&mut self, path: &str, payload_bytes: usize) -> io::Result<usize> {
+    /// Sends the next request, of the next device; how long its datagram was.
+    fn send(&mut self, plan: &Plan) -> io::Result<usize> {
         let mut datagram = [0; OUT_BYTES];
         self.mid = self.mid.wrapping_add(1);
-        let len = match &mut self.session {
-            None => payload_bytes,
-            Some(session) => {
+        self.sent = Some(Instant::now());
+        let len = match &mut self.speech {
+            Speech::Bare => plan.payload_bytes,
+            Speech::Clear => put(self.mid, plan, &mut datagram),
+            Speech::Dtls(sessions, turn) => {
+                *turn = (*turn + 1) % sessions.len();
                 let mut message = [0; OUT_BYTES];
-                let token = message::Token::new(&self.mid.to_be_bytes());
-                let len = Writer::new(&mut message, Type::Con, Code::PUT, self.mid, &token)
-                    .option(Number::URI_PATH, path.as_bytes())
-                    .payload(&[b'x'; OUT_BYTES][..payload_bytes])
-                    .finish()
-                    .map_err(|error| io::Error::other(format!("{error:?}")))?;
+                let len = put(self.mid, plan, &mut message);
                 let content = &message[..len];
+                let session = &mut sessions[*turn];
                 let sealed = session.seal(ContentType::APPLICATION_DATA, content, &mut datagram);
                 sealed.map_err(|error| io::Error::other(format!("{error:?}")))?
             }
@@ -203,7 +264,10 @@ impl Speaker {
         let mut datagram = [0; OUT_BYTES];
         loop {
             match self.socket.recv(&mut datagram) {
-                Ok(len) if self.accepts(&mut datagram[..len]) => return Ok(true),
+                Ok(len) if self.sent.is_some() && self.accepts(&mut datagram[..len]) => {
+                    self.sent = None;
+                    return Ok(true);
+                }
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
@@ -211,20 +275,37 @@ impl Speaker {
         }
     }
 
-    /// Whether a datagram answers the request on its way: from an edge, with 2.04.
+    /// Whether a datagram answers the request on its way: if CoAP, with 2.04.
     fn accepts(&mut self, datagram: &mut [u8]) -> bool {
-        let Some(session) = &mut self.session else { return true };
-        let Ok(record) = Record::parse(datagram, 0, 0) else { return false };
-        let Ok(opened) = session.open(&record, datagram) else { return false };
-        let message = Message::parse(&datagram[opened.content]);
+        let message = match &mut self.speech {
+            Speech::Bare => return true,
+            Speech::Clear => datagram,
+            Speech::Dtls(sessions, turn) => {
+                let Ok(record) = Record::parse(datagram, 0, 0) else { return false };
+                let Ok(opened) = sessions[*turn].open(&record, datagram) else { return false };
+                &mut datagram[opened.content]
+            }
+        };
+        let message = Message::parse(message);
         message.is_ok_and(|message| message.code == Code::CHANGED && message.mid == self.mid)
     }
 }
 
-fn connect(server: SocketAddr) -> io::Result<StdSocket> {
-    let socket = StdSocket::bind(("127.0.0.1", 0))?;
-    socket.connect(server)?;
-    Ok(socket)
+/// Writes a request.
+fn put(mid: u16, plan: &Plan, out: &mut [u8; OUT_BYTES]) -> usize {
+    let token = message::Token::new(&mid.to_be_bytes());
+    Writer::new(out, Type::Con, Code::PUT, mid, &token)
+        .option(Number::URI_PATH, plan.path.as_bytes())
+        .payload(&[b'x'; OUT_BYTES][..plan.payload_bytes])
+        .finish()
+        .expect("payloads of a bench fit")
+}
+
+/// A socket from which a server at `server` is reached.
+pub fn bind(server: IpAddr) -> io::Result<StdSocket> {
+    // Loopback by name, so that no route is looked up for each datagram.
+    let own = if server.is_loopback() { server } else { IpAddr::from([0, 0, 0, 0]) };
+    StdSocket::bind((own, 0))
 }
 
 fn shake_hands(
@@ -232,9 +313,10 @@ fn shake_hands(
     config: &Arc<Config>,
     number: usize,
     plan: &Plan,
+    flights: &mut (u64, u64),
 ) -> io::Result<Established> {
     let credential = Credential::Psk {
-        identity: format!("bench-{number:08}").into_bytes(),
+        identity: format!("{}{number}", plan.identity).into_bytes(),
         psk: Secret::new(plan.key),
     };
     let mut seed = [0; 32];
@@ -249,6 +331,7 @@ fn shake_hands(
     loop {
         while let Some(len) = device.poll_transmit(&mut datagram) {
             socket.send(&datagram[..len])?;
+            flights.0 += 1;
         }
         if let Some(session) = device.session() {
             return Ok(*session);
@@ -257,10 +340,12 @@ fn shake_hands(
             return Err(io::Error::other(format!("a handshake: {end:?}")));
         }
         let len = socket.recv(&mut datagram)?;
+        flights.1 += 1;
         device.on_datagram(0, &mut datagram[..len]);
     }
 }
 
 const TICK: Duration = Duration::from_millis(100);
-/// A request without reply is given up then.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// A request without reply is given up then. *Why so long:* the slowest peer takes a quarter of a
+/// millisecond for each of those before it.
+const PATIENCE: Duration = Duration::from_secs(3);

@@ -4,13 +4,21 @@
 //! median over pairs of short stretches, ours and the other's, which see the same moment of the
 //! machine; the spread of the pairs' ratios stands beside it.
 
+pub mod broker;
 pub mod figure;
 pub mod load;
 pub mod memory;
 pub mod process;
 pub mod records;
+pub mod report;
+pub mod rings;
+pub mod rows;
+pub mod scale;
 pub mod servers;
 pub mod steady;
+pub mod storm;
+pub mod veth;
+pub mod workers;
 
 use std::io;
 use std::time::Duration;
@@ -29,13 +37,14 @@ pub struct Side {
 impl Side {
     /// Server CPU of a request over one stretch, ns.
     pub fn cost_ns(&mut self, stretch: Duration) -> io::Result<f64> {
-        let before = self.server.process.cpu()?;
+        let before = self.server.process.cpu()? + process::soft_interrupts();
         let slice = self.load.run(stretch)?;
-        let cpu = self.server.process.cpu()?.saturating_sub(before);
+        let after = self.server.process.cpu()? + process::soft_interrupts();
+        let cpu = after.saturating_sub(before);
         if slice.completed == 0 {
             return Err(io::Error::other("no request was answered"));
         }
-        if std::env::var_os("TIDEGATE_RATIO_VERBOSE").is_some() {
+        if std::env::var_os(VERBOSE).is_some() {
             let rate = slice.completed as f64 / slice.wall.as_secs_f64();
             let busy = cpu.as_secs_f64() / slice.wall.as_secs_f64() * 100.0;
             let each = cpu.as_nanos() as f64 / slice.completed as f64;
@@ -63,3 +72,6 @@ pub fn by_turns(
     }
     Ok(measured)
 }
+
+/// When this variable is set, each stretch is told, and servers may speak.
+pub const VERBOSE: &str = "TIDEGATE_RATIO_VERBOSE";

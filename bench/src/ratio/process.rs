@@ -1,6 +1,7 @@
-//! Who else takes part in a side-by-side run? Processes on a core of their own, and how much of its
-//! time they take, to the nanosecond.
+//! Who else takes part in a side-by-side run? Processes on a core of their own, perhaps in a network
+//! namespace of their own, and how much of its time they take, to the nanosecond.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -19,21 +20,49 @@ pub struct Process {
     thread: &'static str,
 }
 
+/// Where a process runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Cores, as `taskset` has them.
+    pub cores: String,
+    /// A network namespace's name; `None`: that of this process.
+    pub namespace: Option<String>,
+}
+
+impl Place {
+    /// On one core, in our namespace.
+    pub fn core(core: usize) -> Self {
+        Self { cores: core.to_string(), namespace: None }
+    }
+}
+
 impl Process {
-    /// Starts a program on a core; of its threads those count whose names begin with `thread`.
+    /// Starts a program; of its threads those count whose names begin with `thread`.
+    /// What it says goes to `log`.
     pub fn start(
-        core: usize,
+        place: &Place,
         program: &Path,
-        arguments: &[&str],
+        arguments: &[impl AsRef<OsStr>],
         thread: &'static str,
+        log: Option<&Path>,
     ) -> io::Result<Self> {
-        let child = Command::new("taskset")
-            .args(["-c", &core.to_string()])
+        let mut command = match &place.namespace {
+            None => Command::new("taskset"),
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace, "taskset"]);
+                command
+            }
+        };
+        let log =
+            log.map_or_else(|| Ok(Stdio::null()), |log| fs::File::create(log).map(Into::into));
+        let child = command
+            .args(["-c", &place.cores])
             .arg(program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(log?)
             .spawn()?;
         Ok(Self { child, thread })
     }
@@ -43,25 +72,39 @@ impl Process {
         self.child.id()
     }
 
-    /// Time on the CPU so far, user and system, of the threads that count.
+    /// Time on the CPU so far, user and system, of the threads that count together.
     pub fn cpu(&self) -> io::Result<Duration> {
-        let mut total = 0;
+        Ok(self.cpu_of_threads()?.into_iter().map(|(_, time)| time).sum())
+    }
+
+    /// The same of each thread that counts, by name.
+    pub fn cpu_of_threads(&self) -> io::Result<Vec<(String, Duration)>> {
+        let mut threads = Vec::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
             let path = task?.path();
             let Ok(name) = fs::read_to_string(path.join("comm")) else { continue };
             if name.starts_with(self.thread) {
-                total += on_cpu_ns(&fs::read_to_string(path.join("schedstat"))?)?;
+                threads.push((name.trim().to_owned(), on_cpu(&path.join("schedstat"))?));
             }
         }
-        Ok(Duration::from_nanos(total))
+        threads.sort();
+        Ok(threads)
     }
 
-    /// Resident memory that is its own or shared with its control plane, bytes.
+    /// Resident memory, all of it, bytes.
     pub fn resident_bytes(&self) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         kib.map(|kib| kib * 1_024).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Whether a socket of its network namespace is bound to the UDP port.
+    pub fn has_port(&self, port: u16) -> bool {
+        let table = fs::read_to_string(format!("/proc/{}/net/udp", self.child.id()));
+        let wanted = format!(":{port:04X}");
+        let local = |line: &str| line.split_whitespace().nth(1).map(|at| at.ends_with(&wanted));
+        table.is_ok_and(|table| table.lines().any(|line| local(line) == Some(true)))
     }
 
     /// Whether it has ended.
@@ -77,17 +120,33 @@ impl Drop for Process {
     }
 }
 
-/// Puts this process, all threads it will start, and nothing else on [`OWN_CORE`].
+/// Time of the kernel's thread that takes over when the servers' core has too much to receive: it
+/// belongs to whoever is measured.
+pub fn soft_interrupts() -> Duration {
+    let wanted = format!("ksoftirqd/{SERVER_CORE}\n");
+    let is_it = |path: &Path| fs::read_to_string(path.join("comm")).is_ok_and(|it| it == wanted);
+    let Ok(processes) = fs::read_dir("/proc") else { return Duration::ZERO };
+    let found = processes.flatten().map(|entry| entry.path()).take(200).find(|path| is_it(path));
+    found.and_then(|path| on_cpu(&path.join("schedstat")).ok()).unwrap_or_default()
+}
+
+/// Puts this process and all threads it will start on [`OWN_CORE`], and lets it have many sockets.
 pub fn pin_ourselves() -> io::Result<()> {
     let own = std::process::id().to_string();
+    let files = format!("--nofile={FILES}:{FILES}");
+    // Without root the limit stays, and the rows with ten thousand sessions say what they lack.
+    let _ = Command::new("prlimit").args(["--pid", &own, &files]).stderr(Stdio::null()).status();
     let core = OWN_CORE.to_string();
     let status =
         Command::new("taskset").args(["-a", "-cp", &core, &own]).stdout(Stdio::null()).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("taskset failed")) }
 }
 
+const FILES: usize = 65_536;
+
 /// First field of a schedstat: nanoseconds on the CPU.
-fn on_cpu_ns(schedstat: &str) -> io::Result<u64> {
-    let first = schedstat.split_whitespace().next().and_then(|first| first.parse().ok());
-    first.ok_or_else(|| io::ErrorKind::InvalidData.into())
+fn on_cpu(schedstat: &Path) -> io::Result<Duration> {
+    let text = fs::read_to_string(schedstat)?;
+    let first = text.split_whitespace().next().and_then(|first| first.parse().ok());
+    first.map(Duration::from_nanos).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }

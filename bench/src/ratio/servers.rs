@@ -1,5 +1,5 @@
 //! How are the servers of a side-by-side run started? Ours with a stand-in control plane, the bare
-//! echoes, and those of libcoap, each alone on its core and listening on a free port.
+//! echoes, and those of libcoap, each alone on its core.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::process::{OWN_CORE, Process, SERVER_CORE};
+use super::process::{OWN_CORE, Place, Process, SERVER_CORE};
 use crate::echo::Way;
 
 /// The key of all devices.
@@ -28,56 +28,106 @@ pub struct Server {
 }
 
 /// How an edge is configured, where it differs from the default.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Edge {
     /// `net.backend`.
     pub backend: &'static str,
+    /// `net.xdp_interface`.
+    pub interface: Option<&'static str>,
+    /// `workers`.
+    pub workers: u8,
     /// `sessions.per_worker`.
     pub sessions: usize,
     /// `resumption.per_worker`.
     pub resumptions: usize,
+    /// Serves CoAP without security instead, to devices from 127.0.0.1.
+    pub is_clear: bool,
+    /// Whether a stand-in is its control plane; else somebody else is.
+    pub is_stood_in: bool,
+    /// Where it listens; a free port of loopback unless named.
+    pub address: Option<SocketAddr>,
+    /// Where it runs.
+    pub place: Place,
 }
 
 impl Default for Edge {
     fn default() -> Self {
-        Self { backend: "io_uring", sessions: 65_536, resumptions: 65_536 }
+        Self {
+            backend: "io_uring",
+            interface: None,
+            workers: 1,
+            sessions: 65_536,
+            resumptions: 65_536,
+            is_clear: false,
+            is_stood_in: true,
+            address: None,
+            place: Place::core(SERVER_CORE),
+        }
     }
 }
 
 impl Edge {
-    /// Starts a dataplane of one worker, and a stand-in control plane on the generator's core.
+    /// Starts a dataplane, and a stand-in control plane on the generator's core.
     pub fn start(self) -> io::Result<Server> {
-        let address = free_address()?;
+        self.start_after(|_| Ok(()))
+    }
+
+    /// The same, with something done in the run directory before.
+    pub fn start_after(self, prepare: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<Server> {
+        let address = self.address.map_or_else(free_address, Ok)?;
         let run_dir = run_dir()?;
+        prepare(&run_dir)?;
         let config_path = run_dir.join("dataplane.toml");
-        let config = format!(
-            "listen = [\"{address}\"]\nworkers = 1\nrun_dir = \"{}\"\n\
-             [net]\nbackend = \"{}\"\n[sessions]\nper_worker = {}\n\
-             [resumption]\nper_worker = {}\n[handshake]\nhalf_open = 65536\n\
-             half_open_per_source = 65536\n[echo]\npath = \"{ECHO_PATH}\"\n",
+        fs::write(&config_path, self.config(address, &run_dir)?)?;
+        let program = built("tidegate-dataplane")?;
+        let arguments = [Path::new("--config"), &config_path];
+        let log = run_dir.join("dataplane.log");
+        let process = Process::start(&self.place, &program, &arguments, "worker-", Some(&log))?;
+        let control = if self.is_stood_in { Some(self.stand_in(&run_dir)?) } else { None };
+        Server { address, process, _control: control, run_dir: Some(run_dir) }.up()
+    }
+
+    fn config(&self, address: SocketAddr, run_dir: &Path) -> io::Result<String> {
+        let (dtls, clear) = if self.is_clear {
+            (free_address()?.to_string(), format!("\"{address}\""))
+        } else {
+            (address.to_string(), String::new())
+        };
+        let interface = self.interface.map(|it| format!("xdp_interface = \"{it}\"\n"));
+        Ok(format!(
+            "listen = [\"{dtls}\"]\nworkers = {}\nrun_dir = \"{}\"\n[nosec]\nlisten = [{clear}]\n\
+             [net]\nbackend = \"{}\"\n{}[sessions]\nper_worker = {}\n[resumption]\n\
+             per_worker = {}\n[handshake]\nhalf_open = 65536\nhalf_open_per_source = 65536\n\
+             [echo]\npath = \"{ECHO_PATH}\"\n",
+            self.workers,
             run_dir.display(),
             self.backend,
+            interface.unwrap_or_default(),
             self.sessions,
             self.resumptions,
-        );
-        fs::write(&config_path, config)?;
-        let config_path = config_path.display().to_string();
-        let program = built("tidegate-dataplane")?;
-        let process =
-            Process::start(SERVER_CORE, &program, &["--config", &config_path], "worker-")?;
-        let dir = run_dir.display().to_string();
-        let own = std::env::current_exe()?;
-        let control = Process::start(OWN_CORE, &own, &["control", &dir, "--psk", KEY], "")?;
-        let mut server =
-            Server { address, process, _control: Some(control), run_dir: Some(run_dir) };
-        server.wait()?;
-        Ok(server)
+        ))
+    }
+
+    fn stand_in(&self, run_dir: &Path) -> io::Result<Process> {
+        let (own, workers) = (std::env::current_exe()?, self.workers.to_string());
+        let run_dir = run_dir.display().to_string();
+        let arguments = ["control", &run_dir, "--psk", KEY, "--workers", &workers];
+        Process::start(&Place::core(OWN_CORE), &own, &arguments, "", None)
     }
 }
 
 /// Starts a bare echo whose replies have at most `reply_bytes`.
 pub fn echo(way: Way, reply_bytes: usize) -> io::Result<Server> {
-    let address = free_address()?;
+    echo_at(way, reply_bytes, free_address()?, &Place::core(SERVER_CORE))
+}
+
+/// The same, somewhere.
+pub fn echo_at(
+    way: Way,
+    reply_bytes: usize,
+    address: SocketAddr,
+    place: &Place,
+) -> io::Result<Server> {
     let name = match way {
         Way::Mmsg => "mmsg",
         Way::IoUring => "io-uring",
@@ -85,25 +135,48 @@ pub fn echo(way: Way, reply_bytes: usize) -> io::Result<Server> {
     };
     let (at, reply_bytes) = (address.to_string(), reply_bytes.to_string());
     let arguments = ["echo", name, &at, "--reply-bytes", &reply_bytes];
-    let process = Process::start(SERVER_CORE, &std::env::current_exe()?, &arguments, "")?;
-    let mut server = Server { address, process, _control: None, run_dir: None };
-    server.wait()?;
-    Ok(server)
+    let process = Process::start(place, &std::env::current_exe()?, &arguments, "", None)?;
+    Server { address, process, _control: None, run_dir: None }.up()
 }
 
+/// Starts Debian's libcoap server, `openssl` or `gnutls`.
+pub fn libcoap(build: &str) -> io::Result<Server> {
+    // It listens on the port after the one it is given, for DTLS.
+    let address = free_address()?;
+    let port = (address.port() - 1).to_string();
+    let program = PathBuf::from(format!("/usr/bin/coap-server-{build}"));
+    let arguments = ["-A", "127.0.0.1", "-p", &port, "-k", KEY, "-v", "1"];
+    let process = Process::start(&Place::core(SERVER_CORE), &program, &arguments, "", None)?;
+    Server { address, process, _control: None, run_dir: None }.up()
+}
+
+/// Where libcoap's server takes PUTs.
+pub const LIBCOAP_PATH: &str = "example_data";
+
 impl Server {
-    /// Until somebody has bound its port.
-    fn wait(&mut self) -> io::Result<()> {
+    /// Itself, once its port is bound.
+    fn up(mut self) -> io::Result<Self> {
         let begun = Instant::now();
-        while UdpSocket::bind(self.address).is_ok() {
+        while !self.process.has_port(self.address.port()) {
             if self.process.has_ended() || begun.elapsed() > PATIENCE {
                 return Err(io::Error::other("a server did not start"));
             }
             thread::sleep(Duration::from_millis(20));
         }
         // It serves once all of its sockets are there.
-        thread::sleep(Duration::from_millis(100));
-        Ok(())
+        thread::sleep(Duration::from_millis(200));
+        Ok(self)
+    }
+
+    /// The dataplane's run directory.
+    pub fn run_dir(&self) -> Option<&Path> {
+        self.run_dir.as_deref()
+    }
+
+    /// What the dataplane has said.
+    pub fn log(&self) -> String {
+        let log = self.run_dir.as_ref().map(|run_dir| run_dir.join("dataplane.log"));
+        log.and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default()
     }
 }
 
@@ -123,12 +196,12 @@ pub fn built(name: &str) -> io::Result<PathBuf> {
 }
 
 /// A port of loopback that nobody has just now.
-fn free_address() -> io::Result<SocketAddr> {
+pub fn free_address() -> io::Result<SocketAddr> {
     UdpSocket::bind(("127.0.0.1", 0))?.local_addr()
 }
 
 /// A directory of our own in memory, as in production.
-fn run_dir() -> io::Result<PathBuf> {
+pub fn run_dir() -> io::Result<PathBuf> {
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
     for number in 0.. {
@@ -141,4 +214,4 @@ fn run_dir() -> io::Result<PathBuf> {
     unreachable!("numbers do not end")
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);

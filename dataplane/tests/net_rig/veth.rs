@@ -92,7 +92,8 @@ impl VethPair {
         told.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    fn name(&self, side: Side) -> &str {
+    /// The namespace of one side.
+    pub fn name(&self, side: Side) -> &str {
         match side {
             Side::Edge => &self.edge,
             Side::Devices => &self.devices,

@@ -45,7 +45,7 @@ pub(super) fn open(inbox: &mut Inbox, devices: &mut Devices, own_cid_len: usize)
             let datagram = &buffer[..got.len.into()];
             let session = devices.session(got.device)?;
             let record = Record::parse(datagram, 0, own_cid_len).ok()?;
-            let plan = session.plan_open(&record, datagram).ok()?;
+            let plan = session.plan_open(&record).ok()?;
             Some(Planned { plan, end: record.end(), is_good: false })
         })
         .collect();

@@ -275,7 +275,7 @@ fn drain_errors(socket: &UdpSocket, mut tell: impl FnMut(Ipv4Addr)) {
         let fd = socket.as_raw_fd();
         match recvmsg::<SockaddrIn>(fd, &mut parts, Some(&mut control), flags) {
             Ok(message) => {
-                message.cmsgs().ok().and_then(destination).into_iter().for_each(&mut tell)
+                message.cmsgs().ok().and_then(destination).into_iter().for_each(&mut tell);
             }
             Err(_) => return,
         }

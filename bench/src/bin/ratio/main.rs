@@ -4,16 +4,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tidegate_bench::control;
 use tidegate_bench::echo::{self, Way};
-use tidegate_bench::ratio::figure::Figure;
-use tidegate_bench::ratio::{memory, process, records, steady};
-use tidegate_bench::rig::Route;
+use tidegate_bench::ratio::rows::{ROWS, Row, Seen};
+use tidegate_bench::ratio::{process, report, steady, storm};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,6 +38,26 @@ enum Command {
     },
     /// The core figures, in under a minute, as one line of JSON each.
     Core,
+    /// Every figure, or those of the rows named.
+    Run {
+        /// Rows, as `rows` lists them.
+        rows: Vec<String>,
+    },
+    /// Names of all rows.
+    Rows,
+    /// Puts figures into a document, as a table and a plot.
+    Report {
+        /// What the other commands have printed.
+        lines: PathBuf,
+        /// The document, with marks where the figures go.
+        document: PathBuf,
+    },
+    /// Keeps an edge busy with handshakes, for profilers.
+    HoldHandshakes {
+        /// How many times 20 000.
+        #[arg(long, default_value_t = 10)]
+        times: u64,
+    },
     /// Keeps an edge busy on core 0, for profilers; each second what a request costs it.
     Hold {
         /// Its backend.
@@ -67,7 +85,20 @@ fn main() -> ExitCode {
         Command::Echo { way, address, reply_bytes } => {
             echo::serve(way, address, reply_bytes, |at| println!("listening on {at}"))
         }
-        Command::Core => core(),
+        Command::Core => run(|row| row.is_core),
+        Command::Run { rows } => {
+            run(|row| rows.is_empty() || rows.iter().any(|name| name == row.name))
+        }
+        Command::Rows => {
+            for row in ROWS {
+                println!("{}", row.name);
+            }
+            Ok(())
+        }
+        Command::Report { lines, document } => report(&lines, &document),
+        Command::HoldHandshakes { times } => {
+            process::pin_ourselves().and_then(|()| storm::hold(times))
+        }
         Command::Hold { way, seconds } => {
             process::pin_ourselves().and_then(|()| steady::hold(way, seconds))
         }
@@ -84,23 +115,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// As many figures as fit into a minute.
-fn core() -> io::Result<()> {
+/// Measures the rows that are wanted and tells each as soon as it is there.
+fn run(wanted: impl Fn(&Row) -> bool) -> io::Result<()> {
     process::pin_ourselves()?;
-    let mut echo_ns = 0.0;
-    for way in [Way::Mmsg, Way::IoUring] {
-        let figure = steady::con_put(way, 5, Duration::from_millis(700))?;
-        // The last one is that of the default backend.
-        echo_ns = figure.against;
-        tell(&figure);
+    let (mut seen, mut missing) = (Seen::default(), 0);
+    for row in ROWS.iter().filter(|row| wanted(row)) {
+        match row.run(&mut seen) {
+            Ok(figures) => figures.iter().for_each(|figure| println!("{}", figure.json())),
+            Err(error) => {
+                eprintln!("{}: {error}", row.name);
+                missing += 1;
+            }
+        }
     }
-    tell(&memory::worker(echo_ns, Route::Echo));
-    tell(&memory::worker(echo_ns, Route::Publish));
-    records::open().iter().for_each(tell);
-    memory::handshakes()?.iter().for_each(tell);
-    Ok(())
+    if missing == 0 { Ok(()) } else { Err(io::Error::other(format!("{missing} rows are missing"))) }
 }
 
-fn tell(figure: &Figure) {
-    println!("{}", figure.json());
+fn report(lines: &Path, document: &Path) -> io::Result<()> {
+    report::write(&std::fs::read_to_string(lines)?, document)
 }
