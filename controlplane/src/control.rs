@@ -146,6 +146,9 @@ pub struct Health {
     pub sessions: usize,
     /// Messages without a final state.
     pub open_messages: usize,
+    /// Authorities and devices without security that found no room on the trust sheet or can't be
+    /// read: the dataplane does not know them.
+    pub trust_omitted: usize,
     /// The store answers.
     pub store_ok: bool,
 }
@@ -207,6 +210,7 @@ impl Control {
                 },
                 sessions: core.sessions,
                 open_messages: core.open_messages,
+                trust_omitted: core.trust_omitted,
                 store_ok,
             },
             _ => Health {
@@ -220,6 +224,7 @@ impl Control {
                 },
                 sessions: 0,
                 open_messages: 0,
+                trust_omitted: 0,
                 store_ok,
             },
         }

@@ -10,11 +10,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 use tidegate_crypto::certificate::{self, Authorities, CertificateError};
+use tidegate_crypto::pem;
 use tidegate_crypto::secret::Secret;
 use tidegate_crypto::signature::SigningKey;
 
 use crate::config::ServerIdentityConfig;
-use crate::{pem, private_file};
+use crate::private_file;
 
 /// A key of this server, and what goes with it.
 #[derive(Clone, Debug)]
@@ -56,6 +57,9 @@ pub const CHAIN_MAX: usize = 4;
 pub const CHAIN_BYTES_MAX: usize = 8_192;
 /// Server names of one identity.
 pub const NAMES_MAX: usize = 16;
+/// How many days before its end a certificate is complained of.
+const EXPIRES_SOON_DAYS: u64 = 14;
+const DAY_S: u64 = 86_400;
 
 impl ServerIdentity {
     /// Those of the configuration; a sentence says which file is wrong, and how.
@@ -71,6 +75,22 @@ impl ServerIdentity {
             all.push(identity);
         }
         Ok(all)
+    }
+
+    /// What an operator should know of its certificate's time, if anything.
+    pub fn complaint(&self, unix_s: u64) -> Option<String> {
+        let valid = certificate::validity(self.chain.first()?).ok()?;
+        let name = self.names.first().map_or("without a name", String::as_str);
+        let days = valid.until_unix_s.saturating_sub(unix_s) / DAY_S;
+        if unix_s < valid.from_unix_s {
+            Some(format!("the certificate of {name} is not valid yet: devices will refuse it"))
+        } else if unix_s > valid.until_unix_s {
+            Some(format!("the certificate of {name} has expired: devices will refuse it"))
+        } else if days < EXPIRES_SOON_DAYS {
+            Some(format!("the certificate of {name} expires in {days} days"))
+        } else {
+            None
+        }
     }
 
     fn load(files: &ServerIdentityConfig) -> Result<Self, String> {

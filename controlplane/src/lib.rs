@@ -9,7 +9,6 @@ pub mod core;
 pub mod edge;
 pub mod identity;
 pub mod model;
-pub mod pem;
 pub mod private_file;
 pub mod publish;
 pub mod rules;

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 use tidegate_controlplane::api::access_key::RootKey;
@@ -140,6 +140,7 @@ async fn serve(config: &Config) -> Result<(), String> {
     }
     let endpoints = config.endpoints(raw.public_key.clone());
     let identities = [vec![raw], ServerIdentity::load_all(&config.server_identity)?].concat();
+    tokio::spawn(complain_daily(identities.clone()));
     let control = Control::start(config.settings(identities)).await.map_err(|e| e.to_string())?;
 
     let (stop, stopping) = watch::channel(false);
@@ -170,6 +171,18 @@ async fn serve(config: &Config) -> Result<(), String> {
     control.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says of certificates that they have expired or will soon, at the start and then once a day.
+async fn complain_daily(identities: Vec<ServerIdentity>) {
+    let mut day = tokio::time::interval(DAY);
+    loop {
+        day.tick().await;
+        let unix_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        for complaint in identities.iter().filter_map(|identity| identity.complaint(unix_s)) {
+            tracing::warn!("{complaint}");
+        }
+    }
 }
 
 fn server_key(config: &Config) -> Result<(), String> {
@@ -203,6 +216,7 @@ fn print_line(line: &str) {
     }
 }
 
+const DAY: Duration = Duration::from_hours(24);
 /// How long requests under way may take once the process was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 

@@ -8,6 +8,7 @@
 //! - [`agreement`]: ephemeral Diffie-Hellman;
 //! - [`signature`]: ECDSA, with keys as they stand in certificates;
 //! - [`certificate`]: whether a chain leads to a trusted authority, and whom it names;
+//! - [`pem`]: keys and certificates as text;
 //! - [`cookie`]: the keyed MAC behind stateless cookies;
 //! - [`secret`]: bytes that are wiped when dropped and never printed;
 //! - [`vault`]: secrets at rest.
@@ -17,6 +18,7 @@ pub mod agreement;
 pub mod certificate;
 pub mod cookie;
 mod kernel;
+pub mod pem;
 pub mod prf;
 pub mod secret;
 pub mod signature;

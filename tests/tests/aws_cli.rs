@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidegate_tests::api::text;
 use tidegate_tests::aws::Aws;
 use tidegate_tests::device::Device;
@@ -16,48 +16,9 @@ fn the_command_line_creates_a_device_and_sends_it_a_message() {
     let edge = Edge::embedded();
     let aws = Aws::of(&edge);
     let run = |arguments: &[&str]| aws.cli(arguments).unwrap_or_else(|e| panic!("{e}"));
-    let created = run(&[
-        "create-destination",
-        "--name",
-        "plant",
-        "--expression-type",
-        "MqttTopic",
-        "--expression",
-        "plant/uplinks",
-        "--role-arn",
-        ROLE,
-    ]);
-    assert!(text(&created, "Arn").ends_with(":Destination/plant"), "{created}");
-
-    let mut pump = Provisioned {
-        id: String::new(),
-        identity: "pump-7-of-plant-3-in-the-north-0001".to_owned(),
-        secret: "0123456789abcdef0123456789abcdef".to_owned(),
-        destination: "plant".to_owned(),
-        topic: "plant/uplinks".to_owned(),
-    };
-    let cellular = json!({"Imei": "490154203237518", "DtlsV1_2": {
-        "PreSharedKeyIdentity": pump.identity, "PreSharedKeySecret": pump.secret,
-    }});
-    let created = run(&[
-        "create-wireless-device",
-        "--type",
-        "CoAP",
-        "--name",
-        "pump 7",
-        "--destination-name",
-        "plant",
-        "--cellular",
-        &cellular.to_string(),
-    ]);
-    pump.id = text(&created, "Id");
-    let read = run(&[
-        "get-wireless-device",
-        "--identifier-type",
-        "WirelessDeviceId",
-        "--identifier",
-        &pump.id,
-    ]);
+    let pump = create_pump(&run);
+    let by_id = ["--identifier-type", "WirelessDeviceId", "--identifier", &pump.id];
+    let read = run(&[&["get-wireless-device"][..], &by_id].concat());
     assert_eq!(read["Name"], "pump 7");
     assert_eq!(read["Cellular"]["Imei"], "490154203237518");
     assert_eq!(read["Cellular"]["DtlsV1_2"]["PreSharedKeyIdentity"], pump.identity);
@@ -65,18 +26,9 @@ fn the_command_line_creates_a_device_and_sends_it_a_message() {
 
     let metadata = json!({"MessageType": "CONFIRMABLE", "RequestMethod": "POST",
         "UriPaths": ["valve"], "QueueMode": 1});
-    let sent = run(&[
-        "send-data-to-wireless-device",
-        "--id",
-        &pump.id,
-        "--transmit-mode",
-        "1",
-        "--payload-data",
-        "b3Blbg==",
-        "--co-ap",
-        &metadata.to_string(),
-    ]);
-    let message = text(&sent, "MessageId");
+    let send = ["send-data-to-wireless-device", "--id", &pump.id, "--transmit-mode", "1"];
+    let message = ["--payload-data", "b3Blbg==", "--co-ap", &metadata.to_string()];
+    let message = text(&run(&[&send[..], &message].concat()), "MessageId");
     let queue = run(&["list-queued-messages", "--id", &pump.id]);
     assert_eq!(queue["DownlinkQueueMessagesList"][0]["MessageId"], message);
 
@@ -90,6 +42,27 @@ fn the_command_line_creates_a_device_and_sends_it_a_message() {
     assert_eq!(list["WirelessDeviceList"][0]["Name"], "pump 8");
     run(&["delete-wireless-device", "--id", &pump.id]);
     run(&["delete-destination", "--name", "plant"]);
+}
+
+/// A device, and the destination of its uplinks.
+fn create_pump(run: &dyn Fn(&[&str]) -> Value) -> Provisioned {
+    let mut pump = Provisioned {
+        id: String::new(),
+        identity: "pump-7-of-plant-3-in-the-north-0001".to_owned(),
+        secret: "0123456789abcdef0123456789abcdef".to_owned(),
+        destination: "plant".to_owned(),
+        topic: "plant/uplinks".to_owned(),
+    };
+    let create = ["create-destination", "--name", "plant", "--expression-type", "MqttTopic"];
+    let created = run(&[&create[..], &["--expression", &pump.topic, "--role-arn", ROLE]].concat());
+    assert!(text(&created, "Arn").ends_with(":Destination/plant"), "{created}");
+    let cellular = json!({"Imei": "490154203237518", "DtlsV1_2": {
+        "PreSharedKeyIdentity": pump.identity, "PreSharedKeySecret": pump.secret,
+    }});
+    let create = ["create-wireless-device", "--type", "CoAP", "--name", "pump 7"];
+    let block = ["--destination-name", "plant", "--cellular", &cellular.to_string()];
+    pump.id = text(&run(&[&create[..], &block].concat()), "Id");
+    pump
 }
 
 #[test]
@@ -146,7 +119,7 @@ fn a_wrong_signature_is_refused() {
 
     let mut api = edge.api();
     api.credentials.access_key_id = "TGRKNOBODYKNOWSTHIS0".to_owned();
-    let reply = api.call("GET", "/destinations", &serde_json::Value::Null);
+    let reply = api.call("GET", "/destinations", &Value::Null);
     assert_eq!(reply.status, 403, "{reply:?}");
     let kind = reply.headers.iter().find(|(name, _)| name == "x-amzn-errortype");
     assert!(kind.is_some() && reply.body.get("Message").is_some(), "{reply:?}");

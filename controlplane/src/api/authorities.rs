@@ -7,13 +7,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tidegate_crypto::pem;
 use warp::http::StatusCode;
 
 use super::error::ApiError;
 use super::validate::{Form, Members, Rule, Violations, check_range, parse_body};
 use super::{Api, Call, Reply, shape};
 use crate::model::Authority;
-use crate::pem;
 
 /// `POST /cacertificate?setAsActive=&allowAutoRegistration=`
 pub async fn register(api: &Api, call: &Call) -> Result<Reply, ApiError> {

@@ -32,6 +32,7 @@ pub async fn get(api: &Api) -> Reply {
         "Workers": workers,
         "Sessions": health.sessions,
         "OpenMessages": health.open_messages,
+        "TrustOmitted": health.trust_omitted,
     });
     let status = if health.store_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Reply::json(status, body)

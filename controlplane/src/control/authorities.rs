@@ -4,13 +4,13 @@
 //! sheet they fit on it.
 
 use tidegate_crypto::certificate::{self, CertificateError};
+use tidegate_crypto::pem;
 
 use super::Control;
 use super::devices::now_unix_ms;
 use super::draft::{Committed, Draft, TRIES_MAX, contended, refuse};
 use crate::core::Request;
 use crate::model::{Authority, Fingerprint, Refused, ResourceType};
-use crate::pem;
 use crate::store::records::{self, Der};
 use crate::store::{Guard, StoreError, Table};
 

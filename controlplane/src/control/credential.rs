@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tidegate_crypto::pem;
 use tidegate_crypto::{certificate, signature};
 
 use crate::model::{Fingerprint, PublicKey, SourceAddress};
-use crate::pem;
 
 /// Longest text of a public key, characters. *Why:* P-384 as PEM has 215.
 pub const PUBLIC_KEY_CHARACTERS_MAX: usize = 1_024;

@@ -195,3 +195,22 @@ fn the_sheet_holds_what_the_bounds_allow() {
     }
     assert!(sheet.len() <= TRUST_BYTES_MAX);
 }
+
+/// 2120-01-01 is its end; fourteen days before, the operator hears of it.
+#[test]
+fn a_certificate_that_ends_is_complained_of() {
+    let (files, root) = (Files::new(), Issued::authority("root"));
+    let leaf = root.leaf(&["edge.example"], &PKCS_ECDSA_P256_SHA256);
+    let identity = load(&files.of_issued(&leaf, None)).unwrap();
+    let day = 86_400;
+    let (from, until) = (1_577_836_800, 4_733_510_400);
+    let about = |unix_s| identity.complaint(unix_s).unwrap_or_default();
+    assert!(about(from - 1).ends_with("edge.example is not valid yet: devices will refuse it"));
+    assert_eq!(about(from), "");
+    assert_eq!(about(until - 14 * day), "");
+    assert!(about(until - 14 * day + 1).ends_with("edge.example expires in 13 days"));
+    assert!(about(until).ends_with("expires in 0 days"));
+    assert!(about(until + 1).ends_with("has expired: devices will refuse it"));
+    let (raw, _) = ServerIdentity::load_or_make_raw(files.0.path()).unwrap();
+    assert_eq!(raw.complaint(until + 1), None, "a raw key has no time");
+}

@@ -3,9 +3,7 @@
 //! The key file is made at the first start, 32 random bytes as hex, mode 0600, and is refused when
 //! others may read it. From it come one key for secrets at rest and one for ResponseTokens.
 
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
 use std::path::Path;
 
 use tidegate_crypto::cookie::CookieKey;
@@ -14,6 +12,7 @@ use tidegate_crypto::vault;
 use zeroize::Zeroizing;
 
 use super::StoreError;
+use crate::private_file;
 
 /// The keys that come from the key file.
 #[derive(Clone)]
@@ -37,15 +36,15 @@ impl Vault {
 
     /// Reads the key file, or makes it when there is none.
     pub fn open_file(path: &Path) -> io::Result<Self> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make(path)?,
-            Err(error) => return Err(error),
-        };
-        let mode = fs::metadata(path)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(io::Error::other("the key file may be read by others: chmod 600"));
+        if !path.try_exists()? {
+            let master = Zeroizing::new(rand::random::<[u8; 32]>());
+            let digits = Zeroizing::new(hex::encode(*master));
+            // As long as it will be: growing would leave a copy behind.
+            let mut text = Zeroizing::new(String::with_capacity(digits.len() + 1));
+            text.extend([&digits, "\n"]);
+            private_file::write(path, &text).map_err(io::Error::other)?;
         }
+        let text = private_file::read(path).map_err(io::Error::other)?;
         let mut master = Zeroizing::new([0; 32]);
         hex::decode_to_slice(text.trim(), master.as_mut())
             .map_err(|_| io::Error::other("the key file is not 64 hex digits"))?;
@@ -76,25 +75,12 @@ impl Vault {
 
 const DECOY_KEY: &[u8] = b"nobody";
 
-/// Written whole before it has its name: a crash leaves no half key file.
-fn make(path: &Path) -> io::Result<Zeroizing<String>> {
-    let master = Zeroizing::new(rand::random::<[u8; 32]>());
-    let text = Zeroizing::new(hex::encode(*master));
-    let draft = path.with_extension("new");
-    let _ = fs::remove_file(&draft);
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    writeln!(file, "{}", *text)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    if let Some(dir) = path.parent() {
-        fs::File::open(dir)?.sync_all()?;
-    }
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::store::testing::TempDir;
 

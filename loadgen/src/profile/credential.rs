@@ -9,27 +9,27 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tidegate_crypto::certificate::Authorities;
+use tidegate_crypto::pem;
 use tidegate_crypto::signature::SigningKey;
 use tidegate_dtls::client::{Credential, Trust};
+use zeroize::Zeroizing;
 
 use super::Profile;
 
 /// Who we are.
 pub(super) fn of(profile: &Profile) -> io::Result<Credential> {
     let key = |path: &Path| {
-        let file = fs::read(path)?;
         // PKCS#8, or what `openssl ecparam -genkey` writes.
-        let ders = ders(&file, "PRIVATE KEY").or_else(|_| ders(&file, "EC PRIVATE KEY"))?;
-        let [der] =
-            <[Vec<u8>; 1]>::try_from(ders).map_err(|_| invalid("not one private key in a file"))?;
-        let key = SigningKey::from_pkcs8(&der);
+        let ders = ders(path, &[pem::PRIVATE_KEY, pem::EC_KEY])?;
+        let [der] = &ders[..] else { return Err(invalid("not one private key in a file")) };
+        let key = SigningKey::from_pkcs8(der);
         Ok::<_, io::Error>(Arc::new(key.map_err(|_| invalid("no private key of P-256 or P-384"))?))
     };
     if let (Some(identity), Some(psk)) = (&profile.psk_identity, &profile.psk) {
         return Ok(Credential::Psk { identity: identity.clone().into_bytes(), psk: psk.clone() });
     }
     if let (Some(certificate), Some(path)) = (&profile.certificate, &profile.key) {
-        let chain = ders(&fs::read(certificate)?, "CERTIFICATE")?;
+        let chain = public(certificate, pem::CERTIFICATE)?;
         return Ok(Credential::Certificate { key: key(path)?, chain });
     }
     match &profile.raw_key {
@@ -42,13 +42,15 @@ pub(super) fn of(profile: &Profile) -> io::Result<Credential> {
 pub(super) fn trust(profile: &Profile) -> io::Result<Trust> {
     let mut certificates = Vec::new();
     for path in &profile.authority {
-        certificates.extend(ders(&fs::read(path)?, "CERTIFICATE")?);
+        certificates.extend(public(path, pem::CERTIFICATE)?);
     }
     let mut raw_public_keys = Vec::new();
     for text in &profile.server_raw_key {
-        match fs::read(text) {
-            Ok(file) => raw_public_keys.extend(ders(&file, "PUBLIC KEY")?),
-            Err(_) => raw_public_keys.push(STANDARD.decode(text).map_err(invalid)?),
+        let path = Path::new(text);
+        if path.exists() {
+            raw_public_keys.extend(public(path, pem::PUBLIC_KEY)?);
+        } else {
+            raw_public_keys.push(STANDARD.decode(text).map_err(invalid)?);
         }
     }
     let is_psk = profile.psk.is_some();
@@ -61,20 +63,23 @@ pub(super) fn trust(profile: &Profile) -> io::Result<Trust> {
     Ok(Trust { authorities, raw_public_keys })
 }
 
-/// The blocks of a PEM file with this label, or the whole of a DER file.
-fn ders(file: &[u8], label: &str) -> io::Result<Vec<Vec<u8>>> {
-    let begin = format!("-----BEGIN {label}-----");
-    let end = format!("-----END {label}-----");
-    let Some(text) = str::from_utf8(file).ok().filter(|text| text.contains("-----BEGIN ")) else {
-        return Ok(vec![file.to_vec()]);
+/// The blocks of a PEM file with one of these labels, or the whole of a DER file. Wiped, for they
+/// may be private keys.
+fn ders(path: &Path, labels: &[&str]) -> io::Result<Vec<Zeroizing<Vec<u8>>>> {
+    let file = Zeroizing::new(fs::read(path)?);
+    let Some(text) = str::from_utf8(&file).ok().filter(|text| text.contains("-----BEGIN ")) else {
+        return Ok(vec![file]);
     };
-    let blocks = text.split(&begin).skip(1).map(|block| {
-        let (body, _) = block.split_once(&end).ok_or_else(|| invalid("PEM without an end"))?;
-        let digits: String = body.split_whitespace().collect();
-        STANDARD.decode(digits).map_err(invalid)
-    });
-    let blocks: Vec<_> = blocks.collect::<io::Result<_>>()?;
-    if blocks.is_empty() { Err(invalid(format!("no {label} in the PEM file"))) } else { Ok(blocks) }
+    let say = |what| invalid(format!("{}: {what}", path.display()));
+    let blocks = pem::blocks(text).ok_or_else(|| say("half a PEM block".to_owned()))?;
+    let wanted = blocks.into_iter().filter(|block| labels.contains(&&*block.label));
+    let ders: Vec<_> = wanted.map(|block| block.der).collect();
+    if ders.is_empty() { Err(say(format!("no {}", labels.join(" or ")))) } else { Ok(ders) }
+}
+
+/// The same of what is no secret.
+fn public(path: &Path, label: &str) -> io::Result<Vec<Vec<u8>>> {
+    Ok(ders(path, &[label])?.into_iter().map(|der| der.to_vec()).collect())
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
@@ -88,12 +93,18 @@ mod tests {
 
     #[test]
     fn a_file_is_der_or_the_pem_blocks_with_the_label() {
+        let path = std::env::temp_dir().join(format!("tidegate-ders-{}", std::process::id()));
+        let of = |content: &[u8], label: &str| {
+            fs::write(&path, content).unwrap();
+            public(&path, label)
+        };
         let pem = b"-----BEGIN EC PARAMETERS-----\nBg==\n-----END EC PARAMETERS-----\n\
             -----BEGIN PUBLIC KEY-----\nAQ\r\nID\n-----END PUBLIC KEY-----\n\
             -----BEGIN PUBLIC KEY-----\nBA==\n-----END PUBLIC KEY-----\n";
-        assert_eq!(ders(pem, "PUBLIC KEY").unwrap(), [vec![1, 2, 3], vec![4]]);
-        assert!(ders(pem, "PRIVATE KEY").is_err());
-        assert_eq!(ders(&[0x30, 0, 0xff], "PUBLIC KEY").unwrap(), [[0x30, 0, 0xff]]);
-        assert!(ders(b"-----BEGIN PUBLIC KEY-----\nAQID", "PUBLIC KEY").is_err());
+        assert_eq!(of(pem, "PUBLIC KEY").unwrap(), [vec![1, 2, 3], vec![4]]);
+        assert!(of(pem, "PRIVATE KEY").unwrap_err().to_string().contains("no PRIVATE KEY"));
+        assert_eq!(of(&[0x30, 0, 0xff], "PUBLIC KEY").unwrap(), [[0x30, 0, 0xff]]);
+        assert!(of(b"-----BEGIN PUBLIC KEY-----\nAQID", "PUBLIC KEY").is_err());
+        fs::remove_file(&path).unwrap();
     }
 }

@@ -23,6 +23,7 @@ async fn a_stranger_learns_nothing_but_health() {
     let health = server.unsigned("GET", "/health", &[], b"").await;
     assert_eq!(health.status, 200);
     assert_eq!(health.json["Store"], true);
+    assert_eq!(health.json["TrustOmitted"], 0);
     assert_eq!(health.json["Status"], "degraded", "there is no dataplane");
     server.stop().await;
 }

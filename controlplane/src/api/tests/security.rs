@@ -243,25 +243,6 @@ async fn a_credential_is_added_kept_and_removed() {
     // The identity is free again, and comes back only with a secret.
     let alone = json!({ "DtlsV1_2": { "PreSharedKeyIdentity": identity(1) } });
     assert_eq!(path_of(&server.change(&id, alone).await), "Cellular.DtlsV1_2.PreSharedKeySecret");
-    let dtls = json!({ "DtlsV1_2": { "PreSharedKeyIdentity": identity(1),
-                                     "PreSharedKeySecret": psk(2) } });
-    let other = server.id_of(dtls).await;
-    for (both, path) in [
-        ((identity(3).as_str(), ""), "Cellular.DtlsV1_2.PreSharedKeySecret"),
-        (("", psk(3).as_str()), "Cellular.DtlsV1_2.PreSharedKeySecret"),
-    ] {
-        let (identity, secret) = both;
-        let change = json!({ "DtlsV1_2": { "PreSharedKeyIdentity": identity,
-                                           "PreSharedKeySecret": secret } });
-        let refused = server.change(&other, change).await;
-        assert_eq!(path_of(&refused), path);
-    }
-    assert_eq!(
-        server.change(&other, json!({ "DtlsV1_2": { "PreSharedKeySecret": "" } })).await.status,
-        204
-    );
-    assert_eq!(server.cellular(&other).await, json!({ "SecurityModes": [] }), "it may not connect");
-
     let shown = change(json!({ "Imei": "", "NoSec": { "SourceAddress": "192.0.2.7" } })).await;
     assert_eq!(
         (&shown["Imei"], &shown["NoSec"]["SourceAddress"]),
@@ -271,6 +252,25 @@ async fn a_credential_is_added_kept_and_removed() {
     assert_eq!(shown["SecurityModes"], json!(["NoSec"]));
     let taken = json!({ "DtlsV1_2": { "RawPublicKey": key.base64() } });
     assert_eq!(server.create(taken).await.status, 201, "its key is free");
+    server.stop().await;
+}
+
+/// Neither is of use without the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_and_its_secret_come_and_go_together() {
+    let server = started().await;
+    let dtls = json!({ "DtlsV1_2": { "PreSharedKeyIdentity": identity(1),
+                                     "PreSharedKeySecret": psk(2) } });
+    let id = server.id_of(dtls).await;
+    for (identity, secret) in [(identity(3).as_str(), ""), ("", psk(3).as_str())] {
+        let change = json!({ "DtlsV1_2": { "PreSharedKeyIdentity": identity,
+                                           "PreSharedKeySecret": secret } });
+        let refused = server.change(&id, change).await;
+        assert_eq!(path_of(&refused), "Cellular.DtlsV1_2.PreSharedKeySecret");
+    }
+    let removal = json!({ "DtlsV1_2": { "PreSharedKeySecret": "" } });
+    assert_eq!(server.change(&id, removal).await.status, 204);
+    assert_eq!(server.cellular(&id).await, json!({ "SecurityModes": [] }), "it may not connect");
     server.stop().await;
 }
 
