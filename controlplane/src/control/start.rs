@@ -11,7 +11,7 @@ use crate::core::{Core, Now};
 use crate::edge::{self, Event};
 use crate::publish::broker_url::BrokerUrl;
 use crate::publish::mqtt::MqttPublisher;
-use crate::publish::{Publisher, Tell, stream};
+use crate::publish::{MakePublisher, Tell, stream};
 use crate::store::rocks::RocksStore;
 use crate::store::stream::Retention;
 use crate::store::vault::Vault;
@@ -33,11 +33,11 @@ impl Control {
         let (handle, inbox) = edge::channel();
         let teller = handle.clone();
         let tell: Tell = Arc::new(move |said| teller.tell(Event::Publisher(said)));
-        let (publisher, stream): (Box<dyn Publisher>, _) = if let Some(mqtt) = &settings.mqtt {
-            (Box::new(broker(mqtt, limits.publishes_in_flight_max, tell)?), None)
+        let (publisher, stream): (MakePublisher, _) = if let Some(mqtt) = &settings.mqtt {
+            (broker(mqtt, limits.publishes_in_flight_max, tell)?, None)
         } else {
             let (publisher, reader) = stream::open(store.clone(), tell).map_err(start_error)?;
-            (Box::new(publisher), Some(reader))
+            (Box::new(|| Box::new(publisher)), Some(reader))
         };
         let (now, identities) = (start_of_time(), settings.identities);
         let core = Core::new(now, store.clone(), vault.clone(), limits.clone(), identities);
@@ -68,12 +68,12 @@ fn broker(
     mqtt: &MqttSettings,
     in_flight_max: usize,
     tell: Tell,
-) -> Result<MqttPublisher, StartError> {
+) -> Result<MakePublisher, StartError> {
     let url = BrokerUrl::parse(&mqtt.url);
     let url = url.ok_or_else(|| StartError("the broker's URL is not mqtt://…".to_owned()))?;
     let suffix = || format!("tidegate-{:08x}", rand::random::<u32>());
     let client_id = mqtt.client_id.clone().unwrap_or_else(suffix);
-    Ok(MqttPublisher::start(url, &client_id, in_flight_max, tell))
+    Ok(Box::new(move || Box::new(MqttPublisher::start(url, client_id, in_flight_max, tell))))
 }
 
 /// The edge has a thread of its own: nothing the API does keeps a credential waiting.

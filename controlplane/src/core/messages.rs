@@ -1,7 +1,7 @@
 //! How does a message get to its device? Accepted and stored, then handed over in order, one at a
 //! time, when the device is there; [`super::outcomes`] has the rest of its life.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{MESSAGE_BYTES_MAX, TOKEN_BYTES_MAX, Token, Type, WriteError, Writer};
@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 use super::effect::{Body, store_failed};
 use super::lane::{Lane, Open, Phase};
 use super::token::ResponseToken;
-use super::{Core, Effect, LinkId, Now, Post, Reply, RequestId, Ticket};
+use super::{ByDevice, Core, Effect, LinkId, Now, Post, Reply, RequestId, Ticket};
 use crate::control::Limits;
 use crate::model::{
     DeviceId, DownlinkRequest, DownlinkResponse, Failure, MessageId, MessageState, MessageStatus,
@@ -26,7 +26,7 @@ use crate::store::{Store, StoreError, Table, Transaction};
 /// Every open message. *Bound:* per device by `queue_messages_per_device_max`; what is to be sent
 /// stays on disk.
 pub(super) struct Messages {
-    pub(super) lanes: HashMap<DeviceId, Lane>,
+    pub(super) lanes: ByDevice<Lane>,
     /// By deadline.
     pub(super) due: BTreeSet<(u64, DeviceId, MessageId)>,
     last_order: u64,
@@ -46,7 +46,7 @@ impl Messages {
         now: Now,
         limits: &Limits,
     ) -> Result<Self, StoreError> {
-        let mut messages = Self { lanes: HashMap::new(), due: BTreeSet::new(), last_order: 0 };
+        let mut messages = Self { lanes: ByDevice::default(), due: BTreeSet::new(), last_order: 0 };
         let mut after: Option<Vec<u8>> = None;
         loop {
             let found = store.scan(Table::Queue, &[], after.as_deref(), SCAN_ENTRIES)?;

@@ -27,6 +27,7 @@ mod trust;
 pub mod uplink_json;
 mod uplinks;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidegate_ring::Seq;
@@ -41,6 +42,7 @@ pub use messages::{encode_request, encode_response};
 
 use crate::control::{Limits, WorkerHealth};
 use crate::identity::ServerIdentity;
+use crate::model::DeviceId;
 use crate::store::vault::Vault;
 use crate::store::{Store, StoreError, Table, Transaction, keys};
 
@@ -61,6 +63,9 @@ pub struct Core {
     counts: Counts,
     out: Vec<Effect>,
 }
+
+/// Looked into for every uplink. The keys are ours, made at random.
+type ByDevice<T> = HashMap<DeviceId, T, foldhash::fast::RandomState>;
 
 /// One attached worker.
 struct Link {

@@ -1,9 +1,8 @@
 //! Where do a device's uplinks go? Device → destination → topic, or rule → republish topic.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Core;
+use super::{ByDevice, Core};
 use crate::model::{Destination, Device, DeviceId, ExpressionType, Rule};
 use crate::rules;
 use crate::store::records::read;
@@ -24,7 +23,7 @@ pub(super) enum Route {
 /// so a batch sees one generation.
 #[derive(Default)]
 pub(super) struct Routes {
-    known: HashMap<DeviceId, Route>,
+    known: ByDevice<Route>,
 }
 
 /// Bound: routes kept; at the bound all are looked up anew.

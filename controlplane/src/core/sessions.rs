@@ -7,14 +7,12 @@
 //! *Why uplinks are not written each:* a location is a hint. A stale one costs a downlink a
 //! `NoSession`, and the next sign of life puts it right.
 
-use std::collections::HashMap;
-
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{EndReason, Kind, SessionDown, SessionEnd, SessionRef, SessionUp};
 use zerocopy::IntoBytes;
 
 use super::credentials::{from_the_wire, mode_from_the_wire};
-use super::{Core, LinkId, Now, Ticket};
+use super::{ByDevice, Core, LinkId, Now, Ticket};
 use crate::model::{DeviceId, Network, SecurityMode};
 use crate::store::names::Standing;
 use crate::store::records::{Location, OtherSession, OtherStanding};
@@ -23,7 +21,7 @@ use crate::store::{Store, StoreError, Table, Transaction, keys};
 /// Every device that was ever seen. *Bound:* the number of devices.
 #[derive(Default)]
 pub(super) struct Sessions {
-    located: HashMap<DeviceId, Located>,
+    located: ByDevice<Located>,
     alive: usize,
 }
 

@@ -1,13 +1,14 @@
 //! What does an application read? One JSON object per uplink, in AWS IoT Wireless's shape.
 
+use std::io::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
 use tidegate_coap::content_format;
 use tidegate_coap::message::Message;
 use tidegate_coap::option::Number;
-use time::OffsetDateTime;
-use time::macros::format_description;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use crate::model::{DeviceId, MessageId, Network, SecurityMode};
 
@@ -29,111 +30,162 @@ pub struct Circumstances {
     pub response_token: Option<String>,
 }
 
-/// The JSON of a request or response of a device.
+/// The JSON of a request or response of a device. Written straight into one buffer: every uplink
+/// passes here.
 pub fn uplink_json(message: &Message<'_>, about: &Circumstances) -> Vec<u8> {
     let options = &message.options;
+    let mut out = Vec::with_capacity(ROOM + message.payload.len() * 4 / 3);
+    out.extend_from_slice(br#"{"WirelessDeviceId":""#);
+    write_uuid(&mut out, about.device.0);
+    out.extend_from_slice(br#"","PayloadData":""#);
+    write_base64(&mut out, message.payload);
+    out.extend_from_slice(br#"","WirelessMetadata":{"CoAP":{"MessageType":"#);
+    write_text(&mut out, message.ty.service_name());
     let is_request = message.code.is_request();
-    let code = message.code.service_name().to_string();
-    let coap = Coap {
-        message_type: message.ty.service_name(),
-        request_method: is_request.then(|| code.clone()),
-        response_status: (!is_request).then_some(code),
-        uri_paths: texts(options.all(Number::URI_PATH)),
-        uri_query: options.all(Number::URI_QUERY).map(query_param).collect(),
-        location_path: texts(options.all(Number::LOCATION_PATH)),
-        content_format: options.content_format().map(format_name),
-        accept: options.accept().map(format_name),
-        response_token: about.response_token.as_deref(),
-        message_id: about.message.to_string(),
-        timestamp: timestamp(about.received_unix_ms),
-        network: about.network.as_str(),
-        security_mode: about.security_mode.map(SecurityMode::as_str),
-    };
-    let uplink = Uplink {
-        device: about.device.to_string(),
-        payload: STANDARD.encode(message.payload),
-        metadata: Metadata { coap },
-    };
-    serde_json::to_vec(&uplink).expect("every member is a string or a list of them")
+    let code = if is_request { &b",\"RequestMethod\":\""[..] } else { b",\"ResponseStatus\":\"" };
+    out.extend_from_slice(code);
+    write!(out, "{}\"", message.code.service_name()).expect("a Vec");
+    write_list(&mut out, "UriPaths", options.all(Number::URI_PATH), write_bytes);
+    write_list(&mut out, "UriQuery", options.all(Number::URI_QUERY), write_query_param);
+    write_list(&mut out, "LocationPath", options.all(Number::LOCATION_PATH), write_bytes);
+    write_format(&mut out, "ContentFormat", options.content_format());
+    write_format(&mut out, "Accept", options.accept());
+    if let Some(token) = &about.response_token {
+        out.extend_from_slice(br#","ResponseToken":"#);
+        write_text(&mut out, token);
+    }
+    out.extend_from_slice(br#","MessageId":""#);
+    write_uuid(&mut out, about.message.0);
+    out.extend_from_slice(br#"","Timestamp":""#);
+    write_timestamp(&mut out, about.received_unix_ms);
+    out.extend_from_slice(br#"","Network":"#);
+    write_text(&mut out, about.network.as_str());
+    if let Some(mode) = about.security_mode {
+        out.extend_from_slice(br#","SecurityMode":"#);
+        write_text(&mut out, mode.as_str());
+    }
+    out.extend_from_slice(b"}}}");
+    out
 }
 
-/// `2026-11-21T05:00:00.123Z`.
-pub fn timestamp(unix_ms: u64) -> String {
-    let nanoseconds = i128::from(unix_ms) * 1_000_000;
-    let at = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds);
-    let format =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    at.ok().and_then(|at| at.format(&format).ok()).unwrap_or_default()
+/// What an uplink takes beside its payload, mostly.
+const ROOM: usize = 640;
+
+fn write_uuid(out: &mut Vec<u8>, bytes: [u8; 16]) {
+    let mut text = [0; Hyphenated::LENGTH];
+    out.extend_from_slice(Uuid::from_bytes(bytes).hyphenated().encode_lower(&mut text).as_bytes());
 }
 
-#[derive(Serialize)]
-struct Uplink<'a> {
-    #[serde(rename = "WirelessDeviceId")]
-    device: String,
-    #[serde(rename = "PayloadData")]
-    payload: String,
-    #[serde(rename = "WirelessMetadata")]
-    metadata: Metadata<'a>,
+fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let at = out.len();
+    out.resize(at + bytes.len().div_ceil(3) * 4, 0);
+    STANDARD.encode_slice(bytes, &mut out[at..]).expect("as long as base64 is");
 }
 
-#[derive(Serialize)]
-struct Metadata<'a> {
-    #[serde(rename = "CoAP")]
-    coap: Coap<'a>,
+/// A JSON string.
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a Vec takes any text");
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Coap<'a> {
-    message_type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_method: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response_status: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    uri_paths: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    uri_query: Vec<QueryParam>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    location_path: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_format: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    accept: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response_token: Option<&'a str>,
-    message_id: String,
-    timestamp: String,
-    network: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    security_mode: Option<&'static str>,
+fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_text(out, &String::from_utf8_lossy(bytes));
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct QueryParam {
-    key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<String>,
-}
-
-/// The registered name, or the number as text.
-fn format_name(format: u16) -> String {
-    content_format::name(format).map_or_else(|| format.to_string(), str::to_owned)
-}
-
-/// `key=value`, or a key alone.
-fn query_param(argument: &[u8]) -> QueryParam {
-    let argument = String::from_utf8_lossy(argument);
-    match argument.split_once('=') {
-        Some((key, value)) => QueryParam { key: key.to_owned(), value: Some(value.to_owned()) },
-        None => QueryParam { key: argument.into_owned(), value: None },
+/// A member that is left out when it is empty.
+fn write_list<'a>(
+    out: &mut Vec<u8>,
+    name: &str,
+    values: impl Iterator<Item = &'a [u8]>,
+    write_value: fn(&mut Vec<u8>, &[u8]),
+) {
+    let mut is_first = true;
+    for value in values {
+        if is_first {
+            write!(out, ",\"{name}\":[").expect("a Vec");
+        } else {
+            out.push(b',');
+        }
+        is_first = false;
+        write_value(out, value);
+    }
+    if !is_first {
+        out.push(b']');
     }
 }
 
-fn texts<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-    values.map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+/// `key=value`, or a key alone.
+fn write_query_param(out: &mut Vec<u8>, argument: &[u8]) {
+    let argument = String::from_utf8_lossy(argument);
+    let (key, value) = match argument.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (&*argument, None),
+    };
+    out.extend_from_slice(br#"{"Key":"#);
+    write_text(out, key);
+    if let Some(value) = value {
+        out.extend_from_slice(br#","Value":"#);
+        write_text(out, value);
+    }
+    out.push(b'}');
 }
+
+/// The registered name, or the number as text.
+fn write_format(out: &mut Vec<u8>, name: &str, format: Option<u16>) {
+    let Some(format) = format else { return };
+    write!(out, ",\"{name}\":").expect("a Vec");
+    match content_format::name(format) {
+        Some(format) => write_text(out, format),
+        None => write!(out, "\"{format}\"").expect("a Vec"),
+    }
+}
+
+/// `2026-11-21T05:00:00.123Z`; nothing after the year 9999.
+fn write_timestamp(out: &mut Vec<u8>, unix_ms: u64) {
+    let (day, ms) = (unix_ms / DAY_MS, unix_ms % DAY_MS);
+    if day > LAST_DAY {
+        return;
+    }
+    let (year, month, day) = date_of(day);
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    for (at, digits, mut value) in [
+        (0, 4, year),
+        (5, 2, month),
+        (8, 2, day),
+        (11, 2, hour),
+        (14, 2, minute),
+        (17, 2, second),
+        (20, 3, ms % 1_000),
+    ] {
+        for place in text[at..at + digits].iter_mut().rev() {
+            *place = b'0' + (value % 10) as u8;
+            value /= 10;
+        }
+    }
+    out.extend_from_slice(&text);
+}
+
+/// Year, month and day, so many days after 1970-01-01. Counted in years that begin in March, so
+/// that a leap day is the last of its year, and in 400 years, after which days repeat.
+fn date_of(day: u64) -> (u64, u64, u64) {
+    const TO_MARCH_OF_YEAR_0: u64 = 719_468;
+    const DAYS_OF_400_YEARS: u64 = 146_097;
+    let day = day + TO_MARCH_OF_YEAR_0;
+    let (era, day) = (day / DAYS_OF_400_YEARS, day % DAYS_OF_400_YEARS);
+    // Leap days before this one: one in 4 years, none in 100, one in 400.
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // Five months from March on have 153 days, and so have the next five.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let is_next_year = month >= 10;
+    let month = if is_next_year { month - 9 } else { month + 3 };
+    (era * 400 + year + u64::from(is_next_year), month, day)
+}
+
+const DAY_MS: u64 = 86_400_000;
+/// 9999-12-31.
+const LAST_DAY: u64 = 2_932_896;
 
 #[cfg(test)]
 mod tests {
@@ -199,5 +251,45 @@ mod tests {
         assert_eq!(coap["RequestMethod"], Value::Null);
         assert_eq!(coap.get("SecurityMode"), None, "not remembered, not said");
         assert_eq!(read["PayloadData"], "");
+    }
+
+    /// Each day of 8030 years, against the `time` crate.
+    #[test]
+    fn every_day_has_its_date() {
+        let mut date = time::Date::from_ordinal_date(1970, 1).unwrap();
+        for day in 0..=LAST_DAY {
+            let expected =
+                (date.year() as u64, u64::from(u8::from(date.month())), u64::from(date.day()));
+            assert_eq!(date_of(day), expected);
+            date = date.next_day().unwrap_or(date);
+        }
+    }
+
+    #[test]
+    fn a_timestamp_has_milliseconds() {
+        let of = |unix_ms| {
+            let mut out = Vec::new();
+            write_timestamp(&mut out, unix_ms);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(of(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(of(1_709_251_199_999), "2024-02-29T23:59:59.999Z");
+        assert_eq!(of(1_709_251_200_000), "2024-03-01T00:00:00.000Z");
+        assert_eq!(of(253_402_300_799_999), "9999-12-31T23:59:59.999Z");
+        assert_eq!(of(253_402_300_800_000), "", "five digits are no year");
+    }
+
+    #[test]
+    fn what_is_no_text_is_escaped() {
+        let mut buffer = [0; 256];
+        let mut writer = Writer::new(&mut buffer, Type::Non, Code::PUT, 7, &Token::new(b"t"));
+        writer.option(Number::URI_PATH, b"a\"\\\n").option(Number::URI_PATH, b"\xff");
+        let len = writer.payload(&[0xff; 4]).finish().unwrap();
+        let message = Message::parse(&buffer[..len]).unwrap();
+        let read: Value = serde_json::from_slice(&uplink_json(&message, &about(None))).unwrap();
+        let coap = &read["WirelessMetadata"]["CoAP"];
+        assert_eq!(coap["UriPaths"], json!(["a\"\\\n", "\u{fffd}"]));
+        assert_eq!(coap["UriQuery"], Value::Null);
+        assert_eq!(read["PayloadData"], "/////w==");
     }
 }

@@ -1,7 +1,7 @@
 //! How does a request become a message? Route, publish, and when that is confirmed, tell the
 //! worker; only then the ring entry is finished.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use tidegate_coap::message::Message;
 use tidegate_ring::Seq;
@@ -18,11 +18,13 @@ use crate::model::{DeviceId, MessageId};
 
 /// Publishes under way, uplinks and device responses alike.
 pub(super) struct Uplinks {
-    pending: HashMap<PublishId, Pending>,
-    /// In order of their deadline: every publish has the same time.
-    deadlines: VecDeque<(u64, PublishId)>,
+    /// In the order of their ids and so of their deadlines: every publish has the same time. One
+    /// that has ended is `None` until those before it have ended too; the first never is.
+    pending: VecDeque<(u64, Option<Pending>)>,
+    /// The id of the first of them.
+    first: u64,
+    in_flight: usize,
     in_flight_max: usize,
-    last: u64,
 }
 
 enum Pending {
@@ -34,35 +36,42 @@ enum Pending {
 
 impl Uplinks {
     pub(super) fn new(in_flight_max: usize) -> Self {
-        Self { pending: HashMap::new(), deadlines: VecDeque::new(), in_flight_max, last: 0 }
+        Self { pending: VecDeque::new(), first: 1, in_flight: 0, in_flight_max }
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.pending.len()
+        self.in_flight
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.pending.len() < self.in_flight_max
+        self.in_flight < self.in_flight_max
     }
 
     pub(super) fn due_ms(&self) -> Option<u64> {
-        self.deadlines.front().map(|(due_ms, _)| *due_ms)
+        self.pending.front().map(|(due_ms, _)| *due_ms)
     }
 
     fn begin(&mut self, due_ms: u64, pending: Pending) -> PublishId {
-        self.last += 1;
-        let id = PublishId(self.last);
-        self.pending.insert(id, pending);
-        self.deadlines.push_back((due_ms, id));
+        let id = PublishId(self.first + self.pending.len() as u64);
+        self.pending.push_back((due_ms, Some(pending)));
+        self.in_flight += 1;
         id
     }
 
     fn end(&mut self, id: PublishId) -> Option<Pending> {
-        let pending = self.pending.remove(&id);
-        while self.deadlines.front().is_some_and(|(_, id)| !self.pending.contains_key(id)) {
-            self.deadlines.pop_front();
+        let at = usize::try_from(id.0.checked_sub(self.first)?).ok()?;
+        let ended = self.pending.get_mut(at)?.1.take();
+        self.in_flight -= usize::from(ended.is_some());
+        while let Some((_, None)) = self.pending.front() {
+            self.pending.pop_front();
+            self.first += 1;
         }
-        pending
+        ended
+    }
+
+    /// The first whose deadline has come.
+    fn due(&self, now: Now) -> Option<PublishId> {
+        self.due_ms().filter(|due_ms| *due_ms <= now.ms).map(|_| PublishId(self.first))
     }
 }
 
@@ -143,10 +152,7 @@ impl Core {
 
     /// Nobody waits longer than this for a broker.
     pub(super) fn give_up_publishes(&mut self, now: Now) {
-        while let Some((due_ms, id)) = self.uplinks.deadlines.front().copied() {
-            if due_ms > now.ms {
-                break;
-            }
+        while let Some(id) = self.uplinks.due(now) {
             self.out.push(Effect::Abandon { id });
             self.on_published(now, id, PublishResult::Unavailable);
         }

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::core::{Core, Effect, Now, Reply, Request, RequestId, Ticket};
+use crate::core::{Core, Effect, Now, PublishResult, Reply, Request, RequestId, Ticket};
 use crate::model::Refused;
-use crate::publish::{Publisher, Said};
+use crate::publish::{MakePublisher, Publisher, Said};
 use crate::store::{Store, StoreError};
 
 /// Asks the core; cheap to clone.
@@ -102,7 +102,7 @@ pub struct Parts {
     /// The store the core reads.
     pub store: Arc<dyn Store>,
     /// Where uplinks go.
-    pub publisher: Box<dyn Publisher>,
+    pub publisher: MakePublisher,
     /// Where the rings are.
     pub run_dir: PathBuf,
     /// Final states are kept so long, milliseconds.
@@ -118,6 +118,8 @@ pub async fn run(parts: Parts, inbox: Inbox) {
         if let Some(stopped) = turn.stopped.take() {
             // Who hears it may open store and rings again.
             drop(turn);
+            // The publisher's task says goodbye to the broker.
+            tokio::task::yield_now().await;
             let _ = stopped.send(());
             return;
         }
@@ -160,7 +162,7 @@ impl Turn {
         Self {
             core: parts.core,
             store: parts.store,
-            publisher: parts.publisher,
+            publisher: (parts.publisher)(),
             links: links::Links::new(parts.run_dir, bell.clone()),
             janitor: janitor::Janitor::new(parts.message_history_ms),
             inbox,
@@ -203,6 +205,7 @@ impl Turn {
         self.core.on_due(now);
         self.janitor.work(now, &*self.store);
         self.carry_out();
+        self.publisher.flush();
         self.links.flush();
         has_worked
     }
@@ -229,6 +232,11 @@ impl Turn {
             }
             Event::Publisher(Said::Published(id, result)) => {
                 self.core.on_published(now, id, result);
+            }
+            Event::Publisher(Said::Confirmed(ids)) => {
+                for id in ids {
+                    self.core.on_published(now, id, PublishResult::Confirmed);
+                }
             }
             Event::Stop(stopped) => self.stopped = Some(stopped),
         }
