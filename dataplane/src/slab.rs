@@ -100,6 +100,10 @@ impl Slab {
         capacity: u32,
         boot_id: [u8; 16],
     ) -> (Self, Recovered) {
+        // Few large pages are looked up sooner than many small ones, and a million sessions lie in
+        // 60 000 small ones. Where the kernel has none to give, nothing is lost.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
         let mut slab = Self { map, worker, capacity, free: NIL, live: 0 };
         let used = slab.head().used.min(capacity);
         *slab.head_mut() = Head {
