@@ -40,9 +40,42 @@ impl Hash {
 
 /// Fills `out` with `PRF(secret, label, seeds[0] || seeds[1] || …)`.
 pub fn prf(hash: Hash, secret: &[u8], label: &[u8], seeds: &[&[u8]], out: &mut [u8]) {
-    match hash {
-        Hash::Sha256 => p_hash(&keyed::<Hmac<Sha256>>(secret), label, seeds, out),
-        Hash::Sha384 => p_hash(&keyed::<Hmac<Sha384>>(secret), label, seeds, out),
+    Prf::new(hash, secret).fill(label, seeds, out);
+}
+
+/// The PRF of one secret, which is already absorbed: whatever is derived starts from the saved
+/// state. Wiped when dropped.
+#[derive(Clone)]
+pub struct Prf(Keyed);
+
+#[derive(Clone)]
+enum Keyed {
+    Sha256(Hmac<Sha256>),
+    /// In a box: twice as large, and rare.
+    Sha384(Box<Hmac<Sha384>>),
+}
+
+impl Prf {
+    /// Absorbs `secret`.
+    pub fn new(hash: Hash, secret: &[u8]) -> Self {
+        Self(match hash {
+            Hash::Sha256 => Keyed::Sha256(keyed(secret)),
+            Hash::Sha384 => Keyed::Sha384(Box::new(keyed(secret))),
+        })
+    }
+
+    /// Fills `out` with `PRF(secret, label, seeds[0] || seeds[1] || …)`.
+    pub fn fill(&self, label: &[u8], seeds: &[&[u8]], out: &mut [u8]) {
+        match &self.0 {
+            Keyed::Sha256(keyed) => p_hash(keyed, label, seeds, out),
+            Keyed::Sha384(keyed) => p_hash(&**keyed, label, seeds, out),
+        }
+    }
+}
+
+impl std::fmt::Debug for Prf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Prf(redacted)")
     }
 }
 
@@ -58,16 +91,18 @@ fn p_hash<M: Mac + Clone>(keyed: &M, label: &[u8], seeds: &[&[u8]], out: &mut [u
     let mut mac = keyed.clone();
     feed_seed(&mut mac);
     let mut a = mac.finalize().into_bytes();
-    for block in out.chunks_mut(a.len()) {
+    let mut blocks = out.chunks_mut(a.len()).peekable();
+    while let Some(block) = blocks.next() {
         let mut mac = keyed.clone();
         mac.update(&a);
+        let fork = blocks.peek().map(|_| mac.clone());
         feed_seed(&mut mac);
         let mut output = mac.finalize().into_bytes();
         block.copy_from_slice(&output[..block.len()]);
         output.as_mut_slice().zeroize();
-        let mut mac = keyed.clone();
-        mac.update(&a);
-        a = mac.finalize().into_bytes();
+        if let Some(mac) = fork {
+            a = mac.finalize().into_bytes();
+        }
     }
     a.as_mut_slice().zeroize();
 }

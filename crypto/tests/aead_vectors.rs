@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use tidegate_crypto::aead::{self, Aad, Aead, Job};
+use tidegate_crypto::aead::{self, Aad, Aead, Job, Kernel};
 
 const NIST: &str = include_str!("vectors/nist.txt");
 const WYCHEPROOF: &str = include_str!("vectors/wycheproof.txt");
@@ -48,35 +48,44 @@ fn finished_with_connection_id_of_a_foreign_client() {
 #[test]
 fn one_batch_of_everything() {
     let vectors: Vec<Vector> = [NIST, WYCHEPROOF, OPENSSL].into_iter().flat_map(parse).collect();
-    let mut texts: Vec<Vec<u8>> = vectors.iter().map(|vector| vector.sealed.clone()).collect();
-    let mut jobs: Vec<Job<'_>> =
-        vectors.iter().zip(&mut texts).map(|(vector, text)| vector.job(text)).collect();
-    aead::open(&mut jobs);
-    for (vector, job) in vectors.iter().zip(&jobs) {
-        assert_eq!(job.done, vector.valid, "{vector:?}");
-        if vector.valid {
-            assert_eq!(job.text[..vector.plaintext.len()], vector.plaintext, "{vector:?}");
+    for kernel in Kernel::available() {
+        let mut texts: Vec<Vec<u8>> = vectors.iter().map(|vector| vector.sealed.clone()).collect();
+        let mut jobs: Vec<Job<'_>> =
+            vectors.iter().zip(&mut texts).map(|(vector, text)| vector.job(text)).collect();
+        aead::open_on(kernel, &mut jobs);
+        for (vector, job) in vectors.iter().zip(&jobs) {
+            assert_eq!(job.done, vector.valid, "{kernel:?} {vector:?}");
+            if vector.valid {
+                assert_eq!(job.text[..vector.plaintext.len()], vector.plaintext, "{vector:?}");
+            }
         }
     }
 }
 
+/// Each vector alone, on every kernel of this CPU.
 fn check(file: &str) -> Verdicts {
+    let verdicts: Vec<_> = Kernel::available().map(|kernel| check_on(kernel, file)).collect();
+    assert!(verdicts.iter().all(|each| *each == verdicts[0]));
+    verdicts[0]
+}
+
+fn check_on(kernel: Kernel, file: &str) -> Verdicts {
     let mut verdicts = Verdicts { valid: 0, invalid: 0 };
     for vector in parse(file) {
         let mut text = vector.sealed.clone();
         let mut jobs = [vector.job(&mut text)];
-        aead::open(&mut jobs);
-        assert_eq!(jobs[0].done, vector.valid, "open {vector:?}");
+        aead::open_on(kernel, &mut jobs);
+        assert_eq!(jobs[0].done, vector.valid, "{kernel:?} opens {vector:?}");
         let body_bytes = text.len() - vector.aead.tag_bytes();
         if vector.valid {
             verdicts.valid += 1;
-            assert_eq!(text[..body_bytes], vector.plaintext, "open {vector:?}");
+            assert_eq!(text[..body_bytes], vector.plaintext, "{kernel:?} opens {vector:?}");
             let mut text = vector.plaintext.clone();
             text.resize(vector.sealed.len(), 0xa5);
             let mut jobs = [vector.job(&mut text)];
-            aead::seal(&mut jobs);
+            aead::seal_on(kernel, &mut jobs);
             assert!(jobs[0].done);
-            assert_eq!(text, vector.sealed, "seal {vector:?}");
+            assert_eq!(text, vector.sealed, "{kernel:?} seals {vector:?}");
         } else {
             verdicts.invalid += 1;
             assert!(text[..body_bytes].iter().all(|&byte| byte == 0), "left {vector:?}");
@@ -85,7 +94,7 @@ fn check(file: &str) -> Verdicts {
     verdicts
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Verdicts {
     valid: usize,
     invalid: usize,

@@ -5,7 +5,7 @@
 //! decrypted with them as well as a handshake completed.
 
 use tidegate_crypto::aead::{FIXED_IV_BYTES, KEY_BYTES_MAX};
-use tidegate_crypto::prf::{Digest, Hash, Transcript, prf};
+use tidegate_crypto::prf::{Digest, Hash, Prf, Transcript, prf};
 use tidegate_crypto::secret::{Key, Secret};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -54,17 +54,18 @@ fn premaster(other: &[u8], psk: &[u8]) -> Secret {
     premaster
 }
 
-/// The master secret of one session, and the hash of its suite's PRF.
+/// The master secret of one session, and its suite's PRF under it.
 #[derive(Clone, Debug)]
 pub struct MasterSecret {
     secret: Key<48>,
     hash: Hash,
+    prf: Prf,
 }
 
 impl MasterSecret {
     /// Of a session that is resumed; `bytes` are wiped by whoever keeps them.
     pub fn resume(hash: Hash, bytes: &[u8; 48]) -> Self {
-        Self { secret: Key::new(*bytes), hash }
+        Self { secret: Key::new(*bytes), hash, prf: Prf::new(hash, bytes) }
     }
 
     /// Without the extension: bound to the two randoms alone (RFC 5246 section 8.1).
@@ -96,7 +97,7 @@ impl MasterSecret {
         let mut block = [0; 2 * (KEY_BYTES_MAX + FIXED_IV_BYTES)];
         let used = &mut block[..2 * (key_bytes + FIXED_IV_BYTES)];
         let seeds = [&server_random[..], client_random];
-        prf(self.hash, self.secret.as_bytes(), b"key expansion", &seeds, used);
+        self.prf.fill(b"key expansion", &seeds, used);
         let (keys, ivs) = used.split_at(2 * key_bytes);
         let direction = |n: usize| {
             let mut keys_of = DirectionKeys { key: [0; KEY_BYTES_MAX], iv: [0; FIXED_IV_BYTES] };
@@ -117,7 +118,7 @@ impl MasterSecret {
         };
         let mut verify_data = [0; VERIFY_DATA_BYTES];
         let digest = transcript.snapshot(self.hash);
-        prf(self.hash, self.secret.as_bytes(), label, &[digest.as_bytes()], &mut verify_data);
+        self.prf.fill(label, &[digest.as_bytes()], &mut verify_data);
         verify_data
     }
 
@@ -129,7 +130,8 @@ impl MasterSecret {
     fn from_prf(hash: Hash, premaster: &Secret, label: &[u8], seeds: &[&[u8]]) -> Self {
         let mut secret = Key::new([0; 48]);
         prf(hash, premaster.as_bytes(), label, seeds, secret.as_bytes_mut());
-        Self { secret, hash }
+        let prf = Prf::new(hash, secret.as_bytes());
+        Self { secret, hash, prf }
     }
 }
 
@@ -221,6 +223,6 @@ mod tests {
         let master = MasterSecret::derive(Hash::Sha256, &psk_premaster(b"k"), &[1; 32], &[2; 32]);
         let block = master.key_block(Suite::PskAes128Ccm8, &[1; 32], &[2; 32]);
         let text = format!("{master:?} {block:?} {:?}", block.client);
-        assert!(text.matches("redacted").count() == 3, "{text}");
+        assert!(text.matches("redacted").count() == 4, "{text}");
     }
 }

@@ -12,6 +12,7 @@ use super::ccm::Ccm;
 use super::gcm::Gcm;
 use super::isa::{Isa, Twice};
 use super::lane::{Lane, Lanes};
+use super::portable::Portable;
 use super::vaes256::Vaes256;
 use super::vaes512::Vaes512;
 
@@ -53,8 +54,19 @@ impl Groups for AesNi {
     }
 }
 
+/// GCM texts longer than this gain nothing from a lane of their own: the crate takes many blocks of
+/// one text at once (at 4 KiB it needs 0.8 of our time, at 2 KiB 1.6).
+const LONG_BYTES: usize = 2048;
+/// How many of them it takes until lanes win again.
+const FEW: usize = 2;
+
 fn on<I: Isa, const SEAL: bool>(isa: I, aead: Aead, jobs: &mut [Option<&mut Job<'_>>]) -> u32 {
     let records = jobs.len();
+    let is_gcm = matches!(aead, Aead::Aes128Gcm | Aead::Aes256Gcm);
+    if is_gcm && records <= FEW && jobs.iter().flatten().any(|job| job.text.len() > LONG_BYTES) {
+        let one = |n: usize| Portable.group::<SEAL>(aead, &mut jobs[n..=n]) << n;
+        return (0..records).map(one).sum();
+    }
     let lanes: &mut Lanes<'_> = &mut array::from_fn(|_| Lane::idle());
     for (lane, job) in lanes.iter_mut().zip(jobs.iter_mut().flatten()) {
         *lane = Lane::of(job, aead.tag_bytes());
