@@ -80,13 +80,25 @@ impl Scenario {
     /// Reads and checks a file's text; each change is a `key=value` that goes before what the
     /// file says: `target.server="coaps://192.0.2.1"`, `phase.1.rate_per_s=2000` (from 0).
     pub fn parse(text: &str, changes: &[String]) -> Result<Self, String> {
-        let scenario: Self = if changes.is_empty() {
+        Self::parse_as(text, changes, None)
+    }
+
+    /// The same with a `[dtls]` that comes from elsewhere: keys are not written to be read again.
+    pub fn parse_as(text: &str, changes: &[String], dtls: Option<Dtls>) -> Result<Self, String> {
+        if let Some(change) = changes.iter().find(|change| change.starts_with("dtls."))
+            && dtls.is_some()
+        {
+            return Err(format!("{change}: here it is a flag of the command line"));
+        }
+        let mut scenario: Self = if changes.is_empty() {
+            // Its errors have lines and columns.
             toml::from_str(text).map_err(|e| e.to_string())?
         } else {
             let mut table: toml::Value = toml::from_str(text).map_err(|e| e.to_string())?;
             changes.iter().try_for_each(|text| change(&mut table, text))?;
             table.try_into().map_err(|e: toml::de::Error| e.to_string())?
         };
+        scenario.dtls = dtls.unwrap_or(scenario.dtls);
         scenario.check()?;
         Ok(scenario)
     }

@@ -12,8 +12,9 @@ use signal_hook::flag;
 use toml::{Table, Value};
 
 use super::Options;
+use crate::profile::Profile;
 use crate::report::Run;
-use crate::scenario::Scenario;
+use crate::scenario::{Dtls, Scenario};
 use crate::thresholds::EXIT_MISSED;
 use crate::view::{self, Mode};
 
@@ -70,24 +71,15 @@ pub struct SteadyArguments {
     /// Addresses to send from: `127.0.0.1`, `127.0.0.0/8`.
     #[arg(long, value_name = "ADDRESS")]
     pub source: Option<String>,
-    /// PSK identity; `{n}` becomes the device's number.
-    #[arg(long, requires = "psk", value_name = "TEXT")]
-    pub psk_identity: Option<String>,
-    /// The pre-shared key: text, or hex digits after 0x.
-    #[arg(long, requires = "psk_identity", value_name = "TEXT|0xHEX")]
-    pub psk: Option<String>,
-    /// Cipher suites by their IANA names.
-    #[arg(long, value_name = "NAME")]
-    pub suite: Vec<String>,
-    /// Does not offer a Connection ID.
-    #[arg(long)]
-    pub no_cid: bool,
+    /// Who the devices are; of `coaps://` servers.
+    #[command(flatten)]
+    pub profile: Profile,
     /// How.
     #[command(flatten)]
     pub common: Common,
 }
 
-/// What both have.
+/// What all runs have.
 #[derive(Args, Debug)]
 pub struct Common {
     /// A thread of ours on this core. May be repeated; one thread anywhere unless named.
@@ -121,12 +113,13 @@ pub fn run(arguments: &RunArguments, out: &mut dyn Write) -> io::Result<u8> {
 
 /// Runs a steady load and returns the exit code.
 pub fn steady(arguments: &SteadyArguments, out: &mut dyn Write) -> io::Result<u8> {
-    let text =
-        toml::to_string(&arguments.to_table()?).map_err(|error| invalid(error.to_string()))?;
-    let scenario = Scenario::parse(&text, &arguments.common.set).map_err(invalid)?;
+    let dtls = arguments.is_secured().then(|| Dtls::from(&arguments.profile));
+    let text = arguments.to_table()?.to_string();
+    let scenario = Scenario::parse_as(&text, &arguments.common.set, dtls).map_err(invalid)?;
     carry_out(scenario, &arguments.common, out)
 }
 
+/// Runs a scenario, shows it, reports, and returns the exit code.
 fn carry_out(mut scenario: Scenario, common: &Common, out: &mut dyn Write) -> io::Result<u8> {
     scenario.target.server_pid.extend(&common.server_pid);
     if common.print {
@@ -207,30 +200,25 @@ impl SteadyArguments {
         let mut fleet = table([("devices", i64::from(self.devices).into())]);
         fleet.extend(self.source.clone().map(|source| ("source".to_owned(), source.into())));
         whole.insert("fleet".to_owned(), fleet.into());
-        let coap = table([("nstart", i64::from(self.nstart).into())]);
+        let coap = table([
+            ("nstart", i64::from(self.nstart).into()),
+            ("timeout_ms", (self.profile.timeout as i64 * 1_000).into()),
+        ]);
         whole.insert("coap".to_owned(), coap.into());
-        if self.server.starts_with("coaps:") {
+        if self.is_secured() {
             let connect = table([
                 ("name", "connect".into()),
                 ("kind", "connect".into()),
                 ("outstanding", CONNECTING.into()),
             ]);
             phases.insert(0, connect.into());
-            whole.insert("dtls".to_owned(), self.dtls().into());
         }
         whole.insert("phase".to_owned(), phases.into());
         Ok(whole)
     }
 
-    fn dtls(&self) -> Table {
-        let mut dtls = table([("connection_id", (!self.no_cid).into())]);
-        let texts = [("psk_identity", &self.psk_identity), ("psk", &self.psk)];
-        for (key, text) in texts {
-            dtls.extend(text.clone().map(|text| (key.to_owned(), text.into())));
-        }
-        let suites: Vec<Value> = self.suite.iter().cloned().map(Value::from).collect();
-        dtls.insert("suites".to_owned(), suites.into());
-        dtls
+    fn is_secured(&self) -> bool {
+        self.server.starts_with("coaps:")
     }
 }
 

@@ -74,7 +74,8 @@ impl Figures {
         };
         let wall_s = measurement.wall_ns as f64 / 1e9;
         let offered_s = phase.duration_s.map_or(0.0, |duration_s| duration_s.min(wall_s));
-        let active_s = offered_s.max(measurement.last_completed_ns as f64 / 1e9);
+        let last_completed_s = measurement.last_completed_ns as f64 / 1e9;
+        let active_s = if completed > 0 { offered_s.max(last_completed_s) } else { wall_s };
         let share = |count: u64| count as f64 / begun.max(count).max(1) as f64;
         let each_us = |ns: u64| (completed > 0).then(|| ns as f64 / 1e3 / completed as f64);
         Self {

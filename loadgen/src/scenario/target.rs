@@ -191,6 +191,31 @@ impl Dtls {
     }
 }
 
+/// What a command line says.
+impl From<&Profile> for Dtls {
+    fn from(profile: &Profile) -> Self {
+        Self {
+            psk_identity: profile.psk_identity.clone(),
+            psk: profile.psk.clone().map(Psk),
+            certificate: profile.certificate.clone(),
+            key: profile.key.clone(),
+            raw_key: profile.raw_key.clone(),
+            authority: profile.authority.clone(),
+            server_raw_key: profile.server_raw_key.clone(),
+            server_name: profile.server_name.clone(),
+            suites: profile.suite.iter().map(|suite| suite.name().to_owned()).collect(),
+            groups: profile.group.iter().map(|group| group.name().to_owned()).collect(),
+            connection_id: !profile.no_cid,
+            own_cid: profile.own_cid().map(hex::encode).unwrap_or_default(),
+            return_routability: !profile.no_rrc,
+            extended_master_secret: !profile.no_ems,
+            max_fragment_length: profile.max_fragment_length,
+            mtu: profile.mtu,
+            timeout_s: profile.timeout,
+        }
+    }
+}
+
 impl Default for Dtls {
     fn default() -> Self {
         Self {
@@ -252,6 +277,18 @@ mod tests {
         assert!(!format!("{dtls:?}").contains("hush"));
         assert!(!toml::to_string(&dtls).unwrap().contains("hush"));
         assert_eq!(dtls.to_profile().unwrap().psk.unwrap().as_bytes(), b"hush-hush");
+    }
+
+    #[test]
+    fn a_command_line_says_the_same_as_a_file() {
+        let text = "psk_identity = 'a'\npsk = '0x0102'\nserver_name = 'b'\nauthority = ['c']\n\
+            suites = ['TLS_PSK_WITH_AES_128_CCM']\ngroups = ['x25519']\nown_cid = '0a0b'\n\
+            return_routability = false\nextended_master_secret = false\nmtu = 512\n\
+            max_fragment_length = 2\ntimeout_s = 3";
+        let dtls: Dtls = toml::from_str(text).unwrap();
+        let again = Dtls::from(&dtls.to_profile().unwrap());
+        assert_eq!(toml::to_string(&again).unwrap(), toml::to_string(&dtls).unwrap());
+        assert_eq!(again.to_profile().unwrap().psk.unwrap().as_bytes(), [1, 2]);
     }
 
     #[test]
