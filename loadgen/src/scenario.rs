@@ -60,7 +60,7 @@ pub struct Fleet {
     /// 1..=1000000.
     pub devices: u32,
     /// Addresses to send from: one (`127.0.0.1`), or a block to go around in (`127.0.0.0/8`).
-    /// Empty: whatever the kernel takes.
+    /// Empty: 127.0.0.0/8 toward a server on it, else whatever the kernel takes.
     pub source: String,
     /// The same seed, the same run as far as the server plays along.
     pub seed: u64,

@@ -4,7 +4,7 @@
 //! A place's number goes into the token with how often the place was used, so that a response that
 //! comes late finds that its request is over.
 
-use tidegate_coap::block::Upload;
+use tidegate_coap::block::{Block, Upload};
 use tidegate_coap::message::Token;
 use tidegate_coap::timing::Timing;
 
@@ -31,6 +31,8 @@ pub(super) struct Exchange {
     pub(super) template: u16,
     /// How far a body in blocks is.
     pub(super) upload: Option<Upload>,
+    /// Which part of a long response is asked for.
+    pub(super) wanted: Option<Block>,
     /// How often the current message was sent again.
     pub(super) tries: u8,
     pub(super) state: State,
@@ -163,6 +165,7 @@ impl Exchange {
         mid: 0,
         template: 0,
         upload: None,
+        wanted: None,
         tries: 0,
         state: State::Free,
         uses: 0,

@@ -21,6 +21,20 @@ pub(super) struct Template {
     block: Option<BlockSize>,
 }
 
+/// Which parts of long bodies a message is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts {
+    /// Of the request's body, and how long that is.
+    pub(super) upload: Option<(Block, u32)>,
+    /// Of the response's body.
+    pub(super) wanted: Option<Block>,
+}
+
+impl Parts {
+    /// Bodies that fit into one message.
+    pub(super) const WHOLE: Self = Self { upload: None, wanted: None };
+}
+
 /// Size1 (RFC 7959 section 4).
 const SIZE1: Number = Number(60);
 
@@ -38,7 +52,7 @@ impl Template {
         };
         if !request.path.contains("{n}") {
             let mut message = [0; 2_048];
-            let len = template.write(&mut message, 0, &Token::EMPTY, 0, &[], None);
+            let len = template.write(&mut message, 0, &Token::EMPTY, 0, &[], Parts::WHOLE);
             template.options = len.map(|len| message[4..len].to_vec());
         }
         template
@@ -52,8 +66,7 @@ impl Template {
         (bytes, block.and_then(|block| Upload::new(bytes as usize, block)))
     }
 
-    /// Writes the message; `None` when there is no room. `number` is the device's; of a body in
-    /// blocks `upload` says which one and how long the body is.
+    /// Writes the message; `None` when there is no room. `number` is the device's.
     pub(super) fn write(
         &self,
         out: &mut [u8],
@@ -61,10 +74,10 @@ impl Template {
         token: &Token,
         number: u32,
         payload: &[u8],
-        upload: Option<(Block, u32)>,
+        parts: Parts,
     ) -> Option<usize> {
         let (ty, code) = (self.message_type, self.code);
-        if let (Some(options), None) = (&self.options, upload) {
+        if let Some(options) = self.options.as_ref().filter(|_| parts == Parts::WHOLE) {
             let head = Writer::new(out, ty, code, mid, token).finish().ok()?;
             let after = head + options.len();
             out.get_mut(head..after)?.copy_from_slice(options);
@@ -86,7 +99,10 @@ impl Template {
         for argument in self.request.query(number) {
             writer.option(Number::URI_QUERY, argument.as_bytes());
         }
-        if let Some((block, body_bytes)) = upload {
+        if let Some(block) = parts.wanted {
+            writer.option_uint(Number::BLOCK2, block.value());
+        }
+        if let Some((block, body_bytes)) = parts.upload {
             writer.option_uint(Number::BLOCK1, block.value());
             if block.number() == 0 {
                 writer.option_uint(SIZE1, body_bytes);
@@ -135,17 +151,12 @@ mod tests {
         }
     }
 
-    fn written(
-        template: &Template,
-        number: u32,
-        payload: &[u8],
-        upload: Option<(Block, u32)>,
-    ) -> Vec<u8> {
+    fn written(template: &Template, number: u32, payload: &[u8], parts: Parts) -> Vec<u8> {
         let mut out = [0; 2_048];
         let token = Token::new(b"tok");
-        let len = template.write(&mut out, 7, &token, number, payload, upload).unwrap();
+        let len = template.write(&mut out, 7, &token, number, payload, parts).unwrap();
         let mut short = vec![0; len - 1];
-        assert_eq!(template.write(&mut short, 7, &token, number, payload, upload), None);
+        assert_eq!(template.write(&mut short, 7, &token, number, payload, parts), None);
         out[..len].to_vec()
     }
 
@@ -155,8 +166,8 @@ mod tests {
         let numbered = Template::new(&request("/a/{n}?x=1"));
         assert!(fixed.options.is_some() && numbered.options.is_none());
         for payload in [&b""[..], b"body"] {
-            let message = written(&fixed, 1, payload, None);
-            assert_eq!(message, written(&numbered, 7, payload, None));
+            let message = written(&fixed, 1, payload, Parts::WHOLE);
+            assert_eq!(message, written(&numbered, 7, payload, Parts::WHOLE));
             let message = Message::parse(&message).unwrap();
             let path: Vec<_> = message.options.uri_path().flatten().collect();
             assert_eq!((message.code, message.mid, path), (Code::PUT, 7, vec!["a", "7"]));
@@ -196,7 +207,8 @@ mod tests {
         for (number, is_more) in [(0, true), (1, true), (2, false)] {
             let range = upload.range();
             let part = filler.part(range.start as u32, range.len());
-            let message = written(&template, 0, part, Some((upload.block(), body_bytes)));
+            let parts = Parts { upload: Some((upload.block(), body_bytes)), ..Parts::WHOLE };
+            let message = written(&template, 0, part, parts);
             let message = Message::parse(&message).unwrap();
             let block = Block::of(&message.options, Number::BLOCK1).unwrap();
             assert_eq!((block.number(), block.more), (number, is_more));

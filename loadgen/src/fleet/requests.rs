@@ -15,6 +15,7 @@ use tidegate_dtls::return_routability::PathMessage;
 use super::engine::Engine;
 use super::exchanges::{Found, NONE, State};
 use super::inbox::Content;
+use super::messages::Parts;
 use crate::measurement::{ErrorKind, Latency};
 use crate::scenario::Transport;
 
@@ -88,13 +89,16 @@ impl Engine {
         let number = self.share.first + exchange.device;
         let range = exchange.upload.map_or(0..exchange.body_bytes as usize, |up| up.range());
         let payload = self.filler.part(range.start as u32, range.len());
-        let upload = exchange.upload.map(|upload| (upload.block(), exchange.body_bytes));
+        let parts = Parts {
+            upload: exchange.upload.map(|upload| (upload.block(), exchange.body_bytes)),
+            wanted: exchange.wanted,
+        };
         let is_bare = self.setup.transport == Transport::Udp;
         let is_queued = self.outbox.message(&mut self.devices, exchange.device, |out| {
             if is_bare {
                 return bare(out, &token, payload);
             }
-            template.write(out, exchange.mid, &token, number, payload, upload)
+            template.write(out, exchange.mid, &token, number, payload, parts)
         });
         if !is_queued {
             self.fail(place, ErrorKind::SessionClosed);
@@ -116,8 +120,9 @@ impl Engine {
             if !exchange.on_due(now_ms, &self.setup.timing) {
                 let is_refused = self.devices.row(exchange.device).is_refused;
                 let kind = if is_refused { ErrorKind::Unreachable } else { ErrorKind::Timeout };
+                let (device, tries) = (exchange.device, exchange.tries);
                 self.fail(place, kind);
-                return Ok(());
+                return self.doubt(device, tries);
             }
             self.measurement.record_retransmission();
             self.arm(place);
@@ -125,6 +130,13 @@ impl Engine {
         }
         self.arm(place);
         Ok(())
+    }
+
+    /// A device whose repeated requests are not answered takes its session for lost, as devices
+    /// do: the server may have been started again, or may not know its new address.
+    fn doubt(&mut self, device: u32, tries: u8) -> io::Result<()> {
+        let is_idle = self.devices.row(device).in_flight == 0;
+        if tries > 0 && is_idle { self.leave(device) } else { Ok(()) }
     }
 
     /// Something came for a device.
@@ -275,7 +287,11 @@ impl Engine {
             }
         }
         if code.is_success() && code != Code::CONTINUE {
-            self.complete(place, Some(code));
+            match next_part(message, exchange.wanted) {
+                Ok(Some(next)) => return self.ask_on(place, next),
+                Ok(None) => self.complete(place, Some(code)),
+                Err(()) => self.fail(place, ErrorKind::Malformed),
+            }
         } else if code.is_success() {
             self.fail(place, ErrorKind::Malformed);
         } else {
@@ -288,11 +304,25 @@ impl Engine {
     fn send_block(&mut self, place: u32, upload: Upload) -> io::Result<()> {
         let exchange = &mut self.exchanges[place];
         exchange.upload = Some(upload);
+        self.send_anew(place)
+    }
+
+    /// Sends the next message of the same request.
+    fn send_anew(&mut self, place: u32) -> io::Result<()> {
+        let exchange = &mut self.exchanges[place];
         let template = &self.phase.templates[usize::from(exchange.template)];
         if template.message_type == Type::Con {
             exchange.state = State::Confirming;
         }
         self.send_first(place)
+    }
+
+    /// The next part of a response that is too long for one message.
+    fn ask_on(&mut self, place: u32, next: Block) -> io::Result<()> {
+        let exchange = &mut self.exchanges[place];
+        // The body of the request, if it had one, is the server's already.
+        (exchange.wanted, exchange.upload, exchange.body_bytes) = (Some(next), None, 0);
+        self.send_anew(place)
     }
 
     /// A datagram of an echo is what was sent.
@@ -369,6 +399,19 @@ impl Engine {
         });
         Ok(())
     }
+}
+
+/// What to ask for after this response: `Ok(None)` when it was all (RFC 7959 section 2.4), an error
+/// when it is another part than was asked for.
+fn next_part(message: &Message<'_>, wanted: Option<Block>) -> Result<Option<Block>, ()> {
+    let Some(part) = Block::of(&message.options, Number::BLOCK2) else {
+        return if wanted.is_none_or(|block| block.number() == 0) { Ok(None) } else { Err(()) };
+    };
+    if part.offset() != wanted.map_or(0, Block::offset) {
+        return Err(());
+    }
+    let next = part.offset() + part.size.bytes();
+    if part.more { Block::at(next, false, part.size).map(Some).ok_or(()) } else { Ok(None) }
 }
 
 /// A bare datagram begins with what finds its request again.

@@ -257,8 +257,14 @@ impl Addresses {
             IpAddr::V4(base) => Ipv4Addr::from(u32::from(base) + offset as u32).into(),
             IpAddr::V6(base) => std::net::Ipv6Addr::from(u128::from(base) + offset).into(),
         };
-        let socket = UdpSocket::bind((address, 0))?;
-        socket.connect(server)?;
+        // More devices than ports, or than open files: the kernel's words alone explain nothing.
+        let explain = |error: io::Error| {
+            let device = self.first + device;
+            let text = format!("no socket at {address} for device {device} of its own: {error}");
+            io::Error::new(error.kind(), text)
+        };
+        let socket = UdpSocket::bind((address, 0)).map_err(explain)?;
+        socket.connect(server).map_err(explain)?;
         socket.set_nonblocking(true)?;
         unfragmented(&socket)?;
         Ok(socket)

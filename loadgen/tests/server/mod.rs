@@ -36,6 +36,8 @@ pub(crate) struct Habits {
     pub(crate) resets: bool,
     /// Takes blocks of at most that many bytes.
     pub(crate) block_bytes: Option<usize>,
+    /// Answers with so many bytes, in blocks of 64 (Block2).
+    pub(crate) content_bytes: usize,
     /// Asks the device something before it answers.
     pub(crate) asks: bool,
     /// Closes a session after so many requests; 0: never.
@@ -327,9 +329,17 @@ impl Serving {
             self.mid = self.mid.wrapping_add(1);
             (ty, mid) = (Type::Non, self.mid);
         }
-        let mut out = [0; 64];
+        let mut out = [0; 128];
         let mut writer = Writer::new(&mut out, ty, code, mid, &request.token);
-        if let Some(block) = block {
+        if self.habits.content_bytes > 0 {
+            let block = Block::of(&request.options, Number::BLOCK2);
+            let offset = block.map_or(0, Block::offset);
+            let rest = self.habits.content_bytes - offset;
+            let size = BlockSize::within(64).expect("a size");
+            let part = Block::at(offset, rest > 64, size).expect("a small number");
+            writer.option_uint(Number::BLOCK2, part.value());
+            writer.payload(&[b'c'; 64][..rest.min(64)]);
+        } else if let Some(block) = block {
             let least = self.habits.block_bytes.and_then(BlockSize::within).unwrap_or(block.size);
             let size = block.size.min(least);
             let block = Block::new(block.number(), block.more, size).expect("a small number");
@@ -342,14 +352,11 @@ impl Serving {
     fn send(&mut self, to: SocketAddr, message: &[u8]) {
         let mut out = [0; 2048];
         let session = self.peers.get_mut(&to).and_then(|peer| peer.session.as_mut());
-        let len = match session {
-            Some(session) => {
-                session.seal(ContentType::APPLICATION_DATA, message, &mut out).expect("sealed")
-            }
-            None => {
-                out[..message.len()].copy_from_slice(message);
-                message.len()
-            }
+        let len = if let Some(session) = session {
+            session.seal(ContentType::APPLICATION_DATA, message, &mut out).expect("sealed")
+        } else {
+            out[..message.len()].copy_from_slice(message);
+            message.len()
         };
         self.socket.send_to(&out[..len], to).expect("sent");
     }
