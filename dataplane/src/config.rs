@@ -52,7 +52,7 @@ pub struct NetConfig {
     pub xdp_interface: String,
     /// Microseconds to look for work before sleeping, 0..=1000.
     pub spin_us: u32,
-    /// Microseconds to wait for a fuller batch under load, 0..=1000; 0 = never.
+    /// Most microseconds to wait for a fuller batch under load, 0..=1000; 0 = never.
     pub gather_us: u32,
 }
 
@@ -295,7 +295,7 @@ impl Default for Config {
 
 impl Default for NetConfig {
     fn default() -> Self {
-        Self { backend: Backend::Auto, xdp_interface: String::new(), spin_us: 0, gather_us: 50 }
+        Self { backend: Backend::Auto, xdp_interface: String::new(), spin_us: 0, gather_us: 200 }
     }
 }
 

@@ -76,7 +76,7 @@ impl Mmsg {
     pub(super) fn wait(&mut self, timeout: Duration, ends: &mut Ends) -> Woken {
         // After a full batch more is there already.
         if self.last_batch < BATCH_MAX / 2
-            && let Some(gather) = ends.gather(timeout)
+            && let Some(gather) = ends.gather(0, timeout)
         {
             std::thread::sleep(gather);
         }

@@ -259,12 +259,12 @@ impl Io {
 }
 
 impl Ends {
-    /// How long to wait for a fuller batch before sleeping for `timeout`, if at all.
-    fn gather(&mut self, timeout: Duration) -> Option<Duration> {
+    /// How long to wait for a fuller batch than `have`, within `timeout`, if at all.
+    fn gather(&mut self, have: usize, timeout: Duration) -> Option<Duration> {
         if !self.spin.is_zero() || timeout.is_zero() {
             return None;
         }
-        let gather = self.pace.gather(Instant::now)?.min(timeout);
+        let gather = self.pace.gather(have, Instant::now)?.min(timeout);
         self.stats.gathers += 1;
         Some(gather)
     }

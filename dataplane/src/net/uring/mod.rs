@@ -117,7 +117,7 @@ impl Uring {
         }
         if !ends.spin(timeout, |ends| self.look(&mut ends.stats)) {
             ends.stats.sleeps += u64::from(!timeout.is_zero());
-            let gather = ends.gather(timeout);
+            let gather = ends.gather(0, timeout);
             let want = match gather {
                 _ if timeout.is_zero() => 0,
                 Some(_) => BATCH_MAX as u32,

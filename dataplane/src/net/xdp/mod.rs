@@ -111,11 +111,8 @@ impl Xdp {
             // Under load too the bell and the ordinary sockets get their turn.
             rang = self.sleep(Duration::ZERO, ends);
         }
-        let is_full = self.socket.received.len() >= BATCH_MAX as u32 / 2;
-        if !is_full
-            && !rang
-            && let Some(gather) = ends.gather(timeout)
-        {
+        let have = self.socket.received.len() as usize;
+        if !rang && let Some(gather) = ends.gather(have, timeout) {
             std::thread::sleep(gather);
         }
         if !self.has_news() && !rang && !ends.spin(timeout, |ends| self.look(ends)) {
