@@ -29,6 +29,11 @@ impl Pace {
         self.datagrams = self.datagrams.saturating_add(datagrams as u32);
     }
 
+    /// Whether anything may be waited for at all.
+    pub(super) fn may_gather(&self) -> bool {
+        !self.gather_max.is_zero()
+    }
+
     /// How long to wait until `have` datagrams are as many as a turn is good for; `None` if that is
     /// not worth it.
     pub(super) fn gather(
@@ -36,7 +41,7 @@ impl Pace {
         have: usize,
         now: impl FnOnce() -> Instant,
     ) -> Option<Duration> {
-        if self.gather_max.is_zero() {
+        if !self.may_gather() {
             return None;
         }
         let now = now();

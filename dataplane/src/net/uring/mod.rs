@@ -47,6 +47,8 @@ pub(super) struct Uring {
     lent: ArrayVec<u16, BATCH_MAX>,
     bell: Polled,
     rang: bool,
+    /// The last batch was full enough for more to be on their way, whatever the rate was before.
+    follows_many: bool,
 }
 
 /// The state of one socket's multishot receive.
@@ -96,6 +98,7 @@ impl Uring {
             lent: ArrayVec::new(),
             bell: Polled::Ended,
             rang: false,
+            follows_many: false,
         };
         let mut first = Stats::default();
         uring.arm(&mut first);
@@ -117,7 +120,7 @@ impl Uring {
         }
         if !ends.spin(timeout, |ends| self.look(&mut ends.stats)) {
             ends.stats.sleeps += u64::from(!timeout.is_zero());
-            let gather = ends.gather(0, timeout);
+            let gather = ends.gather(0, timeout).or(self.follows_many.then_some(GATHER_MIN));
             let want = match gather {
                 _ if timeout.is_zero() => 0,
                 Some(_) => BATCH_MAX as u32,
@@ -148,6 +151,7 @@ impl Uring {
             batch.push(receive.datagram(received.socket, bytes, ends));
         }
         ends.pace.count(batch.len());
+        self.follows_many = batch.len() >= MANY && ends.pace.may_gather();
         batch
     }
 
@@ -329,4 +333,7 @@ impl Receive {
 /// What a completion belongs to: these, or the number of a socket.
 const SEND: u64 = 1 << 32;
 const BELL: u64 = 1 << 33;
+/// A batch of this many says that more are on their way, and that they are worth a moment.
+const MANY: usize = BATCH_MAX / 4;
+const GATHER_MIN: Duration = Duration::from_micros(20);
 const ATTEMPTS_MAX: u32 = 10_000;
