@@ -202,7 +202,7 @@ impl SteadyArguments {
         whole.insert("fleet".to_owned(), fleet.into());
         let coap = table([
             ("nstart", i64::from(self.nstart).into()),
-            ("timeout_ms", (self.profile.timeout as i64 * 1_000).into()),
+            ("timeout_ms", (self.profile.timeout * 1_000).cast_signed().into()),
         ]);
         whole.insert("coap".to_owned(), coap.into());
         if self.is_secured() {

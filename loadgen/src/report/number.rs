@@ -13,8 +13,8 @@ pub(crate) fn count(value: u64) -> String {
     text
 }
 
-/// A measured number to three digits that count, no fewer before the point: `0.0123`, `1.23`, `123`,
-/// `12 346`.
+/// A measured number to three digits that count, no fewer before the point: `0.0123`, `1.23`,
+/// `123`, `12 346`.
 pub(crate) fn measured(value: f64) -> String {
     let magnitude = value.abs();
     if !value.is_finite() {

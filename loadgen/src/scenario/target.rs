@@ -16,8 +16,8 @@ use crate::profile::{Profile, parse_cid, parse_group, parse_psk, parse_suite};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// `coaps://host[:port]` CoAP over DTLS, `coap://host[:port]` plain CoAP, `udp://host:port` bare
-    /// datagrams against an echo.
+    /// `coaps://host[:port]` CoAP over DTLS, `coap://host[:port]` plain CoAP, `udp://host:port`
+    /// bare datagrams against an echo.
     pub server: String,
     /// Processes whose CPU time is the server's; `--server-pid` on the command line.
     #[serde(default)]

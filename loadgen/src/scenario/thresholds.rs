@@ -27,8 +27,8 @@ pub struct Thresholds {
     pub rate_min_per_s: Option<f64>,
     /// CPU time of the server per request (or handshake) completed at most, us; needs `server_pid`.
     pub server_cpu_us: Option<f64>,
-    /// Share of its time that our busiest thread may spend on the CPU, 0.0..=1.0: above about 0.9 we
-    /// measure ourselves.
+    /// Share of its time that our busiest thread may spend on the CPU, 0.0..=1.0: above about 0.9
+    /// we measure ourselves.
     pub own_cpu_ratio: Option<f64>,
 }
 
