@@ -145,8 +145,11 @@ pub(super) fn rate(outcome: &Outcome, stretches: &[Stretch], load: Load) -> Plot
         ),
         x: time(stretches),
         y: Scale::linear(highest * 1.02),
-        unit: "per second",
-        lines: vec![Line { name: unit.name().to_owned(), class: "one", is_area: true, points }],
+        unit: match unit {
+            Unit::Requests => "requests per second",
+            Unit::Handshakes => "handshakes per second",
+        },
+        lines: vec![Line { name: String::new(), class: "one", is_area: true, points }],
         marks,
         readings: stretches.iter().map(reading).collect(),
     }
