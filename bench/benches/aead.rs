@@ -71,7 +71,7 @@ fn sealing_and_opening(criterion: &mut Criterion) {
             }
             match aead {
                 Aead::Aes256Ccm8 => {
-                    crate_opens::<Ccm<Aes256, U8, U12>>(&mut group, aead, text_bytes)
+                    crate_opens::<Ccm<Aes256, U8, U12>>(&mut group, aead, text_bytes);
                 }
                 Aead::Aes128Gcm => crate_opens::<Aes128Gcm>(&mut group, aead, text_bytes),
                 Aead::Aes256Gcm => crate_opens::<Aes256Gcm>(&mut group, aead, text_bytes),

@@ -219,13 +219,13 @@ impl Connection {
                     self.read()?;
                 }
                 writable = self.stream.writable(), if !self.outgoing.is_empty() => writable?,
-                some = orders.recv() => match some {
-                    Some(some) => window.obey(some),
-                    None => {
+                some = orders.recv() => {
+                    let Some(some) = some else {
                         self.outgoing.extend_from_slice(&packet::DISCONNECT);
                         return self.write();
-                    }
-                },
+                    };
+                    window.obey(some);
+                }
                 _ = beat.tick() => {
                     if self.heard.elapsed() > SILENCE_MAX {
                         return Err(io::Error::other("it says nothing"));

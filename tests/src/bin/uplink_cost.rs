@@ -23,7 +23,7 @@ const WINDOWS: u32 = 4;
 const WINDOW: Duration = Duration::from_secs(1);
 /// How long devices shake hands and batches settle.
 const WARM_UP: Duration = Duration::from_secs(3);
-const TIME_MAX: Duration = Duration::from_secs(60);
+const TIME_MAX: Duration = Duration::from_mins(1);
 /// Control plane by dataplane.
 const GOAL: f64 = 2.0;
 const EDGE_CORE: &str = "0";
