@@ -167,11 +167,6 @@ impl Edge {
         command
     }
 
-    /// Process numbers of dataplane and control plane.
-    pub fn process_ids(&self) -> [u32; 2] {
-        [&self.dataplane, &self.controlplane].map(|process| process.as_ref().expect("it runs").id())
-    }
-
     /// A directory for this story's files.
     pub fn directory(&self) -> &std::path::Path {
         self.directory.path()

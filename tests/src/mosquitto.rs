@@ -47,11 +47,6 @@ impl Mosquitto {
         self.port
     }
 
-    /// Its process number.
-    pub fn process_id(&self) -> u32 {
-        self.process.as_ref().expect("it runs").id()
-    }
-
     /// The URL for the control plane's configuration.
     pub fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
