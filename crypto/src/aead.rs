@@ -1,8 +1,8 @@
 //! How is a record protected? The AEADs of the cipher suites, many records in one call.
 //!
 //! A [`Job`] borrows its key and works in place on its text. The jobs of a batch are independent
-//! of each other: each has its own algorithm, key and nonce. Handing over many at once is what makes
-//! them cheap: [`Kernel`] says what this CPU does with them.
+//! of each other: each has its own algorithm, key and nonce. Handing over many at once is what
+//! makes them cheap: [`Kernel`] says what this CPU does with them.
 
 use crate::kernel;
 pub use crate::kernel::Kernel;

@@ -1,6 +1,6 @@
-//! What does a handshake cost a server in memory? Ours, OpenSSL's and dimpl's answer the same client
-//! of ours (where OpenSSL lacks our suites, one of its own); only the time inside the server's calls
-//! counts, from the cookie exchange to the last flight.
+//! What does a handshake cost a server in memory? Ours, OpenSSL's and dimpl's answer the same
+//! client of ours (where OpenSSL lacks our suites, one of its own); only the time inside the
+//! server's calls counts, from the cookie exchange to the last flight.
 
 mod dimpl;
 mod modes;

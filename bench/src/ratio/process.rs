@@ -1,5 +1,5 @@
-//! Who else takes part in a side-by-side run? Processes on a core of their own, perhaps in a network
-//! namespace of their own, and how much of its time they take, to the nanosecond.
+//! Who else takes part in a side-by-side run? Processes on a core of their own, perhaps in a
+//! network namespace of their own, and how much of its time they take, to the nanosecond.
 
 use std::ffi::OsStr;
 use std::fs;
