@@ -145,6 +145,19 @@ fn a_run_that_was_broken_off_has_not_passed() {
     assert!(!stopped.is_whole(), "in its last phase");
 }
 
+/// Phases stand beside each other where there are several with requests.
+#[test]
+fn the_page_compares_phases() {
+    let again = "[[phase]]\nname = 'later'\nkind = 'requests'\noutstanding = 9\ncount = 9\n\
+        [[phase.request]]\n[thresholds]";
+    let scenario = SCENARIO.replacen("[thresholds]", again, 1);
+    let mut both = Run::new(Scenario::parse(&scenario, &[]).unwrap());
+    both.measurements = vec![connect(), steady(), steady()];
+    let page = both.to_html();
+    assert_eq!(page.matches("<svg class=\"plot\"").count(), 13, "four of each phase, and one");
+    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compared.html"), &page).unwrap();
+}
+
 /// The page is kept, to be looked at.
 #[test]
 fn the_page_needs_nothing_beside_itself() {

@@ -66,11 +66,9 @@ impl Figures {
     pub fn new(phase: &Phase, measurement: &Measurement) -> Self {
         let total = measurement.total();
         let unit = Unit::of(phase.kind);
-        let (begun, completed, histogram) = match unit {
-            Unit::Requests => (total.requests, total.completed, &measurement.latency_ns),
-            Unit::Handshakes => {
-                (total.handshakes_begun, total.handshakes(), &measurement.handshake_ns)
-            }
+        let (begun, completed) = match unit {
+            Unit::Requests => (total.requests, total.completed),
+            Unit::Handshakes => (total.handshakes_begun, total.handshakes()),
         };
         let wall_s = measurement.wall_ns as f64 / 1e9;
         let offered_s = phase.duration_s.map_or(0.0, |duration_s| duration_s.min(wall_s));
@@ -87,7 +85,7 @@ impl Figures {
             retransmission_ratio: total.retransmissions as f64 / begun.max(1) as f64,
             rate_per_s: if active_s > 0.0 { completed as f64 / active_s } else { 0.0 },
             active_s,
-            latency_ms: Percentiles::of(histogram),
+            latency_ms: Percentiles::of(unit.histogram(measurement)),
             server_cpu_us: measurement
                 .has_server_cpu
                 .then(|| each_us(total.server_cpu_ns))
@@ -110,6 +108,14 @@ impl Unit {
         match kind {
             Kind::Connect | Kind::Storm => Self::Handshakes,
             Kind::Requests | Kind::Sleepy => Self::Requests,
+        }
+    }
+
+    /// The latencies that count.
+    pub const fn histogram(self, measurement: &Measurement) -> &Histogram<u64> {
+        match self {
+            Self::Requests => &measurement.latency_ns,
+            Self::Handshakes => &measurement.handshake_ns,
         }
     }
 

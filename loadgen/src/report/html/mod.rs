@@ -1,6 +1,7 @@
 //! How does a run look to people? One page that needs nothing beside itself: no script, no font and
 //! no picture from elsewhere, light or dark as the reader's system is.
 
+mod percentiles;
 mod plot;
 mod plots;
 mod scale;
@@ -108,6 +109,10 @@ fn overview(run: &Run, outcomes: &[Outcome], page: &mut String) {
         .expect("memory");
     }
     page.push_str("</tbody></table></div></section>");
+    let about = "Of the phases with requests, beside each other.";
+    page.push_str("<div class=\"cards\">");
+    card("Latency by percentile", about, percentiles::of_run(outcomes), page);
+    page.push_str("</div>");
 }
 
 fn phase(run: &Run, outcome: &Outcome, index: usize, page: &mut String) {
@@ -143,7 +148,7 @@ fn phase(run: &Run, outcome: &Outcome, index: usize, page: &mut String) {
     let each_s = stretches.first().map_or(1.0, |stretch| stretch.length_s);
     let each = format!("Percentiles of every {}.", duration(each_s));
     page.push_str("<div class=\"cards\">");
-    card("Latency by percentile", since, plots::percentiles(outcome, &thresholds), page);
+    card("Latency by percentile", since, percentiles::of_phase(outcome, &thresholds), page);
     card("Latency over time", &each, plots::latency(outcome, &stretches), page);
     card("Rate over time", "", Some(plots::rate(outcome, &stretches, load)), page);
     card(

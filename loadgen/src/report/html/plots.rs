@@ -1,9 +1,6 @@
-//! Which plots does a phase have? Latency by percentile, rate, latency and CPU time over time, and
-//! the errors.
+//! Which plots over time does a phase have? Rate, latency and CPU time, and the errors.
 
 use std::fmt::Write as _;
-
-use hdrhistogram::Histogram;
 
 use super::escape;
 use super::plot::{Line, Mark, Plot};
@@ -12,7 +9,7 @@ use crate::measurement::{ErrorKind, Interval, Measurement};
 use crate::report::Outcome;
 use crate::report::figures::Unit;
 use crate::report::number::{count, duration, measured, percent, trim};
-use crate::scenario::{Load, Thresholds};
+use crate::scenario::Load;
 
 /// More points than that say no more, and take room.
 const POINTS_MAX: usize = 240;
@@ -44,77 +41,6 @@ pub(super) fn stretches(measurement: &Measurement) -> Vec<Stretch> {
     let longest_s = stretches.first().map_or(0.0, |stretch| stretch.length_s);
     stretches.retain(|stretch| stretch.length_s > longest_s * 0.2);
     stretches
-}
-
-/// Latency by percentile: of the whole phase, up to the rarest percentile that has a sample.
-pub(super) fn percentiles(outcome: &Outcome, thresholds: &Thresholds) -> Option<Plot> {
-    let measurement = outcome.measurement;
-    let (due, sent) = match outcome.figures.unit {
-        Unit::Requests => (&measurement.latency_ns, &measurement.since_sent_ns),
-        Unit::Handshakes => (&measurement.handshake_ns, &measurement.since_sent_ns),
-    };
-    let latency = outcome.figures.latency_ms?;
-    let has_sent = !sent.is_empty() && outcome.figures.unit == Unit::Requests;
-    let name = if has_sent { "since due" } else { "" };
-    let mut lines = vec![quantiles(name, "one", due)];
-    let mut low = latency.min;
-    if has_sent {
-        lines.push(quantiles("since sent", "two", sent));
-        low = low.min(sent.min() as f64 / 1e6);
-    }
-    let limits = [
-        (0.5, "p50", thresholds.p50_ms),
-        (0.9, "p90", thresholds.p90_ms),
-        (0.99, "p99", thresholds.p99_ms),
-        (0.999, "p99.9", thresholds.p999_ms),
-    ];
-    let x = Scale::nines(due.len());
-    let marks: Vec<Mark> = limits
-        .into_iter()
-        .filter_map(|(at, name, limit)| {
-            Some(Mark { at: Some(at), value: limit?, name: format!("{name} limit") })
-        })
-        .collect();
-    let highest = marks.iter().fold(latency.max, |high, mark| high.max(mark.value));
-    let readings = [0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999].into_iter();
-    let readings = readings.filter(|at| *at <= 1.0 - 1.0 / due.len().max(10) as f64 + 1e-9);
-    let reading = |at: f64| {
-        let ms =
-            |histogram: &Histogram<u64>| measured(histogram.value_at_quantile(at) as f64 / 1e6);
-        let of = trim(&measured(at * 100.0)).to_owned();
-        let of = if at > 0.99 { format!("{}", (at * 1e5).round() / 1e3) } else { of };
-        let since_sent =
-            if has_sent { format!(", since sent {} ms", ms(sent)) } else { String::new() };
-        (at, format!("{of} %: {} ms{since_sent}", ms(due)))
-    };
-    Some(Plot {
-        description: format!(
-            "Latency by percentile: median {} ms, 99th percentile {} ms, longest {} ms",
-            measured(latency.p50),
-            measured(latency.p99),
-            measured(latency.max)
-        ),
-        x,
-        y: Scale::log(low, highest),
-        unit: "ms",
-        lines,
-        marks,
-        readings: readings.map(reading).collect(),
-    })
-}
-
-fn quantiles(name: &str, class: &'static str, histogram: &Histogram<u64>) -> Line {
-    let high = 1.0 - 1.0 / histogram.len().max(10) as f64;
-    let mut points = vec![(0.0, Some(histogram.min() as f64 / 1e6))];
-    for value in histogram.iter_quantiles(8) {
-        let quantile = value.quantile_iterated_to();
-        if quantile > high {
-            break;
-        }
-        points.push((quantile, Some(value.value_iterated_to() as f64 / 1e6)));
-    }
-    points.push((1.0, Some(histogram.max() as f64 / 1e6)));
-    Line { name: name.to_owned(), class, is_area: false, points }
 }
 
 /// Completed per second, beside what was to be.
