@@ -17,6 +17,7 @@ fn plan() -> Plan {
         identity: "test-",
         key: b"0123456789abcdef",
         connection_id: true,
+        devices_each: 1,
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 
-use super::{BATCH, DATAGRAM_BYTES};
+use super::{BATCH, DATAGRAM_BYTES, Pace};
 
 /// The buffers of one batch and the headers that point at them.
 struct Batch {
@@ -74,10 +74,16 @@ impl Batch {
 }
 
 pub(super) fn serve(socket: &UdpSocket, reply_bytes: usize) -> io::Result<()> {
-    let mut batch = Batch::new();
+    let (mut batch, mut pace) = (Batch::new(), Pace::new());
     loop {
         match batch.receive(socket) {
-            Ok(count) => batch.send(socket, count, reply_bytes),
+            Ok(count) => {
+                batch.send(socket, count, reply_bytes);
+                // After a full batch more is there already.
+                if let Some(gather) = pace.on_turn(count).filter(|_| count < BATCH / 2) {
+                    std::thread::sleep(gather);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // What an earlier send met: a peer that is gone.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}

@@ -2,7 +2,8 @@
 //! nothing in them but the way in and out, against which the dataplane is measured.
 //!
 //! Each takes what the kernel offers it best: batches of [`BATCH`], receive buffers large enough
-//! for a burst, and where io_uring can, a short wait for a fuller batch under load.
+//! for a burst, and under load a short wait for a fuller batch, as the dataplane has it
+//! (`net.gather_us`), but for tokio-uring, which has no batches.
 
 mod mmsg;
 mod tokio;
@@ -11,6 +12,7 @@ mod uring;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
 
@@ -44,6 +46,39 @@ pub fn serve(
         Way::TokioUring => tokio::serve(socket, reply_bytes),
     }
 }
+
+/// Is a fuller batch worth a wait? By the rate of the last millisecond, as in the dataplane.
+struct Pace {
+    since: Instant,
+    datagrams: u32,
+    /// How long three quarters of a batch take, while datagrams come fast.
+    gather: Option<Duration>,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { since: Instant::now(), datagrams: 0, gather: None }
+    }
+
+    /// So many came in a turn; how long the next one may wait for a fuller batch.
+    fn on_turn(&mut self, datagrams: usize) -> Option<Duration> {
+        self.datagrams += datagrams as u32;
+        let elapsed = self.since.elapsed();
+        if elapsed >= WINDOW {
+            let interval = elapsed / self.datagrams.max(1);
+            let gather = (interval <= BUSY_INTERVAL).then(|| interval * (BATCH as u32 * 3 / 4));
+            let gather = gather.map(|gather| gather.min(GATHER_MAX));
+            *self = Self { since: Instant::now(), datagrams: 0, gather };
+        }
+        self.gather
+    }
+}
+
+/// `net.gather_us` of the dataplane.
+const GATHER_MAX: Duration = Duration::from_micros(200);
+/// No more time between two datagrams is a load.
+const BUSY_INTERVAL: Duration = Duration::from_nanos(12_500);
+const WINDOW: Duration = Duration::from_millis(1);
 
 /// Most datagrams of one turn, as in the dataplane.
 const BATCH: usize = 64;

@@ -10,12 +10,13 @@ use std::io;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use io_uring::squeue::Flags;
 use io_uring::types::{BufRingEntry, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 
-use super::{BATCH, DATAGRAM_BYTES};
+use super::{BATCH, DATAGRAM_BYTES, Pace};
 
 /// The ring of buffers and the buffers, on the heap for as long as the process lives.
 struct Buffers {
@@ -89,13 +90,13 @@ pub(super) fn serve(socket: &UdpSocket, reply_bytes: usize) -> io::Result<()> {
     wish.msg_namelen = NAME_BYTES as u32;
     let receive = opcode::RecvMsgMulti::new(Fixed(0), &raw const *wish, 0).build();
     let mut held: Vec<u16> = Vec::with_capacity(COUNT);
-    let (mut is_armed, mut is_busy) = (false, false);
+    let (mut is_armed, mut gather, mut pace) = (false, None, Pace::new());
     loop {
         if !is_armed {
             push(&mut uring, &receive.clone().user_data(RECEIVE));
             is_armed = true;
         }
-        wait(&uring, is_busy)?;
+        wait(&uring, gather)?;
         // The sends of the last turn are over: the submission returned.
         held.drain(..).for_each(|number| buffers.give_back(number));
         buffers.publish();
@@ -118,14 +119,15 @@ pub(super) fn serve(socket: &UdpSocket, reply_bytes: usize) -> io::Result<()> {
             count += 1;
         }
         sends.iter().flatten().for_each(|send| push(&mut uring, send));
-        is_busy = count >= BATCH / 4;
+        gather = pace.on_turn(count);
     }
 }
 
 /// Submits what was pushed and waits for a datagram; when more are on their way, shortly for more.
-fn wait(uring: &IoUring, is_busy: bool) -> io::Result<()> {
+fn wait(uring: &IoUring, gather: Option<Duration>) -> io::Result<()> {
     let second = Timespec::new().sec(1);
-    let (want, gather_us) = if is_busy { (BATCH, GATHER_US) } else { (1, 0) };
+    let want = if gather.is_some() { BATCH } else { 1 };
+    let gather_us = gather.unwrap_or_default().as_micros() as u32;
     let arguments = SubmitArgs::new().timespec(&second).min_wait_usec(gather_us);
     match uring.submitter().submit_with_args(want, &arguments) {
         Err(error) if !matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR)) => {
@@ -157,4 +159,3 @@ const NAME_BYTES: usize = 32;
 const STRIDE: usize = ((HEADER_BYTES + NAME_BYTES + DATAGRAM_BYTES).div_ceil(64) | 1) * 64;
 const RECEIVE: u64 = 0;
 const SEND: u64 = 1;
-const GATHER_US: u32 = 20;

@@ -3,7 +3,8 @@
 //!
 //! The same loop sends all of them, so that two servers see the same load: a closed loop, whose
 //! replies are all opened and looked at. It runs in this process, on the core the process is pinned
-//! to.
+//! to. *Why bare datagrams are sealed too, and a record opened for each that is back:* else an echo's
+//! load would be faster than an edge's, and a busier server takes fuller batches.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,10 +18,13 @@ use tidegate_coap::code::Code;
 use tidegate_coap::message::{self, Message, Type, Writer};
 use tidegate_coap::option::Number;
 use tidegate_crypto::secret::Secret;
+use tidegate_dataplane::slab::CID_BYTES;
 use tidegate_dtls::client::{Config, Credential, Randoms};
 use tidegate_dtls::record::{ContentType, Record};
 use tidegate_dtls::{Established, Suite};
 use tidegate_loadgen::device::{Device, OUT_BYTES};
+
+use super::scale;
 
 /// What is sent, and by how many.
 #[derive(Clone, Debug)]
@@ -39,6 +43,8 @@ pub struct Plan {
     pub key: &'static [u8],
     /// Whether a Connection ID is offered.
     pub connection_id: bool,
+    /// How many devices a socket has, which take turns; more than one need a Connection ID.
+    pub devices_each: usize,
 }
 
 /// The devices of one server.
@@ -64,10 +70,48 @@ struct Speaker {
 
 /// How a socket's requests go.
 enum Speech {
-    Bare,
+    Bare(Box<Effort>),
     Clear,
     /// Devices that take turns, and whose turn it is.
     Dtls(Vec<Established>, usize),
+}
+
+/// The work of a device that is not one.
+struct Effort {
+    device: Established,
+    /// A reply of an edge, sealed.
+    reply: [u8; 64],
+    reply_bytes: usize,
+}
+
+impl Effort {
+    fn new(number: usize) -> Self {
+        let (mut edge, device) = scale::ends(number, &[0; CID_BYTES]);
+        let (mut message, mut reply) = ([0; 16], [0; 64]);
+        let len =
+            Writer::new(&mut message, Type::Ack, Code::CHANGED, 0, &message::Token::new(&[0; 2]))
+                .finish()
+                .expect("room for a header");
+        let sealed = edge.seal(ContentType::APPLICATION_DATA, &message[..len], &mut reply);
+        Self { device, reply, reply_bytes: sealed.expect("room for a record") }
+    }
+
+    /// Seals a request of the right length, or a shorter one where there is no room for a record.
+    fn seal(&mut self, mid: u16, plan: &Plan, datagram: &mut [u8; OUT_BYTES]) {
+        let mut message = [0; OUT_BYTES];
+        let room = plan.payload_bytes.saturating_sub(self.device.overhead());
+        let len = put(mid, plan, &mut message).min(room);
+        let _ = self.device.seal(ContentType::APPLICATION_DATA, &message[..len], datagram);
+    }
+
+    /// Opens the reply once more.
+    fn open(&self) -> bool {
+        let (mut device, mut reply) = (self.device, self.reply);
+        let reply = &mut reply[..self.reply_bytes];
+        let Ok(record) = Record::parse(reply, 0, 0) else { return false };
+        let Ok(opened) = device.open(&record, reply) else { return false };
+        Message::parse(&reply[opened.content]).is_ok_and(|message| message.code == Code::CHANGED)
+    }
 }
 
 /// What came of one stretch of load.
@@ -84,7 +128,7 @@ pub struct Slice {
 impl Load {
     /// Bare datagrams to an echo.
     pub fn bare(server: SocketAddr, plan: &Plan) -> io::Result<Self> {
-        Self::with(server, plan, |_, _| Ok(Speech::Bare))
+        Self::with(server, plan, |number, _| Ok(Speech::Bare(Box::new(Effort::new(number)))))
     }
 
     /// CoAP without security.
@@ -98,10 +142,11 @@ impl Load {
         let config = Arc::new(Config { suites, ..Config::default() });
         let mut flights = (0, 0);
         let mut load = Self::with(server, plan, |number, socket| {
-            let session = shake_hands(socket, &config, number, plan, &mut flights)?;
-            Ok(Speech::Dtls(vec![session], 0))
+            let devices = number * plan.devices_each..(number + 1) * plan.devices_each;
+            let shake = |device| shake_hands(socket, &config, device, plan, &mut flights);
+            Ok(Speech::Dtls(devices.map(shake).collect::<io::Result<_>>()?, 0))
         })?;
-        let each = plan.sockets as u64;
+        let each = (plan.sockets * plan.devices_each) as u64;
         load.flights = (flights.0 / each, flights.1 / each);
         Ok(load)
     }
@@ -240,7 +285,10 @@ impl Speaker {
         self.mid = self.mid.wrapping_add(1);
         self.sent = Some(Instant::now());
         let len = match &mut self.speech {
-            Speech::Bare => plan.payload_bytes,
+            Speech::Bare(effort) => {
+                effort.seal(self.mid, plan, &mut datagram);
+                plan.payload_bytes
+            }
             Speech::Clear => put(self.mid, plan, &mut datagram),
             Speech::Dtls(sessions, turn) => {
                 *turn = (*turn + 1) % sessions.len();
@@ -278,7 +326,7 @@ impl Speaker {
     /// Whether a datagram answers the request on its way: if CoAP, with 2.04.
     fn accepts(&mut self, datagram: &mut [u8]) -> bool {
         let message = match &mut self.speech {
-            Speech::Bare => return true,
+            Speech::Bare(effort) => return effort.open(),
             Speech::Clear => datagram,
             Speech::Dtls(sessions, turn) => {
                 let Ok(record) = Record::parse(datagram, 0, 0) else { return false };

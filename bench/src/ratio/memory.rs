@@ -2,9 +2,8 @@
 //! this process.
 
 use std::io;
-use std::time::Duration;
 
-use super::figure::{Figure, Goal};
+use super::figure::{Figure, Goal, median};
 use crate::handshake::{Credentials, MODES, Rig as Shaker};
 use crate::rig::{Rig, Route};
 
@@ -33,14 +32,12 @@ pub fn scale() -> Figure {
     Figure::from_pairs(name, "ns", &samples, None)
 }
 
-/// Worker's time of a request, ns: a stretch of batches.
+/// Worker's time of a request, ns: the median batch, which nobody has interrupted.
 fn worker_ns(rig: &mut Rig) -> f64 {
-    let mut elapsed = Duration::ZERO;
-    for _ in 0..BATCHES {
+    median((0..BATCHES).map(|_| {
         rig.fill(BATCH, super::steady::PAYLOAD_BYTES);
-        elapsed += rig.turn(BATCH);
-    }
-    elapsed.as_nanos() as f64 / (BATCHES * BATCH) as f64
+        rig.turn(BATCH).as_nanos() as f64 / BATCH as f64
+    }))
 }
 
 /// Full PSK handshakes, the server's share, against OpenSSL's and dimpl's.
@@ -56,9 +53,8 @@ pub fn handshakes() -> io::Result<Vec<Figure>> {
     for (name, other, goal) in others {
         let mut other = other.ok_or_else(|| io::Error::other("PSK is what everybody has"))?;
         let pair = |_| {
-            let many = |shaker: &mut Shaker<'_>| {
-                super::figure::median((0..SHAKES).map(|_| shaker.uninterrupted_us()))
-            };
+            let many =
+                |shaker: &mut Shaker<'_>| median((0..SHAKES).map(|_| shaker.uninterrupted_us()));
             (many(&mut ours), many(&mut other))
         };
         let pairs: Vec<_> = (0..SHAKE_PAIRS).map(pair).collect();
