@@ -2,9 +2,9 @@
 //! bare datagrams for an echo, CON PUTs in the clear or over DTLS for an edge.
 //!
 //! The same loop sends all of them, so that two servers see the same load: a closed loop, whose
-//! replies are all opened and looked at. It runs in this process, on the core the process is pinned
-//! to. *Why bare datagrams are sealed too, and a record opened for each that is back:* else an echo's
-//! load would be faster than an edge's, and a busier server takes fuller batches.
+//! replies are all opened and looked at. It runs in this process, on the core the process is
+//! pinned to. *Why bare datagrams are sealed too, and a record opened for each that is back:* else
+//! an echo's load would be faster than an edge's, and a busier server takes fuller batches.
 
 use std::collections::VecDeque;
 use std::io;
