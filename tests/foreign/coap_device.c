@@ -457,8 +457,8 @@ int main(int argc, char **argv) {
     if (getaddrinfo(argv[1], argv[2], &hints, &host)) fail("unknown host");
     random_bytes((unsigned char *)&next_mid, sizeof next_mid);
     next_mid &= 0xffff;
-    open_udp();
     tls_set_up(&options);
+    open_udp(); /* last: whoever sees a server's port taken may take it for able to serve */
     if (options.serve) {
         printf("listening %d\n", local_port());
         await_peer();

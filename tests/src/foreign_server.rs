@@ -1,7 +1,6 @@
 //! Which foreign programs act as servers, how is each told what to accept, and how does our client
 //! fare with it?
 
-use std::net::UdpSocket;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,7 +9,7 @@ use crate::device::Library;
 use crate::fleet::Fleet;
 use crate::foreign::{Target, gnutls_has, gnutls_priority};
 use crate::matrix::{Attempt, Outcome, Refusal};
-use crate::place::{Directory, free_ports};
+use crate::place::{Directory, free_ports, is_taken};
 use crate::process::Process;
 use crate::repository::binary;
 use crate::suite::Credential;
@@ -90,9 +89,8 @@ impl Running {
             Server::Device(library) => parts.device(library),
         };
         let mut process = Process::start(server.name(), &mut command);
-        let is_taken = || UdpSocket::bind(("127.0.0.1", port)).is_err();
         let ended = eventually("the server's port is taken or it ends", || {
-            process.try_wait().map(|_| true).or_else(|| is_taken().then_some(false))
+            process.try_wait().map(|_| true).or_else(|| is_taken(port).then_some(false))
         });
         if ended {
             process.wait();

@@ -65,5 +65,16 @@ pub fn free_ports(count: u32) -> u16 {
     panic!("no free port from {PORT_FIRST} on");
 }
 
+/// Whether somebody has this UDP port. It asks the kernel's table: to bind it, even for a moment,
+/// would take it from the server that is about to.
+pub fn is_taken(port: u16) -> bool {
+    ["/proc/net/udp", "/proc/net/udp6"].iter().any(|table| {
+        let rows = fs::read_to_string(table).unwrap_or_else(|e| panic!("{table}: {e}"));
+        // sl local_address rem_address …; an address is HEX:PORT.
+        let mut local = rows.lines().skip(1).filter_map(|row| row.split_whitespace().nth(1));
+        local.any(|address| address.ends_with(&format!(":{port:04X}")))
+    })
+}
+
 const PORT_FIRST: u16 = 14_000;
 const PORTS: u32 = 18_000;
