@@ -215,6 +215,7 @@ impl Config {
     pub fn settings(&self, identities: Vec<ServerIdentity>) -> Settings {
         Settings {
             identities,
+            account_id: self.aws.account_id.clone(),
             run_dir: self.run_dir.clone(),
             data_dir: self.data_dir.clone(),
             mqtt: self.mqtt.as_ref().map(|mqtt| MqttSettings {

@@ -59,6 +59,8 @@ pub struct Settings {
     pub mqtt: Option<MqttSettings>,
     /// Who this server says it is: the raw key, then the certificates.
     pub identities: Vec<ServerIdentity>,
+    /// Twelve digits: what rules call their account.
+    pub account_id: String,
     /// Bounds.
     pub limits: Limits,
 }
@@ -149,6 +151,8 @@ pub struct Health {
     /// Authorities and devices without security that found no room on the trust sheet or can't be
     /// read: the dataplane does not know them.
     pub trust_omitted: usize,
+    /// What of rules failed for a message since the start.
+    pub rules_failed: u64,
     /// The store answers.
     pub store_ok: bool,
 }
@@ -211,6 +215,7 @@ impl Control {
                 sessions: core.sessions,
                 open_messages: core.open_messages,
                 trust_omitted: core.trust_omitted,
+                rules_failed: core.rules_failed,
                 store_ok,
             },
             _ => Health {
@@ -225,6 +230,7 @@ impl Control {
                 sessions: 0,
                 open_messages: 0,
                 trust_omitted: 0,
+                rules_failed: 0,
                 store_ok,
             },
         }

@@ -203,6 +203,9 @@ impl From<Refused> for ApiError {
             Refused::Certificate { message } => {
                 Self::new(StatusCode::BAD_REQUEST, "CertificateValidationException", message)
             }
+            Refused::Sql { message } => {
+                Self::new(StatusCode::BAD_REQUEST, "SqlParseException", message)
+            }
             Refused::State { message } => {
                 Self::new(StatusCode::NOT_ACCEPTABLE, "CertificateStateException", message)
             }

@@ -33,6 +33,7 @@ pub async fn get(api: &Api) -> Reply {
         "Sessions": health.sessions,
         "OpenMessages": health.open_messages,
         "TrustOmitted": health.trust_omitted,
+        "RulesFailed": health.rules_failed,
     });
     let status = if health.store_ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Reply::json(status, body)

@@ -7,6 +7,7 @@ use super::error::ApiError;
 use super::validate::{Form, Members, NOT_NULL, Rule as Shape, Violations, parse_body};
 use super::{Api, Call, Reply, page};
 use crate::model::{Action, Rule};
+use crate::rules;
 
 /// `POST /rules/{ruleName}`
 pub async fn create(api: &Api, call: &Call, name: &str) -> Result<Reply, ApiError> {
@@ -27,17 +28,29 @@ pub async fn get(api: &Api, name: &str) -> Result<Reply, ApiError> {
     Ok(Reply::json(StatusCode::OK, json!({ "ruleArn": arn, "rule": described(&rule) })))
 }
 
-/// `GET /rules`
+/// `GET /rules`: of `topic`, those whose FROM takes it; a page may be shorter than asked for.
 pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
+    let disabled = match call.query.first("ruleDisabled") {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err(ApiError::serialization("ruleDisabled must be true or false.")),
+    };
+    let topic = call.query.first("topic");
+    let is_wanted = |rule: &&Rule| {
+        disabled.is_none_or(|disabled| rule.disabled == disabled)
+            && topic.is_none_or(|topic| rules::takes_topic(&rule.sql, topic))
+    };
     let found = api.control.rules(page::request(&call.query, LIST)?).await?;
     let rules: Vec<Value> = found
         .items
         .iter()
+        .filter(is_wanted)
         .map(|rule| {
             json!({
                 "ruleArn": arn(api, &rule.name),
                 "ruleName": rule.name,
-                "topicPattern": topic_pattern(&rule.sql),
+                "topicPattern": rules::topic_pattern(&rule.sql),
                 "createdAt": seconds(rule.created_unix_ms),
                 "ruleDisabled": rule.disabled,
             })
@@ -72,9 +85,7 @@ fn read(call: &Call, name: &str) -> Result<Rule, ApiError> {
     let description = body.checked("description", &DESCRIPTION, v)?.map(ToOwned::to_owned);
     let sql_version = body.checked("awsIotSqlVersion", &SQL_VERSION, v)?.map(ToOwned::to_owned);
     let disabled = body.boolean("ruleDisabled")?.unwrap_or(false);
-    if body.has("errorAction") {
-        v.add("errorAction", "Member must not be set: error actions are not served yet");
-    }
+    let error_action = body.nested("errorAction", |item| action(&item, v))?.flatten();
     let actions = body.nested_list("actions", |item| action(&item, v))?;
     match &actions {
         None => v.add("actions", NOT_NULL),
@@ -86,7 +97,16 @@ fn read(call: &Call, name: &str) -> Result<Rule, ApiError> {
     violations.check()?;
     let actions = actions.unwrap_or_default().into_iter().flatten().collect();
     let name = name.to_owned();
-    Ok(Rule { name, sql, description, disabled, sql_version, actions, created_unix_ms: 0 })
+    Ok(Rule {
+        name,
+        sql,
+        description,
+        disabled,
+        sql_version,
+        actions,
+        error_action,
+        created_unix_ms: 0,
+    })
 }
 
 fn action(item: &Members<'_>, v: &mut Violations) -> Result<Option<Action>, ApiError> {
@@ -94,6 +114,12 @@ fn action(item: &Members<'_>, v: &mut Violations) -> Result<Option<Action>, ApiE
         let topic = republish.required("topic", &TOPIC, v)?.to_owned();
         let qos = republish.integer("qos", 0..=1, v)?.unwrap_or(0) as u8;
         let role_arn = republish.text("roleArn")?.map(ToOwned::to_owned);
+        if republish.has("headers") {
+            v.add(
+                &republish.path("headers"),
+                "Member must not be set: brokers are asked by MQTT 3.1.1",
+            );
+        }
         Ok(Action::Republish { topic, qos, role_arn })
     })?;
     if republish.is_none() {
@@ -110,19 +136,7 @@ fn checked_name(name: &str) -> Result<&str, ApiError> {
 }
 
 fn described(rule: &Rule) -> Value {
-    let actions: Vec<Value> = rule
-        .actions
-        .iter()
-        .map(|action| match action {
-            Action::Republish { topic, qos, role_arn } => {
-                let mut republish = json!({ "topic": topic, "qos": qos });
-                if let Some(role_arn) = role_arn {
-                    republish["roleArn"] = json!(role_arn);
-                }
-                json!({ "republish": republish })
-            }
-        })
-        .collect();
+    let actions: Vec<Value> = rule.actions.iter().map(described_action).collect();
     let mut body = json!({
         "ruleName": rule.name,
         "sql": rule.sql,
@@ -133,10 +147,21 @@ fn described(rule: &Rule) -> Value {
     if let Some(description) = &rule.description {
         body["description"] = json!(description);
     }
-    if let Some(version) = &rule.sql_version {
-        body["awsIotSqlVersion"] = json!(version);
+    // What AWS takes for a rule that names none.
+    body["awsIotSqlVersion"] = json!(rule.sql_version.as_deref().unwrap_or("2015-10-08"));
+    if let Some(action) = &rule.error_action {
+        body["errorAction"] = described_action(action);
     }
     body
+}
+
+fn described_action(action: &Action) -> Value {
+    let Action::Republish { topic, qos, role_arn } = action;
+    let mut republish = json!({ "topic": topic, "qos": qos });
+    if let Some(role_arn) = role_arn {
+        republish["roleArn"] = json!(role_arn);
+    }
+    json!({ "republish": republish })
 }
 
 fn arn(api: &Api, name: &str) -> String {
@@ -147,13 +172,6 @@ fn arn(api: &Api, name: &str) -> String {
 /// AWS IoT's times are Unix seconds.
 fn seconds(unix_ms: u64) -> u64 {
     unix_ms / 1_000
-}
-
-/// What stands in the FROM of a statement, without quotes.
-fn topic_pattern(sql: &str) -> &str {
-    let upper = sql.to_ascii_uppercase();
-    let after = upper.find(" FROM ").map_or("", |at| sql[at + 6..].trim_start());
-    after.strip_prefix('\'').and_then(|rest| rest.split('\'').next()).unwrap_or_default()
 }
 
 /// The list's name in answers.
@@ -167,7 +185,7 @@ const RULE_NAME: Shape =
 const SQL: Shape = Shape::length(1, 262_144);
 const DESCRIPTION: Shape = Shape::length(0, 1_000);
 const SQL_VERSION: Shape = Shape::one_of(&["2015-10-08", "2016-03-23", "beta"]);
-const TOPIC: Shape = Shape::length(1, 256);
+const TOPIC: Shape = Shape::length(1, 2_048);
 
 fn is_rule_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -184,12 +202,5 @@ mod tests {
         assert!(checked_name(&"a".repeat(129)).is_err());
         assert!(checked_name("a-b").is_err());
         assert!(checked_name("").is_err());
-    }
-
-    #[test]
-    fn the_topic_pattern_is_what_from_names() {
-        assert_eq!(topic_pattern("SELECT * FROM 'a/+/b'"), "a/+/b");
-        assert_eq!(topic_pattern("select * from  'x' where y"), "x");
-        assert_eq!(topic_pattern("SELECT *"), "");
     }
 }

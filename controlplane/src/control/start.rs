@@ -41,8 +41,10 @@ impl Control {
         };
         let (now, identities) = (start_of_time(), settings.identities);
         let core = Core::new(now, store.clone(), vault.clone(), limits.clone(), identities);
+        let mut core = core.map_err(start_error)?;
+        core.set_account(&settings.account_id);
         let parts = edge::Parts {
-            core: core.map_err(start_error)?,
+            core,
             store: store.clone(),
             publisher,
             run_dir: settings.run_dir,

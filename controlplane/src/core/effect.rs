@@ -229,6 +229,8 @@ pub struct CoreHealth {
     pub malformed: u64,
     /// Device responses that could not be kept.
     pub responses_dropped: u64,
+    /// What of rules failed for a message since the start.
+    pub rules_failed: u64,
     /// Items that found no room on the trust sheet.
     pub trust_omitted: usize,
     /// Devices with a session.

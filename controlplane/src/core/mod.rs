@@ -19,6 +19,7 @@ mod messages;
 mod outbox;
 mod outcomes;
 mod routes;
+mod ruled;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,8 @@ pub struct Core {
     limits: Limits,
     links: Vec<Link>,
     routes: routes::Routes,
+    /// Of the rules.
+    account_id: Arc<str>,
     uplinks: uplinks::Uplinks,
     sessions: sessions::Sessions,
     messages: messages::Messages,
@@ -86,6 +89,8 @@ struct Counts {
     malformed: u64,
     /// Device responses that could not be kept for publishing.
     responses_dropped: u64,
+    /// Actions of rules, or their statements, that failed for a message.
+    rules_failed: u64,
 }
 
 impl Core {
@@ -107,6 +112,7 @@ impl Core {
             vault,
             links: Vec::new(),
             routes: routes::Routes::default(),
+            account_id: Arc::default(),
             uplinks: uplinks::Uplinks::new(limits.publishes_in_flight_max),
             sessions,
             messages,
@@ -298,6 +304,7 @@ impl Core {
             unavailable: self.counts.unavailable,
             malformed: self.counts.malformed,
             responses_dropped: self.counts.responses_dropped,
+            rules_failed: self.counts.rules_failed,
             trust_omitted: self.trust.omitted(),
             sessions: self.sessions.alive(),
             open_messages: self.messages.open(),

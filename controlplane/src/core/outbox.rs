@@ -5,9 +5,12 @@
 
 use std::collections::VecDeque;
 
-use super::routes::Route;
+use super::routes::{Route, Ruled};
+use super::ruled::Ran;
+use super::uplinks::Pending;
 use super::{Core, Effect, Now, PublishResult};
 use crate::model::{DeviceId, MessageId};
+use crate::rules;
 use crate::store::{Store, StoreError, Table, Transaction, keys};
 
 /// A stored response: when its message ended (Unix milliseconds), and which message.
@@ -80,11 +83,14 @@ impl Core {
                 Some((DeviceId(*device), json.to_vec()))
             });
             let routed = stored.and_then(|stored| match stored {
-                Some((device, json)) => self.route(device).map(|route| Some((route, json))),
+                Some((device, json)) => self.route(device).map(|route| Some((device, route, json))),
                 None => Ok(None),
             });
             match routed {
-                Ok(Some((Route::Topic(topic), payload))) => {
+                Ok(Some((device, Route::Rules(ruled), payload))) => {
+                    self.publish_ruled(now, key, device, &ruled, &payload);
+                }
+                Ok(Some((_, Route::Topic(topic), payload))) => {
                     self.outbox.publishing += 1;
                     let id = self.begin_response(now, key);
                     self.out.push(Effect::Publish { id, topic, payload });
@@ -99,6 +105,34 @@ impl Core {
                     self.outbox.not_before_ms = now.ms + RETRY_MS;
                     return;
                 }
+            }
+        }
+    }
+
+    fn publish_ruled(
+        &mut self,
+        now: Now,
+        key: ResponseKey,
+        device: DeviceId,
+        ruled: &Ruled,
+        payload: &[u8],
+    ) {
+        let (client_id, trace_id) = (device.to_string(), key.1.to_string());
+        let message = rules::Message {
+            topic: ruled.topic.as_deref().unwrap_or_default(),
+            client_id: &client_id,
+            account_id: &self.account_id(),
+            principal: None,
+            trace_id: &trace_id,
+            now_unix_ms: now.unix_ms,
+            payload,
+        };
+        match self.run_rules(now, ruled, &message, Pending::Response(key)) {
+            Ran::Publishing => self.outbox.publishing += 1,
+            Ran::Filtered => self.forget_response(key),
+            Ran::Failed => {
+                self.counts.responses_dropped += 1;
+                self.forget_response(key);
             }
         }
     }

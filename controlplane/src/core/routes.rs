@@ -1,22 +1,34 @@
-//! Where do a device's uplinks go? Device → destination → topic, or rule → republish topic.
+//! Where do a device's uplinks go? Device → destination → topic, or rule; and to every rule whose
+//! FROM takes the topic.
 
 use std::sync::Arc;
 
 use super::{ByDevice, Core};
 use crate::model::{Destination, Device, DeviceId, ExpressionType, Rule};
-use crate::rules;
-use crate::store::records::read;
+use crate::rules::Compiled;
+use crate::store::records::{self, read};
 use crate::store::{Store, StoreError, Table};
 
 /// Where one device's uplinks go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Route {
     /// To this topic.
     Topic(Arc<str>),
+    /// Through rules.
+    Rules(Arc<Ruled>),
     /// Nowhere: no destination, no rule, or a disabled one.
     Nowhere,
     /// There is no such device.
     Stranger,
+}
+
+/// A way through rules.
+#[derive(Debug)]
+pub(super) struct Ruled {
+    /// The destination's topic; `None`: the destination names the one rule, and FROM is ignored.
+    pub(super) topic: Option<Arc<str>>,
+    /// At least one.
+    pub(super) rules: Vec<Arc<Compiled>>,
 }
 
 /// Routes found before. Forgotten whole when a destination or rule changes: between two inputs,
@@ -24,10 +36,14 @@ pub(super) enum Route {
 #[derive(Default)]
 pub(super) struct Routes {
     known: ByDevice<Route>,
+    /// Every rule that is enabled, compiled once.
+    rules: Option<Arc<[Arc<Compiled>]>>,
 }
 
 /// Bound: routes kept; at the bound all are looked up anew.
 const ROUTES_MAX: usize = 65_536;
+/// Bound: rules that are read, in name order.
+const RULES_MAX: usize = 10_000;
 
 impl Routes {
     pub(super) fn forget(&mut self, device: DeviceId) {
@@ -36,6 +52,52 @@ impl Routes {
 
     pub(super) fn clear(&mut self) {
         self.known.clear();
+        self.rules = None;
+    }
+
+    fn rules(&mut self, store: &dyn Store) -> Result<Arc<[Arc<Compiled>]>, StoreError> {
+        if let Some(rules) = &self.rules {
+            return Ok(rules.clone());
+        }
+        let mut rules = Vec::new();
+        for (_, raw) in store.scan(Table::Rules, &[], None, RULES_MAX)? {
+            let rule: Rule = records::decode(&raw, "rule")?;
+            if rule.disabled {
+                continue;
+            }
+            match Compiled::new(&rule) {
+                Ok(compiled) => rules.push(Arc::new(compiled)),
+                Err(why) => tracing::error!(rule = rule.name, %why, "a stored rule can't be run"),
+            }
+        }
+        let rules: Arc<[_]> = rules.into();
+        self.rules = Some(rules.clone());
+        Ok(rules)
+    }
+
+    fn find(&mut self, store: &dyn Store, device: DeviceId) -> Result<Route, StoreError> {
+        let Some(device) = read::<Device>(store, Table::Devices, &device.0)? else {
+            return Ok(Route::Stranger);
+        };
+        let name = device.destination.as_bytes();
+        let Some(destination) = read::<Destination>(store, Table::Destinations, name)? else {
+            return Ok(Route::Nowhere);
+        };
+        let (expression, all) = (destination.expression, self.rules(store)?);
+        let (topic, rules): (Option<Arc<str>>, Vec<_>) = match destination.expression_type {
+            ExpressionType::MqttTopic => {
+                let taking = all.iter().filter(|rule| rule.takes(&expression)).cloned().collect();
+                (Some(expression.into()), taking)
+            }
+            ExpressionType::RuleName => {
+                (None, all.iter().filter(|rule| rule.name() == expression).cloned().collect())
+            }
+        };
+        Ok(match (topic, rules) {
+            (None, rules) if rules.is_empty() => Route::Nowhere,
+            (Some(topic), rules) if rules.is_empty() => Route::Topic(topic),
+            (topic, rules) => Route::Rules(Arc::new(Ruled { topic, rules })),
+        })
     }
 }
 
@@ -44,29 +106,11 @@ impl Core {
         if let Some(route) = self.routes.known.get(&device) {
             return Ok(route.clone());
         }
-        let route = find(&*self.store, device)?;
+        let route = self.routes.find(&*self.store, device)?;
         if self.routes.known.len() >= ROUTES_MAX {
-            self.routes.clear();
+            self.routes.known.clear();
         }
         self.routes.known.insert(device, route.clone());
         Ok(route)
     }
-}
-
-fn find(store: &dyn Store, device: DeviceId) -> Result<Route, StoreError> {
-    let Some(device) = read::<Device>(store, Table::Devices, &device.0)? else {
-        return Ok(Route::Stranger);
-    };
-    let name = device.destination.as_bytes();
-    let Some(destination) = read::<Destination>(store, Table::Destinations, name)? else {
-        return Ok(Route::Nowhere);
-    };
-    let topic = match destination.expression_type {
-        ExpressionType::MqttTopic => Some(destination.expression),
-        ExpressionType::RuleName => {
-            let rule = read::<Rule>(store, Table::Rules, destination.expression.as_bytes())?;
-            rule.and_then(|rule| rules::republish_topic(&rule).map(str::to_owned))
-        }
-    };
-    Ok(topic.map_or(Route::Nowhere, |topic| Route::Topic(topic.into())))
 }

@@ -5,6 +5,7 @@ mod chance;
 mod connect;
 mod credentials;
 mod downlinks;
+mod rules;
 mod sessions;
 mod trust;
 mod uplinks;
@@ -484,6 +485,7 @@ fn set_rule(store: &MemoryStore, disabled: bool) {
         disabled,
         sql_version: None,
         actions: vec![Action::Republish { topic, qos: 1, role_arn: None }],
+        error_action: None,
         created_unix_ms: UNIX_MS,
     };
     let mut tx = Transaction::new();

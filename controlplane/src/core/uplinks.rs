@@ -1,9 +1,10 @@
 //! How does a request become a message? Route, publish, and when that is confirmed, tell the
 //! worker; only then the ring entry is finished.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use tidegate_coap::message::Message;
+use tidegate_coap::option::Number;
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{EndReason, Kind, Publication, Published, SessionRef, Uplink};
 use zerocopy::IntoBytes;
@@ -11,32 +12,50 @@ use zerocopy::IntoBytes;
 use super::credentials::from_the_wire;
 use super::outbox::ResponseKey;
 use super::routes::Route;
+use super::ruled::Ran;
 use super::token::ResponseToken;
 use super::uplink_json::{Circumstances, uplink_json};
 use super::{Core, Effect, LinkId, Now, PublishId, PublishResult};
 use crate::model::{DeviceId, MessageId};
+use crate::rules;
 
 /// Publishes under way, uplinks and device responses alike.
 pub(super) struct Uplinks {
     /// In the order of their ids and so of their deadlines: every publish has the same time. One
     /// that has ended is `None` until those before it have ended too; the first never is.
     pending: VecDeque<(u64, Option<Pending>)>,
+    /// What is confirmed once several publishes are, by the first of them.
+    groups: HashMap<PublishId, Group>,
     /// The id of the first of them.
     first: u64,
     in_flight: usize,
     in_flight_max: usize,
 }
 
-enum Pending {
+pub(super) enum Pending {
     /// A device's request: the worker waits.
     Uplink { link: LinkId, seq: Seq, exchange: u64, answer_awaited: bool },
     /// A device's response to a downlink: it stays in the outbox until it is confirmed.
     Response(ResponseKey),
+    /// One of several publishes; the group has the rest.
+    Part(PublishId),
+}
+
+struct Group {
+    left: usize,
+    result: PublishResult,
+    pending: Pending,
 }
 
 impl Uplinks {
     pub(super) fn new(in_flight_max: usize) -> Self {
-        Self { pending: VecDeque::new(), first: 1, in_flight: 0, in_flight_max }
+        Self {
+            pending: VecDeque::new(),
+            groups: HashMap::new(),
+            first: 1,
+            in_flight: 0,
+            in_flight_max,
+        }
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -52,10 +71,47 @@ impl Uplinks {
     }
 
     fn begin(&mut self, due_ms: u64, pending: Pending) -> PublishId {
-        let id = PublishId(self.first + self.pending.len() as u64);
+        let id = self.next();
         self.pending.push_back((due_ms, Some(pending)));
         self.in_flight += 1;
         id
+    }
+
+    fn next(&self) -> PublishId {
+        PublishId(self.first + self.pending.len() as u64)
+    }
+
+    /// Begins so many publishes (one or more) that are confirmed together.
+    pub(super) fn begin_all(
+        &mut self,
+        due_ms: u64,
+        pending: Pending,
+        count: usize,
+    ) -> Vec<PublishId> {
+        if count == 1 {
+            return vec![self.begin(due_ms, pending)];
+        }
+        let first = self.next();
+        self.groups.insert(first, Group { left: count, result: PublishResult::Confirmed, pending });
+        (0..count).map(|_| self.begin(due_ms, Pending::Part(first))).collect()
+    }
+
+    /// A publish of several ended: what it was for, once all have.
+    fn end_part(
+        &mut self,
+        first: PublishId,
+        result: PublishResult,
+    ) -> Option<(Pending, PublishResult)> {
+        let group = self.groups.get_mut(&first)?;
+        group.left -= 1;
+        if result == PublishResult::Unavailable {
+            group.result = result;
+        }
+        if group.left > 0 {
+            return None;
+        }
+        let group = self.groups.remove(&first)?;
+        Some((group.pending, group.result))
     }
 
     fn end(&mut self, id: PublishId) -> Option<Pending> {
@@ -91,7 +147,9 @@ impl Core {
         let session = uplink.session.get();
         let refusal = match self.route(device) {
             Ok(_) if self.sessions.is_ending(device, session) => Some(Publication::Forbidden),
-            Ok(Route::Topic(topic)) if self.publisher_up && self.uplinks.has_room() => {
+            Ok(route @ (Route::Topic(_) | Route::Rules(_)))
+                if self.publisher_up && self.uplinks.has_room() =>
+            {
                 let answer_awaited = uplink.answer_awaited != 0;
                 let about = Circumstances {
                     device,
@@ -101,14 +159,10 @@ impl Core {
                     security_mode: self.sessions.mode(device, session),
                     response_token: self.response_token(link, device, exchange, answer_awaited),
                 };
-                let due_ms = now.ms + self.limits.publish_timeout_ms;
                 let pending = Pending::Uplink { link, seq, exchange, answer_awaited };
-                let id = self.uplinks.begin(due_ms, pending);
-                let payload = uplink_json(&message, &about);
-                self.out.push(Effect::Publish { id, topic, payload });
-                None
+                self.publish_uplink(now, route, &message, &about, pending)
             }
-            Ok(Route::Topic(_)) | Err(_) => Some(Publication::Unavailable),
+            Ok(Route::Topic(_) | Route::Rules(_)) | Err(_) => Some(Publication::Unavailable),
             Ok(Route::Nowhere) => Some(Publication::NoRoute),
             Ok(Route::Stranger) => Some(Publication::Forbidden),
         };
@@ -128,10 +182,57 @@ impl Core {
         Some(())
     }
 
+    /// Publishes an uplink, or says at once what became of it.
+    fn publish_uplink(
+        &mut self,
+        now: Now,
+        route: Route,
+        message: &Message<'_>,
+        about: &Circumstances,
+        pending: Pending,
+    ) -> Option<Publication> {
+        let payload = uplink_json(message, about);
+        match route {
+            Route::Topic(topic) => {
+                let due_ms = now.ms + self.limits.publish_timeout_ms;
+                let id = self.uplinks.begin(due_ms, pending);
+                self.out.push(Effect::Publish { id, topic, payload });
+                None
+            }
+            Route::Rules(ruled) => {
+                let path: Vec<_> = message.options.all(Number::URI_PATH).collect();
+                let path = path.join(&b'/');
+                let path = String::from_utf8_lossy(&path);
+                let (client_id, trace_id) = (about.device.to_string(), about.message.to_string());
+                let message = rules::Message {
+                    topic: ruled.topic.as_deref().unwrap_or(&path),
+                    client_id: &client_id,
+                    account_id: &self.account_id(),
+                    principal: None,
+                    trace_id: &trace_id,
+                    now_unix_ms: now.unix_ms,
+                    payload: &payload,
+                };
+                match self.run_rules(now, &ruled, &message, pending) {
+                    Ran::Publishing => None,
+                    // The rule wants no more of it, and nobody will answer.
+                    Ran::Filtered => Some(Publication::Confirmed),
+                    Ran::Failed => Some(Publication::Unavailable),
+                }
+            }
+            Route::Nowhere | Route::Stranger => Some(Publication::NoRoute),
+        }
+    }
+
     /// What became of a publish. An id that is not pending is of the past, and ignored.
     pub fn on_published(&mut self, now: Now, id: PublishId, result: PublishResult) {
-        match self.uplinks.end(id) {
-            Some(Pending::Uplink { link, seq, exchange, answer_awaited }) => {
+        let ended = match self.uplinks.end(id) {
+            Some(Pending::Part(first)) => self.uplinks.end_part(first, result),
+            ended => ended.map(|ended| (ended, result)),
+        };
+        let Some((ended, result)) = ended else { return };
+        match ended {
+            Pending::Uplink { link, seq, exchange, answer_awaited } => {
                 let publication = match result {
                     PublishResult::Confirmed if answer_awaited => Publication::AwaitingAnswer,
                     PublishResult::Confirmed => Publication::Confirmed,
@@ -139,8 +240,8 @@ impl Core {
                 };
                 self.publication(link, seq, exchange, publication);
             }
-            Some(Pending::Response(key)) => self.on_response_published(now, key, result),
-            None => {}
+            Pending::Response(key) => self.on_response_published(now, key, result),
+            Pending::Part(_) => {}
         }
     }
 

@@ -50,7 +50,7 @@ pub struct DestinationChange {
 pub struct Rule {
     /// `[a-zA-Z0-9_]+`, ≤ 128 characters; the key.
     pub name: String,
-    /// `SELECT * [FROM '…']` for now.
+    /// A statement of AWS IoT SQL.
     pub sql: String,
     /// Free text.
     pub description: Option<String>,
@@ -60,6 +60,9 @@ pub struct Rule {
     pub sql_version: Option<String>,
     /// 1–10 actions.
     pub actions: Vec<Action>,
+    /// Takes what the others could not.
+    #[serde(default)]
+    pub error_action: Option<Action>,
     /// Unix time of creation, milliseconds (the facade sets it).
     pub created_unix_ms: u64,
 }
@@ -69,7 +72,7 @@ pub struct Rule {
 pub enum Action {
     /// Publishes to another topic.
     Republish {
-        /// A plain topic.
+        /// A topic, perhaps with `${…}`.
         topic: String,
         /// 0 or 1; sent with QoS 1 either way, since a 2.xx promises a PUBACK.
         qos: u8,

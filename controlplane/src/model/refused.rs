@@ -64,6 +64,11 @@ pub enum Refused {
         /// For people.
         message: String,
     },
+    /// 400: a rule's statement or template that does not compile.
+    Sql {
+        /// For people.
+        message: String,
+    },
     /// 406: not in the state that it is in.
     State {
         /// For people.
@@ -119,6 +124,7 @@ impl fmt::Display for Refused {
             }
             Self::Conflict { message, .. }
             | Self::Certificate { message }
+            | Self::Sql { message }
             | Self::State { message }
             | Self::Limit { message }
             | Self::Throttled { message }

@@ -51,6 +51,7 @@ impl Place {
             data_dir: self.0.join("data"),
             mqtt: None,
             identities: Vec::new(),
+            account_id: "123456789012".to_owned(),
             limits: Limits::default(),
         }
     }

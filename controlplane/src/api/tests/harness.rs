@@ -85,7 +85,14 @@ impl Server {
         let limits = Limits { queue_messages_per_device_max: 3, ..Limits::default() };
         let mqtt = broker.map(|url| MqttSettings { url: url.to_owned(), client_id: None });
         let (run_dir, data_dir) = (dir.join("run"), dir.join("data"));
-        let settings = Settings { run_dir, data_dir, mqtt, identities: Vec::new(), limits };
+        let settings = Settings {
+            run_dir,
+            data_dir,
+            mqtt,
+            identities: Vec::new(),
+            account_id: "123456789012".to_owned(),
+            limits,
+        };
         std::fs::create_dir_all(dir.join("run")).unwrap();
         let control = Control::start(settings).await.unwrap();
         let (stop, stopping) = watch::channel(false);

@@ -54,12 +54,15 @@ async fn what_a_rule_cannot_be_is_an_invalid_request() {
     for (member, value) in [
         ("sql", json!(null)),
         ("sql", json!("")),
+        ("actions", json!([{ "republish": { "topic": "t/#" } }])),
+        ("actions", json!([{ "republish": { "topic": "t", "headers": {} } }])),
         ("actions", json!(null)),
         ("actions", json!([])),
         ("actions", json!([{ "lambda": { "functionArn": "x" } }])),
         ("actions", json!([{ "republish": { "topic": "t", "qos": 2 } }])),
         ("awsIotSqlVersion", json!("2020-01-01")),
-        ("errorAction", json!({ "republish": { "topic": "t" } })),
+        ("errorAction", json!({ "republish": { "topic": "" } })),
+        ("errorAction", json!({ "s3": { "bucketName": "x" } })),
         ("ruleDisabled", json!("no")),
     ] {
         let mut body = rule();
@@ -74,5 +77,56 @@ async fn what_a_rule_cannot_be_is_an_invalid_request() {
     }
     let answer = server.send("POST", "/rules/a-b", rule()).await;
     assert_eq!((answer.status, answer.shape()), (400, "InvalidRequestException"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_compile_is_a_sql_parse_exception() {
+    let server = Server::start().await;
+    for (member, value) in [
+        ("sql", json!("SELECT")),
+        ("sql", json!("SELECT nothing(a) FROM 'x'")),
+        ("sql", json!("SELECT * FROM 'a/#/b'")),
+        ("actions", json!([{ "republish": { "topic": "t/${" } }])),
+        ("errorAction", json!({ "republish": { "topic": "${a b}" } })),
+    ] {
+        let mut body = rule();
+        body[member] = value.clone();
+        let answer = server.send("POST", "/rules/one", body).await;
+        assert_eq!((answer.status, answer.shape()), (400, "SqlParseException"), "{value}");
+        let message = answer.json["message"].as_str().unwrap();
+        assert!(message.starts_with(member) || message.contains("topic"), "{message}");
+    }
+    assert_eq!(server.get("/rules").await.json["rules"], json!([]));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_has_an_error_action_and_lists_are_filtered() {
+    let server = Server::start().await;
+    let mut body = rule();
+    body["errorAction"] = json!({ "republish": { "topic": "errors/${topic()}", "qos": 1 } });
+    assert_eq!(server.send("POST", "/rules/one", body.clone()).await.status, 200);
+    let kept = server.get("/rules/one").await.json;
+    assert_eq!(kept["rule"]["errorAction"], body["errorAction"]);
+
+    body["ruleDisabled"] = json!(true);
+    body["sql"] = json!("SELECT *");
+    body.as_object_mut().unwrap().remove("awsIotSqlVersion");
+    assert_eq!(server.send("POST", "/rules/two", body).await.status, 200);
+    assert_eq!(server.get("/rules/two").await.json["rule"]["awsIotSqlVersion"], "2015-10-08");
+    for (query, names) in [
+        ("", vec!["one", "two"]),
+        ("?ruleDisabled=true", vec!["two"]),
+        ("?ruleDisabled=false", vec!["one"]),
+        ("?topic=devices/7", vec!["one"]),
+        ("?topic=devices/7/8", vec![]),
+    ] {
+        let list = server.get(&format!("/rules{query}")).await.json;
+        let listed: Vec<_> = list["rules"].as_array().unwrap().iter().collect();
+        let listed: Vec<_> = listed.iter().map(|rule| rule["ruleName"].as_str().unwrap()).collect();
+        assert_eq!(listed, names, "{query}");
+    }
+    assert_eq!(server.get("/rules?ruleDisabled=maybe").await.shape(), "InvalidRequestException");
     server.stop().await;
 }
