@@ -33,6 +33,14 @@ struct Republish {
     text: String,
 }
 
+enum Selected {
+    /// WHERE is not true.
+    Nothing,
+    /// The message as it came.
+    Message,
+    Payload(Vec<u8>),
+}
+
 /// Something to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
@@ -109,8 +117,9 @@ impl Compiled {
         let scene = Scene::new(message, self.version, &self.name);
         let mut outcome = Outcome::default();
         match self.select(&scene) {
-            Ok(None) => return outcome,
-            Ok(Some(selected)) => self.act(&scene, &selected, &mut outcome),
+            Ok(Selected::Nothing) => return outcome,
+            Ok(Selected::Message) => self.act(&scene, None, &mut outcome),
+            Ok(Selected::Payload(payload)) => self.act(&scene, Some(&payload), &mut outcome),
             Err(failure) => outcome.failures.push(Failed {
                 action: "SqlStatement",
                 resource: self.name.clone(),
@@ -129,13 +138,12 @@ impl Compiled {
         count.is_power_of_two().then_some(count)
     }
 
-    /// `None`: WHERE is not true. `Some(None)`: the message as it came.
-    fn select(&self, scene: &Scene<'_>) -> Result<Option<Option<Vec<u8>>>, evaluate::Failure> {
+    fn select(&self, scene: &Scene<'_>) -> Result<Selected, evaluate::Failure> {
         if !evaluate::holds(self.statement.condition.as_ref(), scene, Scope::Payload)? {
-            return Ok(None);
+            return Ok(Selected::Nothing);
         }
         if matches!(self.statement.projection, Projection::Whole) {
-            return Ok(Some(None));
+            return Ok(Selected::Message);
         }
         let selected = evaluate::project(&self.statement.projection, scene, Scope::Payload)?;
         let mut written = Vec::with_capacity(scene.message.payload.len() + 64);
@@ -143,14 +151,14 @@ impl Compiled {
         if written.len() > TEXT_BYTES_MAX {
             return Err(evaluate::Failure::TooLong);
         }
-        Ok(Some(Some(written)))
+        Ok(Selected::Payload(written))
     }
 
-    fn act(&self, scene: &Scene<'_>, selected: &Option<Vec<u8>>, outcome: &mut Outcome) {
+    fn act(&self, scene: &Scene<'_>, selected: Option<&Vec<u8>>, outcome: &mut Outcome) {
         for action in &self.actions {
             match action.fill(scene) {
                 Ok(topic) => {
-                    let delivery = Delivery { topic, payload: selected.clone() };
+                    let delivery = Delivery { topic, payload: selected.cloned() };
                     outcome.deliveries.push(delivery);
                 }
                 Err(message) => outcome.failures.push(Failed {

@@ -24,7 +24,7 @@ struct Reader<'a> {
     whole_is_int: bool,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn value(&mut self, depth: usize) -> Option<Value> {
         self.skip_space();
         match self.peek()? {

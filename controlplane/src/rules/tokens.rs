@@ -17,6 +17,26 @@ const TOKENS_MAX: usize = 4_096;
 /// Most operators of one. *Why:* a chain of them is a tree as deep as it is long.
 const OPERATORS_MAX: usize = 256;
 
+/// The words of the language.
+const KEYWORDS: [Keyword; 16] = [
+    Keyword::SELECT,
+    Keyword::FROM,
+    Keyword::WHERE,
+    Keyword::AS,
+    Keyword::AND,
+    Keyword::OR,
+    Keyword::NOT,
+    Keyword::CAST,
+    Keyword::CASE,
+    Keyword::WHEN,
+    Keyword::THEN,
+    Keyword::ELSE,
+    Keyword::END,
+    Keyword::NULL,
+    Keyword::TRUE,
+    Keyword::FALSE,
+];
+
 /// The quote of an alias that is a path; no text that comes in may have it.
 pub(in crate::rules) const PATH_QUOTE: char = '`';
 
@@ -57,8 +77,13 @@ fn check(tokens: &[TokenWithSpan]) -> Result<(), Fault> {
             Token::Word(word) if matches!(word.keyword, Keyword::AND | Keyword::OR) => {
                 operators += 1;
             }
-            Token::Word(_) | Token::Number(..) | Token::SingleQuotedString(_) => {}
-            Token::Whitespace(_) | Token::Comma | Token::LParen | Token::RParen => {}
+            Token::Word(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::Whitespace(_)
+            | Token::Comma
+            | Token::LParen
+            | Token::RParen => {}
             _ => operators += 1,
         }
     }
@@ -70,13 +95,8 @@ fn check(tokens: &[TokenWithSpan]) -> Result<(), Fault> {
 
 /// The word with a keyword's meaning only where the language has that keyword.
 fn plain(word: &Word) -> Word {
-    let keyword = match word.keyword {
-        Keyword::SELECT | Keyword::FROM | Keyword::WHERE | Keyword::AS => word.keyword,
-        Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::CAST => word.keyword,
-        Keyword::CASE | Keyword::WHEN | Keyword::THEN | Keyword::ELSE => word.keyword,
-        Keyword::END | Keyword::NULL | Keyword::TRUE | Keyword::FALSE => word.keyword,
-        _ => Keyword::NoKeyword,
-    };
+    let is_ours = KEYWORDS.contains(&word.keyword);
+    let keyword = if is_ours { word.keyword } else { Keyword::NoKeyword };
     Word { keyword, ..word.clone() }
 }
 
@@ -89,8 +109,14 @@ fn values(tokens: &mut [TokenWithSpan]) {
             Some(Token::Word(word)) => {
                 !matches!(word.keyword, Keyword::FROM | Keyword::AS | Keyword::WHERE)
             }
-            Some(Token::Number(..) | Token::SingleQuotedString(_) | Token::LParen) => true,
-            Some(Token::LBrace | Token::LBracket | Token::Minus) => true,
+            Some(
+                Token::Number(..)
+                | Token::SingleQuotedString(_)
+                | Token::LParen
+                | Token::LBrace
+                | Token::LBracket
+                | Token::Minus,
+            ) => true,
             Some(Token::Mul) => ends_select(tokens.get(at + 2)),
             _ => false,
         };

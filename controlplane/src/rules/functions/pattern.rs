@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use regex::{Captures, Regex};
 
 use super::{Function, Given, Outcome, function};
-use crate::rules::evaluate::Scene;
+use crate::rules::evaluate::{Failure, Scene};
 use crate::rules::expression;
 use crate::rules::value::Value;
 
@@ -23,11 +23,10 @@ const PATTERN_BYTES_MAX: usize = 256;
 /// Largest compiled, bytes.
 const COMPILED_BYTES_MAX: usize = 64 << 10;
 
+type Parts<'a> = (Cow<'a, str>, Cow<'a, Regex>);
+
 /// The text, and the pattern compiled with the rule or, when the message brings it, now.
-fn parts<'a>(
-    scene: &Scene<'_>,
-    given: &'a Given<'_>,
-) -> Result<Option<(Cow<'a, str>, Cow<'a, Regex>)>, crate::rules::evaluate::Failure> {
+fn parts<'a>(scene: &Scene<'_>, given: &'a Given<'_>) -> Result<Option<Parts<'a>>, Failure> {
     let (Some(text), Some(pattern)) = (given.text(0), given.text(1)) else { return Ok(None) };
     scene.spend(1 + text.len() / 8)?;
     if let Some(compiled) = given.pattern {

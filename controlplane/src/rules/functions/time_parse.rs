@@ -92,7 +92,7 @@ impl Read {
             let name = name(month);
             text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
         })?;
-        self.month = Some(at as i64 + 1);
+        self.month = i64::try_from(at + 1).ok();
         text.get(name(&MONTHS[at]).len()..)
     }
 

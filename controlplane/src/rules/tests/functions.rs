@@ -229,3 +229,22 @@ fn numbers_keep_34_digits() {
         assert_eq!(read(none), "{}", "{none}");
     }
 }
+
+/// docs/rules.md names every function, and no function that is not there as one.
+#[test]
+fn the_documentation_names_every_function() {
+    let text = include_str!("../../../../docs/rules.md");
+    let rows = text.lines().skip_while(|line| !line.starts_with("### Functions"));
+    let rows = rows.take_while(|line| !line.starts_with("| **not**"));
+    let mut documented: Vec<String> = rows
+        .filter_map(|row| row.strip_prefix("| ")?.split_once(" | "))
+        .filter(|(group, _)| !group.is_empty() && *group != "conversion")
+        .flat_map(|(_, names)| names.split(','))
+        .filter_map(|name| name.split_whitespace().next())
+        .map(|name| name.trim_end_matches('|').to_ascii_lowercase())
+        .collect();
+    documented.sort();
+    let mut served = super::super::functions::names();
+    served.sort_unstable();
+    assert_eq!(documented, served);
+}
