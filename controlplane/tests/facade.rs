@@ -176,6 +176,7 @@ async fn destinations_and_rules_live_their_lives() {
         disabled: false,
         sql_version: None,
         actions: vec![action],
+        error_action: None,
         created_unix_ms: 0,
     };
     control.create_rule(rule.clone()).await.unwrap();
@@ -184,8 +185,8 @@ async fn destinations_and_rules_live_their_lives() {
     assert!(control.rule("route").await.unwrap().disabled);
     control.replace_rule(rule.clone()).await.unwrap();
     assert!(!control.rule("route").await.unwrap().disabled);
-    let filtered = Rule { sql: "SELECT a FROM 'b'".to_owned(), ..rule };
-    assert!(matches!(control.replace_rule(filtered).await, Err(Refused::Validation { .. })));
+    let joined = Rule { sql: "SELECT a FROM 'b', 'c'".to_owned(), ..rule };
+    assert!(matches!(control.replace_rule(joined).await, Err(Refused::Sql { .. })));
     assert_eq!(control.rules(PageRequest::default()).await.unwrap().items.len(), 1);
     control.delete_rule("route").await.unwrap();
     assert!(is_missing(&control.delete_rule("route").await.unwrap_err(), ResourceType::Rule));
