@@ -1,4 +1,4 @@
-//! What does an expression mean? `sqlparser`'s tree into ours; what AWS's language lacks is refused.
+//! What does an expression mean? `sqlparser`'s tree into ours; what AWS lacks is refused.
 
 use regex::{Regex, RegexBuilder};
 use sqlparser::ast::{

@@ -1,7 +1,7 @@
-//! How is a payload read and written? JSON with every digit of its numbers and its members in order.
+//! How is a payload read and written? JSON with all digits of its numbers, its members in order.
 //!
-//! *Why not serde_json:* its numbers are doubles (or strings for every crate of this workspace), and
-//! it can't tell 10.0 from 10, which the two SQL versions treat differently.
+//! *Why not serde_json:* its numbers are doubles (or strings for every crate of this workspace):
+//! with 17 digits, and 10.0 is what the two SQL versions treat differently.
 
 use super::number;
 use super::value::Value;

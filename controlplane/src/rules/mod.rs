@@ -1,4 +1,4 @@
-//! What does a topic rule make of a message? AWS IoT's rules: a statement, actions, an error action.
+//! What does a topic rule make of a message? AWS IoT's: a statement, actions, an error action.
 //!
 //! ```text
 //! CreateTopicRule ─▶ check ─▶ tokens ─▶ sqlparser ─▶ parse, expression ─▶ program  (once a change)

@@ -1,4 +1,4 @@
-//! Which moment does a text name? By the letters of `java.time`'s patterns; UTC where no zone is said.
+//! Which moment does a text name? By the letters of `java.time`'s patterns; UTC without a zone.
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
