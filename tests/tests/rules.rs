@@ -1,0 +1,167 @@
+//! Do topic rules work from end to end? boto3's `iot` client makes them, a device sends, the stream
+//! shows what came out.
+
+#![forbid(unsafe_code)]
+
+use serde_json::json;
+use tidegate_tests::aws::Aws;
+use tidegate_tests::device::Device;
+use tidegate_tests::edge::Edge;
+
+/// Every answer that is no error is held against botocore's own output shape.
+const SHAPES: &str = r#"
+from botocore.exceptions import ClientError
+def fits(shape, value, at):
+    kind = shape.type_name
+    if kind == 'structure':
+        names = {m.serialization.get('name', n): m for n, m in shape.members.items()}
+        assert isinstance(value, dict) and set(value) <= set(names), (at, value)
+        for name in shape.required_members: assert name in value, (at, name)
+        for name, item in value.items(): fits(names[name], item, at + '.' + name)
+    elif kind == 'list':
+        assert isinstance(value, list), (at, value)
+        for item in value: fits(shape.member, item, at + '[]')
+    elif kind == 'map':
+        assert isinstance(value, dict), (at, value)
+        for item in value.values(): fits(shape.value, item, at + '{}')
+    else:
+        kinds = {'string': str, 'boolean': bool, 'integer': int, 'timestamp': (int, float)}
+        assert isinstance(value, kinds[kind]), (at, kind, value)
+        assert not getattr(shape, 'enum', None) or value in shape.enum, (at, value)
+checked = []
+def check(http_response, parsed, model, **_):
+    if http_response.status_code < 300:
+        body = json.loads(http_response.content or b'{}')
+        if model.output_shape: fits(model.output_shape, body, model.name)
+        else: assert body == {}, (model.name, body)
+        checked.append(model.name)
+core.meta.events.register('after-call.iot', check)
+def refused(call, **arguments):
+    try: call(**arguments)
+    except ClientError as error:
+        assert error.response['Error']['Message'], error.response
+        return error.response['Error']['Code']
+"#;
+
+/// Every operation of the control API; then errors by their class.
+const LIFE_OF_A_RULE: &str = r#"
+role = 'arn:aws:iam::123456789012:role/any'
+def republish(topic): return {'republish': {'topic': topic, 'roleArn': role, 'qos': 1}}
+payload = {
+    'awsIotSqlVersion': '2016-03-23', 'description': 'what is hot',
+    'sql': "SELECT decode(PayloadData, 'base64').t AS t FROM 'plant/+/up' "
+           "WHERE decode(PayloadData, 'base64').t > 30",
+    'actions': [republish('hot/${topic(1)}')], 'errorAction': republish('errors'),
+}
+core.create_topic_rule(ruleName='hot', topicRulePayload=payload)
+core.create_topic_rule(ruleName='cold', topicRulePayload={
+    'sql': 'SELECT *', 'actions': [republish('cold')], 'ruleDisabled': True})
+got = core.get_topic_rule(ruleName='hot')
+assert got['rule']['createdAt'].year > 2020, got
+core.disable_topic_rule(ruleName='hot')
+disabled = [rule['ruleName'] for rule in core.list_topic_rules(ruleDisabled=True)['rules']]
+core.enable_topic_rule(ruleName='hot')
+of_topic = [rule['ruleName'] for rule in core.list_topic_rules(topic='plant/7/up')['rules']]
+first = core.list_topic_rules(maxResults=1)
+pages = [first['rules'], core.list_topic_rules(maxResults=1, nextToken=first['nextToken'])['rules']]
+payload['description'] = 'what is really hot'
+core.replace_topic_rule(ruleName='hot', topicRulePayload=payload)
+replaced = core.get_topic_rule(ruleName='hot')['rule']
+core.delete_topic_rule(ruleName='cold')
+
+def create(**change):
+    return refused(core.create_topic_rule, ruleName='other', topicRulePayload={**payload, **change})
+missing = [refused(call, ruleName='cold') for call in
+    (core.get_topic_rule, core.delete_topic_rule, core.enable_topic_rule, core.disable_topic_rule)]
+missing.append(refused(core.replace_topic_rule, ruleName='cold', topicRulePayload=payload))
+misnamed = [refused(call, ruleName='a-b') for call in
+    (core.get_topic_rule, core.delete_topic_rule, core.enable_topic_rule, core.disable_topic_rule)]
+print(json.dumps({
+    'rule': {k: v for k, v in got['rule'].items() if k != 'createdAt'}, 'arn': got['ruleArn'],
+    'disabled': disabled, 'of_topic': of_topic,
+    'pages': [[rule['ruleName'] for rule in page] for page in pages],
+    'pattern': pages[1][0]['topicPattern'], 'description': replaced['description'],
+    'errors': [
+        refused(core.create_topic_rule, ruleName='hot', topicRulePayload=payload),
+        create(sql='SELECT nothing() FROM x'),
+        create(actions=[republish('${')]),
+        create(actions=[{'sqs': {'queueUrl': 'https://q', 'roleArn': role}}]),
+        create(awsIotSqlVersion='1999-01-01'),
+        refused(core.replace_topic_rule, ruleName='hot', topicRulePayload={**payload, 'sql': '('}),
+        refused(core.list_topic_rules, nextToken='no such page'),
+    ],
+    'missing': missing, 'misnamed': misnamed, 'checked': sorted(set(checked)),
+}))
+"#;
+
+#[test]
+fn a_rule_lives_by_boto3_and_decides_what_is_published() {
+    let edge = Edge::embedded();
+    let aws = Aws::of(&edge);
+    let told =
+        aws.boto3(&format!("{SHAPES}{LIFE_OF_A_RULE}")).unwrap_or_else(|why| panic!("{why}"));
+    let role = "arn:aws:iam::123456789012:role/any";
+    let republish = |topic: &str| json!({"republish": {"topic": topic, "roleArn": role, "qos": 1}});
+    assert_eq!(
+        told["rule"],
+        json!({
+            "ruleName": "hot",
+            "sql": "SELECT decode(PayloadData, 'base64').t AS t FROM 'plant/+/up' \
+                    WHERE decode(PayloadData, 'base64').t > 30",
+            "description": "what is hot",
+            "awsIotSqlVersion": "2016-03-23",
+            "ruleDisabled": false,
+            "actions": [republish("hot/${topic(1)}")],
+            "errorAction": republish("errors"),
+        })
+    );
+    assert!(told["arn"].as_str().is_some_and(|arn| arn.ends_with(":rule/hot")), "{told}");
+    assert_eq!(told["disabled"], json!(["cold", "hot"]));
+    assert_eq!(told["of_topic"], json!(["hot"]));
+    assert_eq!(told["pages"], json!([["cold"], ["hot"]]));
+    assert_eq!(told["pattern"], "plant/+/up");
+    assert_eq!(told["description"], "what is really hot");
+    assert_eq!(
+        told["errors"],
+        json!([
+            "ResourceAlreadyExistsException",
+            "SqlParseException",
+            "SqlParseException",
+            "InvalidRequestException",
+            "InvalidRequestException",
+            "SqlParseException",
+            "InvalidRequestException",
+        ])
+    );
+    assert_eq!(told["missing"], json!(vec!["ResourceNotFoundException"; 5]));
+    assert_eq!(told["misnamed"], json!(vec!["InvalidRequestException"; 4]));
+    assert_eq!(
+        told["checked"],
+        json!([
+            "CreateTopicRule",
+            "DeleteTopicRule",
+            "DisableTopicRule",
+            "EnableTopicRule",
+            "GetTopicRule",
+            "ListTopicRules",
+            "ReplaceTopicRule",
+        ])
+    );
+    let device = edge.provision("ruled");
+    let by_rule = json!({"ExpressionType": "RuleName", "Expression": "hot"});
+    edge.api().succeed("PATCH", &format!("/destinations/{}", device.destination), &by_rule);
+    let mut device = Device::connect(edge.coap_port, &device, &["cid=0"]);
+    for (path, payload) in [("boiler", "{\"t\":31}"), ("boiler", "{\"t\":30}"), ("+", "{\"t\":32}")]
+    {
+        let sent = device.asks(&format!("con put {path} {payload}"));
+        assert_eq!(sent.code, "2.04", "{path} {payload}");
+    }
+    // The second is not hot; the third asks for a topic with a wildcard, which is none.
+    let mut events = edge.api().events("/uplinks?from=0");
+    assert_eq!(events.next_event().data, json!({"t": 31}));
+    let said = events.next_event().data;
+    assert_eq!((&said["ruleName"], &said["topic"]), (&json!("hot"), &json!("+")));
+    assert_eq!(said["failures"][0]["failedResource"], "hot/${topic(1)}");
+    assert_eq!(device.asks("con put pump {\"t\":99}").code, "2.04");
+    assert_eq!(events.next_event().data, json!({"t": 99}));
+}
