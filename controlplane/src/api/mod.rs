@@ -41,6 +41,7 @@ use warp::reply::Response;
 
 use self::error::{ApiError, Dialect};
 use self::query::Query;
+use self::route::Operation;
 use self::sigv4::canonical::Signed;
 use self::sigv4::{Expected, KeyLookup, Refusal};
 use crate::control::Control;
@@ -174,14 +175,17 @@ impl Api {
             };
             self.authenticate(&signed, dialect)?;
             check_media_type(&headers, &body)?;
+            let path = route::segments(&path);
+            let operation = Operation::of(method.as_str(), &path);
+            let operation = operation.ok_or_else(ApiError::unknown_operation)?;
             let call = Call {
                 method: method.clone(),
-                path: route::segments(&path),
+                path,
                 query: Query::parse(&raw_query),
                 headers: headers.clone(),
                 body,
             };
-            route::operate(self, &call).await
+            operation.run(self, &call).await
         };
         let mut response = match answered.await {
             Ok(Reply(response)) => response,

@@ -1,54 +1,87 @@
-//! Which operation do a method and a path name?
+//! Which operation do a method and a path name, and what may a policy say of it?
 //!
-//! Operations of AWS IoT Wireless that are not served (LoRaWAN gateways, FUOTA, multicast,
-//! positions, partners) have no line here: UnknownOperationException.
+//! [`table`] has one line an operation. Operations of AWS IoT Wireless that are not served (LoRaWAN
+//! gateways, FUOTA, multicast, positions, partners) have none: UnknownOperationException.
+
+pub mod table;
+
+use std::future::Future;
+use std::pin::Pin;
 
 use super::error::{ApiError, Dialect};
 use super::query::decode;
-use super::{
-    Api, Call, Reply, authorities, destinations, devices, downlink, endpoint, queue, rules, uplinks,
-};
+use super::{Api, Call, Reply};
 
-/// Runs the operation.
-pub async fn operate(api: &Api, call: &Call) -> Result<Reply, ApiError> {
-    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
-    match (call.method.as_str(), path.as_slice()) {
-        ("POST", ["wireless-devices"]) => devices::create(api, call).await,
-        ("GET", ["wireless-devices"]) => devices::list(api, call).await,
-        ("GET", ["wireless-devices", id]) => devices::get(api, call, id).await,
-        ("PATCH", ["wireless-devices", id]) => devices::update(api, call, id).await,
-        ("DELETE", ["wireless-devices", id]) => devices::delete(api, id).await,
+/// One operation: how it is asked for, what it is to a policy, who runs it.
+pub struct Operation {
+    /// `GET /wireless-devices/{Identifier}`: one segment of the path is one here; one in braces
+    /// stands for any, but not for an empty one.
+    pub pattern: &'static str,
+    /// `iotwireless:GetWirelessDevice`: what an IAM statement calls it.
+    pub action: &'static str,
+    /// The resources an IAM statement may name for it; none: only `*`.
+    pub names: &'static [Names],
+    run: Run,
+}
 
-        ("POST", ["wireless-devices", id, "data"]) => downlink::send(api, call, id).await,
-        ("GET", ["wireless-devices", id, "data"]) => queue::list(api, call, id).await,
-        ("DELETE", ["wireless-devices", id, "data"]) => queue::delete(api, call, id).await,
-        ("GET", ["wireless-devices", id, "data", message]) => queue::status(api, id, message).await,
+/// Runs an operation; the last argument has the segments that stood for those in braces.
+pub type Run = for<'a> fn(&'a Api, &'a Call, &'a [&'a str]) -> Running<'a>;
 
-        ("POST", ["destinations"]) => destinations::create(api, call).await,
-        ("GET", ["destinations"]) => destinations::list(api, call).await,
-        ("GET", ["destinations", name]) => destinations::get(api, name).await,
-        ("PATCH", ["destinations", name]) => destinations::update(api, call, name).await,
-        ("DELETE", ["destinations", name]) => destinations::delete(api, name).await,
+/// An operation under way.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Result<Reply, ApiError>> + Send + 'a>>;
 
-        ("GET", ["service-endpoint"]) => endpoint::get(api, call),
-        ("GET", ["uplinks"]) => uplinks::follow(api, call).await,
+/// How a call names a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// By its id or name, the first segment in braces; the kind as it stands in ARNs.
+    Path(&'static str),
+    /// A device, by the first segment in braces and the query's `identifierType`.
+    Device,
+    /// By a member of the body (kind, member), when the body has it.
+    Body(&'static str, &'static str),
+    /// By its whole ARN, in the query's `resourceArn`.
+    Arn,
+}
 
-        ("GET", ["rules"]) => rules::list(api, call).await,
-        ("POST", ["rules", name]) => rules::create(api, call, name).await,
-        ("GET", ["rules", name]) => rules::get(api, name).await,
-        ("PATCH", ["rules", name]) => rules::replace(api, call, name).await,
-        ("DELETE", ["rules", name]) => rules::delete(api, name).await,
-        ("POST", ["rules", name, "enable"]) => rules::enable(api, name, true).await,
-        ("POST", ["rules", name, "disable"]) => rules::enable(api, name, false).await,
-
-        ("POST", ["cacertificate"]) => authorities::register(api, call).await,
-        ("GET", ["cacertificate", id]) => authorities::describe(api, id).await,
-        ("GET", ["cacertificates"]) => authorities::list(api, call).await,
-        ("PUT", ["cacertificate", id]) => authorities::update(api, call, id).await,
-        ("DELETE", ["cacertificate", id]) => authorities::delete(api, id).await,
-
-        _ => Err(ApiError::unknown_operation()),
+impl Operation {
+    /// `GetWirelessDevice`.
+    pub fn name(&self) -> &'static str {
+        self.action.split_once(':').map_or(self.action, |(_, name)| name)
     }
+
+    /// The operation of a method and the segments of a path.
+    pub fn of(method: &str, path: &[String]) -> Option<&'static Self> {
+        table::OPERATIONS.iter().find(|operation| operation.is_at(method, path))
+    }
+
+    /// The segments of `path` that stand for those in braces.
+    pub fn labels<'a>(&self, path: &'a [String]) -> Vec<&'a str> {
+        let segments = self.segments().zip(path);
+        segments.filter(|(wanted, _)| is_label(wanted)).map(|(_, found)| found.as_str()).collect()
+    }
+
+    /// Runs it.
+    pub async fn run(&self, api: &Api, call: &Call) -> Result<Reply, ApiError> {
+        (self.run)(api, call, &self.labels(&call.path)).await
+    }
+
+    fn is_at(&self, method: &str, path: &[String]) -> bool {
+        self.pattern.split(' ').next() == Some(method)
+            && self.segments().count() == path.len()
+            && self
+                .segments()
+                .zip(path)
+                .all(|(wanted, found)| wanted == found || is_label(wanted) && !found.is_empty())
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &'static str> {
+        let path = self.pattern.split_once(" /").map_or("", |(_, path)| path);
+        path.split('/')
+    }
+}
+
+fn is_label(segment: &str) -> bool {
+    segment.starts_with('{')
 }
 
 /// The segments of a raw path, each decoded once; none, so no operation, for a path that is not
@@ -87,7 +120,51 @@ pub fn signing_names(dialect: Dialect) -> &'static [&'static str] {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+
+    fn at(method: &str, path: &str) -> Option<&'static str> {
+        Operation::of(method, &segments(path)).map(Operation::name)
+    }
+
+    #[test]
+    fn a_method_and_a_path_name_one_operation() {
+        assert_eq!(at("GET", "/wireless-devices"), Some("ListWirelessDevices"));
+        assert_eq!(at("GET", "/wireless-devices/a%2Fb"), Some("GetWirelessDevice"));
+        assert_eq!(at("POST", "/wireless-devices/a/data"), Some("SendDataToWirelessDevice"));
+        for path in ["/", "/wireless-devices/", "/wireless-devices/a/", "/wireless-devices//data"] {
+            assert_eq!(at("GET", path), None, "{path}");
+        }
+        assert_eq!(at("PUT", "/wireless-devices"), None);
+    }
+
+    #[test]
+    fn labels_are_what_stands_for_a_segment_in_braces() {
+        let path = segments("/wireless-devices/a%2Fb/data/c");
+        let operation = Operation::of("GET", &path).expect("it is in the table");
+        assert_eq!(operation.labels(&path), ["a/b", "c"]);
+    }
+
+    /// Also with the braces made one: no line hides another.
+    #[test]
+    fn no_two_lines_answer_to_the_same_call() {
+        let mut seen = HashSet::new();
+        for operation in table::OPERATIONS {
+            let (method, path) = operation.pattern.split_once(' ').expect("a method and a path");
+            let path: Vec<&str> = path
+                .split('/')
+                .map(|segment| if is_label(segment) { "{}" } else { segment })
+                .collect();
+            assert!(seen.insert((method, path.join("/"))), "{}", operation.pattern);
+            let (service, name) = operation.action.split_once(':').expect("a service and a name");
+            assert!(["iot", "iotwireless"].contains(&service) && !name.is_empty());
+            let has_label = operation.segments().any(is_label);
+            let needs_label =
+                operation.names.iter().any(|n| matches!(n, Names::Path(_) | Names::Device));
+            assert!(has_label || !needs_label, "{}", operation.pattern);
+        }
+    }
 
     #[test]
     fn segments_are_decoded_once_after_splitting() {

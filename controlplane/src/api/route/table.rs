@@ -1,0 +1,146 @@
+//! Which operations are there? One entry each: method and path, IAM action, the resources that a
+//! policy may name for it, and who runs it.
+
+use std::future::ready;
+
+use super::{Names, Operation};
+use crate::api::{authorities, destinations, devices, downlink, endpoint, queue, rules, uplinks};
+
+/// By the first segment in braces.
+const DESTINATION: Names = Names::Path("Destination");
+const DEVICE: Names = Names::Path("WirelessDevice");
+const RULE: Names = Names::Path("rule");
+const AUTHORITY: Names = Names::Path("cacert");
+/// The destination that the body names.
+const TO: Names = Names::Body("Destination", "DestinationName");
+
+const fn at(
+    pattern: &'static str,
+    action: &'static str,
+    names: &'static [Names],
+    run: super::Run,
+) -> Operation {
+    Operation { pattern, action, names, run }
+}
+
+/// Every operation.
+pub static OPERATIONS: &[Operation] = &[
+    at("POST /wireless-devices", "iotwireless:CreateWirelessDevice", &[TO], |api, call, _| {
+        Box::pin(devices::create(api, call))
+    }),
+    at("GET /wireless-devices", "iotwireless:ListWirelessDevices", &[], |api, call, _| {
+        Box::pin(devices::list(api, call))
+    }),
+    at(
+        "GET /wireless-devices/{Identifier}",
+        "iotwireless:GetWirelessDevice",
+        &[Names::Device],
+        |api, call, at| Box::pin(devices::get(api, call, at[0])),
+    ),
+    at(
+        "PATCH /wireless-devices/{Id}",
+        "iotwireless:UpdateWirelessDevice",
+        &[DEVICE, TO],
+        |api, call, at| Box::pin(devices::update(api, call, at[0])),
+    ),
+    at(
+        "DELETE /wireless-devices/{Id}",
+        "iotwireless:DeleteWirelessDevice",
+        &[DEVICE],
+        |api, _, at| Box::pin(devices::delete(api, at[0])),
+    ),
+    at(
+        "POST /wireless-devices/{Id}/data",
+        "iotwireless:SendDataToWirelessDevice",
+        &[DEVICE],
+        |api, call, at| Box::pin(downlink::send(api, call, at[0])),
+    ),
+    at(
+        "GET /wireless-devices/{Id}/data",
+        "iotwireless:ListQueuedMessages",
+        &[],
+        |api, call, at| Box::pin(queue::list(api, call, at[0])),
+    ),
+    at(
+        "DELETE /wireless-devices/{Id}/data",
+        "iotwireless:DeleteQueuedMessages",
+        &[],
+        |api, call, at| Box::pin(queue::delete(api, call, at[0])),
+    ),
+    at(
+        "GET /wireless-devices/{Id}/data/{MessageId}",
+        "iotwireless:GetMessageStatus",
+        &[DEVICE],
+        |api, _, at| Box::pin(queue::status(api, at[0], at[1])),
+    ),
+    at("POST /destinations", "iotwireless:CreateDestination", &[], |api, call, _| {
+        Box::pin(destinations::create(api, call))
+    }),
+    at("GET /destinations", "iotwireless:ListDestinations", &[], |api, call, _| {
+        Box::pin(destinations::list(api, call))
+    }),
+    at("GET /destinations/{Name}", "iotwireless:GetDestination", &[DESTINATION], |api, _, at| {
+        Box::pin(destinations::get(api, at[0]))
+    }),
+    at(
+        "PATCH /destinations/{Name}",
+        "iotwireless:UpdateDestination",
+        &[DESTINATION],
+        |api, call, at| Box::pin(destinations::update(api, call, at[0])),
+    ),
+    at(
+        "DELETE /destinations/{Name}",
+        "iotwireless:DeleteDestination",
+        &[DESTINATION],
+        |api, _, at| Box::pin(destinations::delete(api, at[0])),
+    ),
+    at("GET /service-endpoint", "iotwireless:GetServiceEndpoint", &[], |api, call, _| {
+        Box::pin(ready(endpoint::get(api, call)))
+    }),
+    at("GET /uplinks", "iotwireless:FollowUplinks", &[], |api, call, _| {
+        Box::pin(uplinks::follow(api, call))
+    }),
+    at("GET /rules", "iot:ListTopicRules", &[], |api, call, _| Box::pin(rules::list(api, call))),
+    at("POST /rules/{ruleName}", "iot:CreateTopicRule", &[RULE], |api, call, at| {
+        Box::pin(rules::create(api, call, at[0]))
+    }),
+    at("GET /rules/{ruleName}", "iot:GetTopicRule", &[RULE], |api, _, at| {
+        Box::pin(rules::get(api, at[0]))
+    }),
+    at("PATCH /rules/{ruleName}", "iot:ReplaceTopicRule", &[RULE], |api, call, at| {
+        Box::pin(rules::replace(api, call, at[0]))
+    }),
+    at("DELETE /rules/{ruleName}", "iot:DeleteTopicRule", &[RULE], |api, _, at| {
+        Box::pin(rules::delete(api, at[0]))
+    }),
+    at("POST /rules/{ruleName}/enable", "iot:EnableTopicRule", &[RULE], |api, _, at| {
+        Box::pin(rules::enable(api, at[0], true))
+    }),
+    at("POST /rules/{ruleName}/disable", "iot:DisableTopicRule", &[RULE], |api, _, at| {
+        Box::pin(rules::enable(api, at[0], false))
+    }),
+    at("POST /cacertificate", "iot:RegisterCACertificate", &[], |api, call, _| {
+        Box::pin(authorities::register(api, call))
+    }),
+    at(
+        "GET /cacertificate/{certificateId}",
+        "iot:DescribeCACertificate",
+        &[AUTHORITY],
+        |api, _, at| Box::pin(authorities::describe(api, at[0])),
+    ),
+    at("GET /cacertificates", "iot:ListCACertificates", &[], |api, call, _| {
+        Box::pin(authorities::list(api, call))
+    }),
+    at(
+        "PUT /cacertificate/{certificateId}",
+        "iot:UpdateCACertificate",
+        &[AUTHORITY],
+        |api, call, at| Box::pin(authorities::update(api, call, at[0])),
+    ),
+    at(
+        "DELETE /cacertificate/{certificateId}",
+        "iot:DeleteCACertificate",
+        &[AUTHORITY],
+        |api, _, at| Box::pin(authorities::delete(api, at[0])),
+    ),
+];
