@@ -5,6 +5,7 @@
 //! Nothing here assumes that this process is the only one: ids are random, changes are
 //! compare-and-set, so a second implementation (several nodes) can stand behind the same verbs.
 
+pub mod account;
 pub mod keys;
 pub mod memory;
 pub mod names;
@@ -17,8 +18,13 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod vault;
+pub mod view;
 
 use std::fmt;
+use std::sync::Arc;
+
+use self::account::Account;
+use crate::model::DeviceId;
 
 /// The verbs. Reads are answered at once; writes are confirmed once they are durable.
 pub trait Store: Send + Sync + 'static {
@@ -39,6 +45,21 @@ pub trait Store: Send + Sync + 'static {
     /// called once, from any thread, after the changes are durable or have been refused.
     /// Transactions of one caller take effect in the order of their submission.
     fn submit(&self, transaction: Transaction, done: Done);
+
+    /// Whose is the device? `None`: there is none. A store without accounts is the root's.
+    fn owner(&self, device: DeviceId) -> Result<Option<Account>, StoreError> {
+        Ok(self.get(Table::Devices, &device.0)?.map(|_| Account::ROOT))
+    }
+
+    /// What one account sees; `None`: this store has no accounts, everything is the root's.
+    fn within(&self, _: Account) -> Option<Arc<dyn Store>> {
+        None
+    }
+
+    /// Writes the files anew without what was deleted. Takes its time.
+    fn compact(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A key and its value.
@@ -89,11 +110,15 @@ pub enum Table {
     Tokens,
     /// Message id → a device's response that still has to be published.
     Outbox,
+    /// Account, device id → nothing: the devices of every account but the root.
+    Owned,
+    /// Account → its record; account, user → its record.
+    Accounts,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Meta,
         Self::Devices,
         Self::Identities,
@@ -110,6 +135,8 @@ impl Table {
         Self::Sessions,
         Self::Tokens,
         Self::Outbox,
+        Self::Owned,
+        Self::Accounts,
     ];
 
     /// Its name in the database.
@@ -131,6 +158,8 @@ impl Table {
             Self::Sessions => "sessions",
             Self::Tokens => "tokens",
             Self::Outbox => "outbox",
+            Self::Owned => "owned",
+            Self::Accounts => "accounts",
         }
     }
 }
@@ -138,6 +167,8 @@ impl Table {
 /// Changes that happen together or not at all.
 #[derive(Debug, Default)]
 pub struct Transaction {
+    /// Whose records it writes; `None`: see [`view::Records`].
+    pub account: Option<Account>,
     /// All must hold, checked in order.
     pub guards: Vec<Guard>,
     /// Applied in order.

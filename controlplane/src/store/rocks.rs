@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rocksdb::{
-    ColumnFamilyDescriptor, DB, DBCompressionType, Direction, IteratorMode, Options, ReadOptions,
-    WriteBatch, WriteOptions,
+    BottommostLevelCompaction, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
+    Direction, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::stream::{Ledger, Retention, written_unix_ms};
@@ -34,6 +34,9 @@ const SUBMITTED_MAX: usize = 16_384;
 /// Bound: stream entries trimmed with one batch beyond those it appends.
 const TRIMMED_EXTRA_MAX: u64 = 64;
 
+/// A longer manifest is written anew.
+const MANIFEST_BYTES_MAX: usize = 4_096;
+
 /// `Meta`: the ends of the stream.
 pub const LEDGER_KEY: &[u8] = b"stream-ledger";
 const SCHEMA_KEY: &[u8] = b"schema";
@@ -49,6 +52,13 @@ impl RocksStore {
         options.set_keep_log_file_num(4);
         options.set_max_total_wal_size(128 << 20);
         options.set_compression_type(DBCompressionType::Lz4);
+        // The manifest names the first and last key of every file. It is written anew each time:
+        // an appended one would remember keys that were deleted.
+        options.set_max_manifest_file_size(MANIFEST_BYTES_MAX);
+        let mut options =
+            options.get_options_from_string("max_manifest_space_amp_pct=0").map_err(failed)?;
+        // What it says of an ordinary day names keys too.
+        options.set_log_level(LogLevel::Warn);
         let families = Table::ALL.map(|table| {
             let mut options = Options::default();
             options.set_compression_type(DBCompressionType::Lz4);
@@ -101,6 +111,22 @@ impl Store for RocksStore {
             }
         }
     }
+
+    /// Everything out of the log into files, and the files written anew, deleted keys left out.
+    fn compact(&self) -> Result<(), StoreError> {
+        let families: Vec<_> =
+            Table::ALL.iter().map(|table| family(&self.db, *table)).collect::<Result<_, _>>()?;
+        for family in &families {
+            self.db.flush_cf(family).map_err(failed)?;
+        }
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        options.set_exclusive_manual_compaction(true);
+        for family in &families {
+            self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+        }
+        Ok(())
+    }
 }
 
 impl Drop for RocksStore {
@@ -127,6 +153,7 @@ struct Gathering<'a> {
     overlay: BTreeMap<(Table, Vec<u8>), Option<Vec<u8>>>,
     ledger: Ledger,
     appended: u64,
+    is_ledger_new: bool,
 }
 
 impl Writer {
@@ -165,6 +192,7 @@ impl Writer {
             overlay: BTreeMap::new(),
             ledger: self.ledger,
             appended: 0,
+            is_ledger_new: false,
         };
         let mut results = Vec::with_capacity(gathered.len());
         for (transaction, done) in gathered {
@@ -190,6 +218,11 @@ impl Gathering<'_> {
         for change in transaction.changes {
             match change {
                 Change::Put(table, key, value) => {
+                    if table == Table::Stream {
+                        let before = value_in(self.db, table, &key)?.map_or(0, |v| v.len());
+                        self.ledger.replace(before, value.len());
+                        self.is_ledger_new = true;
+                    }
                     self.batch.put_cf(family(self.db, table)?, &key, &value);
                     self.overlay.insert((table, key), Some(value));
                 }
@@ -202,6 +235,7 @@ impl Gathering<'_> {
                     let stream = family(self.db, Table::Stream)?;
                     self.batch.put_cf(stream, cursor.to_be_bytes(), &value);
                     self.appended += 1;
+                    self.is_ledger_new = true;
                     receipt.cursor = Some(cursor);
                 }
             }
@@ -211,7 +245,7 @@ impl Gathering<'_> {
 
     /// Trims the stream, writes and syncs; the ledger as it is now on disk.
     fn finish(mut self, keep: &Retention) -> Result<Ledger, StoreError> {
-        if self.appended > 0 {
+        if self.is_ledger_new {
             self.trim(keep)?;
             let meta = family(self.db, Table::Meta)?;
             self.batch.put_cf(meta, LEDGER_KEY, self.ledger.encode());

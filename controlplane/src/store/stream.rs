@@ -60,6 +60,11 @@ impl Ledger {
         self.first - 1
     }
 
+    /// An entry of `before` bytes has `after` now.
+    pub fn replace(&mut self, before: usize, after: usize) {
+        self.bytes = (self.bytes + after as u64).saturating_sub(before as u64);
+    }
+
     /// As stored.
     pub fn encode(&self) -> [u8; 24] {
         let mut out = [0; 24];
