@@ -74,7 +74,7 @@ pub enum Backend {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionsConfig {
-    /// Slots in each worker's slab, 1..=16777216, 256 bytes each.
+    /// Slots in each worker's slab, 1..=16777216, 240 bytes each.
     pub per_worker: u32,
     /// Seconds without an authentic record after which a session is forgotten; 0 = never.
     pub idle_timeout_s: u32,

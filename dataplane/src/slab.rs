@@ -14,7 +14,7 @@ mod slot;
 pub use slot::{SLOT_BYTES, Slot, State};
 
 use crate::net::peer::Peer;
-use slot::LINE_BYTES;
+use slot::{HOT_BYTES, LINE_BYTES};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -231,9 +231,9 @@ impl Slab {
     pub fn prefetch(&self, cid: [u8; CID_BYTES]) {
         let slot = u32::from_be_bytes([0, cid[1], cid[2], cid[3]]);
         let Some(bytes) = self.map.get(Self::range(slot)) else { return };
-        // Why three: see `Slot::dtls`.
-        for line in bytes.chunks_exact(LINE_BYTES).take(3) {
-            prefetch(line);
+        // Its last byte may lie in one line more than there are steps.
+        for at in (0..HOT_BYTES).step_by(LINE_BYTES).chain([HOT_BYTES - 1]) {
+            prefetch(&bytes[at..]);
         }
     }
 
@@ -277,14 +277,14 @@ impl Slab {
     /// One slot. Panics when `slot` is not below [`Self::used`]'s bound.
     #[inline]
     pub fn get(&self, slot: u32) -> &Slot {
-        Slot::ref_from_bytes(&self.map[Self::range(slot)]).expect("slots are aligned to 256 bytes")
+        Slot::ref_from_bytes(&self.map[Self::range(slot)]).expect("slots are aligned to 8 bytes")
     }
 
     /// One slot.
     #[inline]
     pub fn get_mut(&mut self, slot: u32) -> &mut Slot {
         Slot::mut_from_bytes(&mut self.map[Self::range(slot)])
-            .expect("slots are aligned to 256 bytes")
+            .expect("slots are aligned to 8 bytes")
     }
 
     #[inline]
@@ -362,7 +362,7 @@ pub fn boot_id() -> [u8; 16] {
 pub const CID_BYTES: usize = 6;
 const HEAD_BYTES: usize = 4_096;
 /// The last byte is the version of the slot layout.
-const MAGIC: [u8; 8] = *b"TGSLAB\0\x02";
+const MAGIC: [u8; 8] = *b"TGSLAB\0\x03";
 const NIL: u32 = u32::MAX;
 
 #[cfg(test)]

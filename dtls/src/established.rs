@@ -1,5 +1,5 @@
 //! What is left of an association when its handshake is over? Keys, counters and a replay window:
-//! 152 bytes that open and seal records (RFC 6347 section 4.1, RFC 9146 sections 4 and 5).
+//! 136 bytes that open and seal records (RFC 6347 section 4.1, RFC 9146 sections 4 and 5).
 //!
 //! An [`Established`] lives in shared memory that outlives the process, so it is plain data and
 //! every bit pattern is one: what this crate would never have written is found out when it is used
@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use tidegate_crypto::aead::{
-    self, Aad, Aead, EXPLICIT_NONCE_BYTES, FIXED_IV_BYTES, Job, KEY_BYTES_MAX, NONCE_BYTES,
+    self, Aad, Aead, EXPLICIT_NONCE_BYTES, FIXED_IV_BYTES, Job, NONCE_BYTES,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use zeroize::Zeroize;
@@ -52,7 +52,7 @@ pub struct Established {
     /// Read key, write key and the Connection ID toward the peer, one right behind the other, each
     /// as long as it is; then zeros. *Why packed:* all that a record of a 128-bit suite needs lies
     /// in the first 88 bytes, and a million sessions are read from memory, not from a cache.
-    keys_and_cid: [u8; 2 * KEY_BYTES_MAX + CID_BYTES_MAX],
+    keys_and_cid: [u8; KEYS_AND_CID_BYTES],
     /// Our Finished, for [`Established::last_flight_again`].
     pub(crate) last_verify_data: [u8; VERIFY_DATA_BYTES],
     pub(crate) last_message_seq: u16,
@@ -60,7 +60,17 @@ pub struct Established {
     pub(crate) last_sequence_low: u16,
 }
 
-const _: () = assert!(size_of::<Established>() == 152 && align_of::<Established>() == 8);
+const _: () = assert!(size_of::<Established>() == 136 && align_of::<Established>() == 8);
+
+/// *Why not twice the longest key and the longest Connection ID:* each session pays for it, and
+/// hardly any has both.
+const KEYS_AND_CID_BYTES: usize = 80;
+
+/// Longest Connection ID that a session of `suite` can send: 32 bytes beside the keys of a 128-bit
+/// suite, 16 beside those of a 256-bit one.
+pub(crate) fn peer_cid_bytes_max(suite: Suite) -> usize {
+    (KEYS_AND_CID_BYTES - 2 * suite.aead().key_bytes()).min(CID_BYTES_MAX)
+}
 
 /// How many records may fail to authenticate before the keys are given up. *Why:* far below the
 /// integrity limits of AES-CCM and AES-GCM (RFC 9147 section 4.5.3), and a forger of an 8-byte tag
@@ -90,7 +100,7 @@ pub struct Negotiated<'a> {
     pub suite: Suite,
     /// Length of the Connection ID toward us, at most [`CID_BYTES_MAX`]; 0 for none.
     pub own_cid_len: usize,
-    /// The Connection ID toward the peer, at most [`CID_BYTES_MAX`] bytes; empty for none.
+    /// The Connection ID toward the peer, at most 32 bytes, 16 with a 256-bit suite; empty for none.
     pub peer_cid: &'a [u8],
     /// Whether the master secret is an extended one.
     pub extended_master_secret: bool,
@@ -112,8 +122,9 @@ impl Established {
         };
         let (cid, key_bytes) = (negotiated.peer_cid, negotiated.suite.aead().key_bytes());
         assert!(negotiated.own_cid_len <= CID_BYTES_MAX, "own Connection ID of at most 32 bytes");
-        assert!(cid.len() <= CID_BYTES_MAX, "Connection ID of the peer of at most 32 bytes");
-        let mut keys_and_cid = [0; 2 * KEY_BYTES_MAX + CID_BYTES_MAX];
+        let longest = peer_cid_bytes_max(negotiated.suite);
+        assert!(cid.len() <= longest, "Connection ID of the peer of at most {longest} bytes");
+        let mut keys_and_cid = [0; KEYS_AND_CID_BYTES];
         keys_and_cid[..key_bytes].copy_from_slice(&read.key[..key_bytes]);
         keys_and_cid[key_bytes..2 * key_bytes].copy_from_slice(&write.key[..key_bytes]);
         keys_and_cid[2 * key_bytes..][..cid.len()].copy_from_slice(cid);
@@ -360,7 +371,8 @@ impl Established {
     #[inline]
     fn peer_cid_behind(&self, aead: Aead) -> Option<&[u8]> {
         let len = usize::from(self.peer_cid_len);
-        (len <= CID_BYTES_MAX).then(|| &self.keys_and_cid[2 * aead.key_bytes()..][..len])
+        let room = &self.keys_and_cid[2 * aead.key_bytes()..];
+        if len <= CID_BYTES_MAX { room.get(..len) } else { None }
     }
     pub(crate) fn has_flag(&self, flag: u8) -> bool {
         self.flags & flag != 0

@@ -102,12 +102,28 @@ fn a_server_without_connection_ids_of_its_own_still_uses_the_clients() {
 
 #[test]
 fn a_connection_id_of_thirty_two_bytes_is_used_and_one_of_thirty_three_is_not() {
-    for (len, expected) in [(32, Some(&[1; 6][..])), (33, None)] {
-        let cid = vec![7; len];
-        let extensions = Extensions { connection_id: Some(&cid), ..HELLO.extensions };
-        let (_, datagram) = answer(with_cid(), &ClientHello { extensions, ..HELLO });
-        assert_eq!(server_hello(&datagram).extensions.connection_id, expected, "{len} bytes");
+    for (len, is_used) in [(32, true), (33, false)] {
+        assert_eq!(takes_up(Suite::PskAes128Ccm8, len), is_used, "{len} bytes");
     }
+}
+
+/// The keys are twice as long: what a session has room for is shorter.
+#[test]
+fn beside_keys_of_256_bits_a_connection_id_of_sixteen_bytes_is_used_and_one_of_seventeen_not() {
+    for (len, is_used) in [(16, true), (17, false)] {
+        assert_eq!(takes_up(Suite::PskAes256Ccm8, len), is_used, "{len} bytes");
+    }
+}
+
+/// Whether a Connection ID of `len` bytes is taken up with this suite.
+fn takes_up(suite: Suite, len: usize) -> bool {
+    let (cid, code) = (vec![7; len], suite.code().to_be_bytes());
+    let extensions = Extensions { connection_id: Some(&cid), ..HELLO.extensions };
+    let hello = ClientHello { extensions, cipher_suites: &code, ..HELLO };
+    let (_, datagram) = answer(with_cid(), &hello);
+    let answered = server_hello(&datagram).extensions.connection_id;
+    assert!(answered.is_none_or(|cid| cid == [1; 6]), "{len} bytes");
+    answered.is_some()
 }
 
 #[test]

@@ -117,7 +117,9 @@ impl Scenario {
         self.thresholds.check("thresholds")?;
         let mut names: Vec<&str> = Vec::new();
         for phase in &self.phases {
-            phase.check(transport).map_err(|error| format!("phase \"{}\": {error}", phase.name))?;
+            let named = |error| format!("phase \"{}\": {error}", phase.name);
+            phase.check(transport).map_err(named)?;
+            self.dtls.of(phase).check(transport).map_err(named)?;
             if names.contains(&phase.name.as_str()) {
                 return Err(format!("phase \"{}\": there is another one of that name", phase.name));
             }

@@ -290,6 +290,39 @@ fn storms_are_full_or_resumed_and_leave_sessions_open_if_asked() {
     assert_eq!((done.total().handshakes_full, server.seen().closed), (60, 0));
 }
 
+/// A server that has a session at a port may ignore a ClientHello from there (libcoap does).
+#[test]
+fn each_handshake_comes_from_a_port_of_its_own_unless_it_is_to_keep_it() {
+    let storm = |more: &str| {
+        format!("[[phase]]\nname = 'it'\nkind = 'storm'\noutstanding = 2\ncount = 12\n{more}")
+    };
+    // In a range, with one address, and with a socket for each device.
+    for (source, places) in [("127.0.0.0/8", 12), ("127.0.0.0/30", 8), ("127.0.0.1", 12)] {
+        for (more, expected) in
+            [("leave_open = true", places), ("leave_open = true\nkeep_port = true", 2)]
+        {
+            let server = Server::new(Speaks::Dtls, Habits::default());
+            let fleet = format!("fleet = {{ devices = 2, source = '{source}' }}");
+            let [done] = &run_as(&server, "coaps", &fleet, &storm(more))[..] else { panic!() };
+            assert_eq!((done.total().handshakes_full, done.total().errors()), (12, 0), "{source}");
+            assert_eq!(server.seen().callers.len(), expected, "{source} {more}");
+        }
+    }
+}
+
+#[test]
+fn a_phase_may_have_suites_and_connection_ids_of_its_own() {
+    let phases = "[[phase]]\nname = 'one'\nkind = 'storm'\noutstanding = 1\ncount = 2\n\
+        suites = ['PSK_WITH_AES_256_CCM_8']\nconnection_id = false\n\
+        [[phase]]\nname = 'two'\nkind = 'storm'\noutstanding = 1\ncount = 2\n";
+    let server = Server::new(Speaks::Dtls, Habits::default());
+    let done = run_as(&server, "coaps", "fleet = { devices = 1 }", phases);
+    assert!(done.iter().all(|done| done.total().handshakes_full == 2));
+    let made = &server.seen().sessions;
+    assert_eq!(made[..2], [("TLS_PSK_WITH_AES_256_CCM_8", false); 2]);
+    assert!(made[2..].iter().all(|(suite, has_cid)| *suite != made[0].0 && *has_cid), "{made:?}");
+}
+
 #[test]
 fn sleepy_devices_wake_one_after_the_other_and_come_back_as_told() {
     let sleepy = |more: &str| {
@@ -298,14 +331,19 @@ fn sleepy_devices_wake_one_after_the_other_and_come_back_as_told() {
              {more}\nrequest = [{{}}]"
         )
     };
-    for (wake, full, resumed) in [("", 0, 0), ("wake = 'resumed'", 0, 40), ("wake = 'full'", 40, 0)]
-    {
+    for (wake, full, resumed, closed) in [
+        ("", 0, 0, 0),
+        ("wake = 'resumed'", 0, 40, 40),
+        ("wake = 'full'", 40, 0, 40),
+        ("wake = 'full'\nleave_open = true", 40, 0, 0),
+    ] {
         let server = Server::new(Speaks::Dtls, Habits::default());
         let fleet = "fleet = { devices = 20 }";
         let [_, done] = &run_as(&server, "coaps", fleet, &sleepy(wake))[..] else { panic!() };
         let total = done.total();
         assert_eq!((total.requests, total.completed, total.errors()), (40, 40, 0));
         assert_eq!((total.handshakes_full, total.handshakes_resumed), (full, resumed), "{wake}");
+        assert_eq!(server.seen().closed, closed, "{wake}");
     }
 }
 

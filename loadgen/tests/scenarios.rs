@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use tidegate_dtls::Suite;
 use tidegate_loadgen::scenario::{Kind, Load, Scenario};
 
 fn repository() -> PathBuf {
@@ -24,7 +25,7 @@ fn examples() -> Vec<(String, Scenario)> {
 #[test]
 fn every_example_can_be_read_and_printed() {
     let examples = examples();
-    assert!(examples.len() >= 7, "the examples were found");
+    assert!(examples.len() >= 8, "the examples were found");
     for (name, scenario) in examples {
         let key = ["dtls.psk=x".to_owned()];
         let changes = if scenario.dtls.psk.is_some() { &key[..] } else { &[] };
@@ -45,6 +46,22 @@ fn the_examples_show_every_kind_of_phase_and_both_loops() {
     assert!(phases.iter().any(|phase| !open(phase.load(1))));
     assert!(phases.iter().any(|phase| phase.requests.iter().any(|r| r.block_bytes > 0)));
     assert!(phases.iter().any(|phase| phase.rebind_every > 0));
+}
+
+/// Those of certificates need some.
+#[test]
+fn one_example_has_a_storm_of_every_suite_with_a_pre_shared_key() {
+    let examples = examples();
+    let (_, scenario) = examples.iter().find(|(name, _)| name == "suites.toml").unwrap();
+    for suite in Suite::ALL.into_iter().filter(|suite| suite.key_exchange().is_psk()) {
+        let has = |resume_percent| {
+            scenario.phases.iter().any(|phase| {
+                let is_it = Suite::from_name(&format!("TLS_{}", phase.suites[0])) == Some(suite);
+                is_it && phase.resume_percent == resume_percent
+            })
+        };
+        assert!(has(0) && has(100), "{}", suite.name());
+    }
 }
 
 /// Each begins with what it is for and how it is run.

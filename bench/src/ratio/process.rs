@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where servers run; generators and control planes run on the other core.
 pub const SERVER_CORE: usize = 0;
@@ -91,12 +91,25 @@ impl Process {
         Ok(threads)
     }
 
-    /// Resident memory, all of it, bytes.
+    /// Resident memory, all of it, bytes, once it has not changed for a second: a process that has
+    /// just started is still taking what it needs.
     pub fn resident_bytes(&self) -> io::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kib.map(|kib| kib * 1_024).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        let (begun, mut bytes, mut since) = (Instant::now(), 0, Instant::now());
+        while since.elapsed() < Duration::from_secs(1) {
+            // Counted page by page; `status` has an estimate.
+            let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
+            let line = text.lines().find_map(|line| line.strip_prefix("Rss:"));
+            let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+            let now = kib.ok_or(io::ErrorKind::InvalidData)? * 1_024;
+            if now != bytes {
+                (bytes, since) = (now, Instant::now());
+            }
+            if begun.elapsed() > Duration::from_secs(10) {
+                return Err(io::Error::other("its memory never comes to rest"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(bytes)
     }
 
     /// Whether a socket of its network namespace is bound to the UDP port.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Side;
 use super::figure::{Figure, Goal};
 use super::load::{Load, Plan};
-use super::process::{Place, SERVER_CORE};
+use super::process::{OWN_CORE, Place, SERVER_CORE};
 use super::servers::{Edge, Server, echo_at};
 use super::steady::{measure, plan};
 use crate::echo::Way;
@@ -22,9 +22,15 @@ mod pair;
 /// A CON PUT over DTLS that the edge answers itself, on AF_XDP; and on io_uring sockets, for
 /// comparison.
 pub fn against_sockets(pairs: usize, stretch: Duration) -> io::Result<Vec<Figure>> {
-    let one = VethPair::new(1).map_err(io::Error::other)?;
-    let other = VethPair::new(1).map_err(io::Error::other)?;
-    let third = VethPair::new(1).map_err(io::Error::other)?;
+    let pair = || {
+        let pair = VethPair::new(1).map_err(io::Error::other)?;
+        // Unless somebody wants to see what that changes.
+        if std::env::var_os(SHARES_CORE).is_none() {
+            pair.devices_receive_on(OWN_CORE).map_err(io::Error::other)?;
+        }
+        Ok::<_, io::Error>(pair)
+    };
+    let (one, other, third) = (pair()?, pair()?, pair()?);
     let interface = Some(EDGE_INTERFACE);
     let mut xdp = edge(&one, Edge { backend: "xdp", interface, ..Edge::default() })?;
     if !xdp.server.log().contains("xdp, queue") {
@@ -63,3 +69,7 @@ fn address() -> SocketAddr {
     let ip: IpAddr = EDGE_IPV4.parse().expect("an address");
     SocketAddr::from((ip, 5_684))
 }
+
+/// With it in the environment what the servers send is received on their core, as veth does by
+/// itself.
+const SHARES_CORE: &str = "TIDEGATE_RATIO_SHARE";

@@ -3,16 +3,15 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// A peer as one of a worker's sockets knows it. Plain data, 24 bytes: it lives in session slots.
+/// A peer as one of a worker's sockets knows it. Plain data, 20 bytes: it lives in session slots.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C)]
 pub struct Peer {
-    /// IPv6, or IPv4 mapped into it.
+    /// IPv6, or IPv4 mapped into it. A link-local one has its interface in the bytes [`SCOPE`],
+    /// which are zero in the address itself (RFC 4291 section 2.5.6).
     ip: [u8; 16],
-    /// Of a link-local IPv6 address, else 0.
-    scope_id: u32,
     port: u16,
     /// Which of the worker's sockets hears and answers it: the place of its address in `listen`
     /// and `nosec.listen`.
@@ -29,15 +28,15 @@ impl Peer {
             SocketAddr::V4(v4) => (v4.ip().to_ipv6_mapped(), 0),
             SocketAddr::V6(v6) => (*v6.ip(), v6.scope_id()),
         };
-        Self { ip: ip.octets(), scope_id, port: address.port(), socket, local: 0 }
+        Self::from_parts(ip.octets(), scope_id, address.port(), socket)
     }
 
     /// Its address: IPv4 when it is mapped.
     pub fn address(&self) -> SocketAddr {
-        let ip = Ipv6Addr::from(self.ip);
+        let ip = Ipv6Addr::from(self.ip_bytes());
         match ip.to_canonical() {
             IpAddr::V4(v4) => SocketAddr::from((v4, self.port)),
-            IpAddr::V6(_) => SocketAddrV6::new(ip, self.port, 0, self.scope_id).into(),
+            IpAddr::V6(_) => SocketAddrV6::new(ip, self.port, 0, self.scope_id()).into(),
         }
     }
 
@@ -58,8 +57,11 @@ impl Peer {
     }
 
     /// A peer as its parts say.
-    pub(super) fn from_parts(ip: [u8; 16], scope_id: u32, port: u16, socket: u8) -> Self {
-        Self { ip, scope_id, port, socket, local: 0 }
+    pub(super) fn from_parts(mut ip: [u8; 16], scope_id: u32, port: u16, socket: u8) -> Self {
+        if is_link_local(&ip) {
+            ip[SCOPE].copy_from_slice(&scope_id.to_ne_bytes());
+        }
+        Self { ip, port, socket, local: 0 }
     }
 
     /// The same peer, having written to local address number `local`.
@@ -69,7 +71,8 @@ impl Peer {
 
     /// Interface of a link-local address, else 0.
     pub(super) fn scope_id(&self) -> u32 {
-        self.scope_id
+        let [_, _, a, b, c, d, ..] = self.ip;
+        if is_link_local(&self.ip) { u32::from_ne_bytes([a, b, c, d]) } else { 0 }
     }
 
     /// UDP port.
@@ -79,9 +82,21 @@ impl Peer {
 
     /// IPv6 address, or IPv4 mapped into it.
     pub fn ip_bytes(&self) -> [u8; 16] {
-        self.ip
+        let mut ip = self.ip;
+        if is_link_local(&ip) {
+            ip[SCOPE].fill(0);
+        }
+        ip
     }
 }
+
+/// fe80::/10 (RFC 4291 section 2.5.6).
+#[inline]
+fn is_link_local(ip: &[u8; 16]) -> bool {
+    ip[0] == 0xfe && ip[1] & 0xc0 == 0x80
+}
+
+const SCOPE: std::ops::Range<usize> = 2..6;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -94,7 +109,17 @@ mod tests {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(Peer::new(address, 1).address(), address);
         }
-        assert_eq!(size_of::<Peer>(), 24);
+        assert_eq!(size_of::<Peer>(), 20);
+    }
+
+    #[test]
+    fn an_interface_tells_link_local_peers_apart_and_is_no_part_of_the_address() {
+        let peers = ["[fe80::1%3]:9", "[fe80::1%4]:9", "[febf::1%3]:9", "[fec0::1]:9"]
+            .map(|text| Peer::new(text.parse().unwrap(), 0));
+        assert_ne!(peers[0], peers[1]);
+        assert_eq!(peers.map(|peer| peer.scope_id()), [3, 4, 3, 0]);
+        assert_eq!(peers[0].ip_bytes(), peers[1].ip_bytes());
+        assert_eq!(Ipv6Addr::from(peers[0].ip_bytes()), "fe80::1".parse::<Ipv6Addr>().unwrap());
     }
 
     #[test]

@@ -44,6 +44,11 @@ impl Socket {
             (true, true) => socket.set(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, &1i32)?,
             (false, _) => {}
         }
+        if !socket.is_ipv6 {
+            // Datagrams that routers don't cut (RFC 7252 section 4.6, RFC 6347 section 4.1.1.1):
+            // the kernel then draws no identification for each.
+            socket.set(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &libc::IP_PMTUDISC_PROBE)?;
+        }
         socket.grow(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?;
         socket.grow(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?;
         socket.bind_to(address)?;

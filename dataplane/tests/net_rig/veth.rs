@@ -70,6 +70,18 @@ impl VethPair {
         ip(&format!("-n {} {words}", self.name(side)))
     }
 
+    /// What one side sends arrives at the other on whichever core sent it. Has the devices' side
+    /// receive on `core`, as a machine of their own would (Documentation/networking/scaling).
+    pub fn devices_receive_on(&self, core: usize) -> Result<(), String> {
+        let mask = format!("{:x}", 1u64 << core);
+        let order = format!("echo {mask} > /sys/class/net/dev0/queues/rx-0/rps_cpus");
+        let done = self.command(Side::Devices, "sh").args(["-c", &order]).status();
+        match done {
+            Ok(status) if status.success() => Ok(()),
+            other => Err(format!("{order}: {other:?}")),
+        }
+    }
+
     /// A command that runs on one side; its process is the program's own.
     pub fn command(&self, side: Side, program: &str) -> Command {
         let mut command = Command::new("ip");

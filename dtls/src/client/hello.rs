@@ -8,7 +8,7 @@ use super::full::ServerFlight;
 use super::{Client, Config, Credential, Session, State, hear};
 use crate::association::{Association, Message};
 use crate::certificate::CertificateType;
-use crate::established::{Established, Negotiated};
+use crate::established::{Established, Negotiated, peer_cid_bytes_max};
 use crate::extension::{CertificateTypes, Extensions};
 use crate::failure::Failure;
 use crate::flight::MTU_MIN;
@@ -166,7 +166,7 @@ impl Offer {
         if !self.suites.contains(&suite)
             || hello.compression != 0
             || echoed.is_some() && echoed != config.max_fragment_length
-            || cid.len() > CID_BYTES_MAX
+            || cid.len() > peer_cid_bytes_max(suite)
         {
             return Err(Failure::Illegal);
         }

@@ -35,6 +35,8 @@ impl Server {
         earlier: &Resumable,
     ) {
         let (suite, master) = earlier.suite().zip(earlier.master()).expect("decided to resume it");
+        let terms = terms.with(suite);
+        association.own_cid = terms.own_cid(&self.own_cid).to_vec();
         association.transcript.choose(suite.hash());
         hear(association, message);
         let mut body = Vec::with_capacity(200);

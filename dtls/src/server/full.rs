@@ -50,6 +50,8 @@ impl Server {
         terms: Terms,
     ) -> Result<(), Failure> {
         let agreed = Agreed::choose(&self.config, hello)?;
+        let terms = terms.with(agreed.suite);
+        association.own_cid = terms.own_cid(&self.own_cid).to_vec();
         // A CertificateVerify may be over another hash than the suite's: both run until then.
         if agreed.proof.is_none() {
             association.transcript.choose(agreed.suite.hash());

@@ -314,7 +314,6 @@ impl Server {
         if name.is_some_and(|name| name.len() > SERVER_NAME_BYTES_MAX) {
             self.session_id = None;
         }
-        association.own_cid = terms.own_cid(&self.own_cid).to_vec();
         association.max_fragment_length = terms.max_fragment_length;
         let earlier = self.earlier.take().filter(|_| !hello.head.session_id.is_empty());
         if let Some(Earlier(earlier)) = &earlier {

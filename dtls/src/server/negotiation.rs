@@ -8,7 +8,7 @@ use tidegate_crypto::signature::{Scheme, SigningKey};
 
 use super::config::{Config, Identity};
 use crate::certificate::CertificateType;
-use crate::established::Negotiated;
+use crate::established::{Negotiated, peer_cid_bytes_max};
 use crate::extension::{CertificateTypes, Extensions, codes};
 use crate::failure::Failure;
 use crate::hello::ClientHello;
@@ -80,6 +80,18 @@ impl Terms {
             renegotiation_info: extensions.renegotiation_info.is_some()
                 || hello.offers(EMPTY_RENEGOTIATION_INFO_SCSV),
         })
+    }
+
+    /// What is left of it with this suite: a Connection ID for which its keys leave no room is as
+    /// if it were not offered.
+    pub(super) fn with(self, suite: Suite) -> Self {
+        let longest = peer_cid_bytes_max(suite);
+        let peer_cid = self.peer_cid.filter(|(_, len)| *len <= longest);
+        let (own_cid_len, return_routability) = match peer_cid {
+            Some(_) => (self.own_cid_len, self.return_routability),
+            None => (0, false),
+        };
+        Self { own_cid_len, peer_cid, return_routability, ..self }
     }
 
     /// What the records of the association look like.

@@ -22,6 +22,8 @@ pub(super) struct Row {
     pub(super) state: State,
     /// Which of its bindings it uses.
     pub(super) plane: u8,
+    /// It has shaken hands from there.
+    pub(super) is_known_there: bool,
     /// Requests under way.
     pub(super) in_flight: u8,
     /// The last Message ID it used.
@@ -56,6 +58,7 @@ impl Devices {
         let mut row = || Row {
             state,
             plane: 0,
+            is_known_there: false,
             in_flight: 0,
             mid: dice.roll() as u16,
             heard: None,

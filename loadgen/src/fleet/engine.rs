@@ -54,6 +54,8 @@ pub(super) struct Engine {
 /// The phase under way.
 pub(super) struct Current {
     pub(super) phase: Phase,
+    /// Its place in the scenario.
+    pub(super) number: usize,
     pub(super) templates: Vec<Template>,
     /// Sums of weights, each with its template's.
     weights: Vec<u32>,
@@ -80,7 +82,7 @@ const GRACE_NS: u64 = 100_000_000;
 const PATIENCE_NS: u64 = 50_000_000;
 
 impl Engine {
-    pub(super) fn new(setup: &Arc<Setup>, share: Share, phase: &Phase) -> io::Result<Self> {
+    pub(super) fn new(setup: &Arc<Setup>, share: Share) -> io::Result<Self> {
         let fleet = &setup.scenario.fleet;
         let seed = Dice::new(fleet.seed ^ u64::from(share.thread) << 48).roll();
         let is_secured = setup.transport == Transport::Dtls;
@@ -94,7 +96,7 @@ impl Engine {
             dice: Dice::new(seed),
             filler: Filler::new(fleet.seed),
             measurement: Measurement::new(),
-            phase: Current::new(setup, share, phase, 0),
+            phase: Current::new(setup, share, 0, 0),
             rounds: Rounds::new(share.devices, seed),
             clock: Instant::now(),
             now_ns: 0,
@@ -110,14 +112,14 @@ impl Engine {
     /// One phase, from `start` to the end of everything that was begun in it.
     pub(super) fn run(
         &mut self,
-        phase: &Phase,
+        phase: usize,
         start: Instant,
         stop: &AtomicBool,
         tell: &mut dyn FnMut(Second),
     ) -> io::Result<Measurement> {
         let start_ns = start.saturating_duration_since(self.clock).as_nanos() as u64;
         self.phase = Current::new(&self.setup, self.share, phase, start_ns);
-        if phase.kind == Kind::Connect {
+        if self.phase.phase.kind == Kind::Connect {
             let missing = self.devices.len() - self.devices.up;
             self.phase.pace.limit(missing.into());
         }
@@ -165,10 +167,7 @@ impl Engine {
         let bytes = inbox.got.iter().map(|got| u64::from(got.len)).sum();
         self.measurement.record_in(inbox.got.len() as u64, bytes);
         let contents = match self.setup.transport {
-            Transport::Dtls => {
-                let own_cid_len = self.setup.own_cid.as_ref().map_or(0, Vec::len);
-                inbox::open(inbox, &mut self.devices, own_cid_len)
-            }
+            Transport::Dtls => inbox::open(inbox, &mut self.devices, self.setup.own_cid_len),
             Transport::Coap | Transport::Udp => inbox::clear(inbox),
         };
         for (at, content) in contents.into_iter().enumerate() {
@@ -236,13 +235,13 @@ impl Engine {
         match kind {
             Kind::Connect => self.shake_hands(device, due_ns, Goal::Session, false),
             Kind::Storm => {
-                self.leave(device)?;
+                self.close(device)?;
                 let percent = u32::from(self.phase.phase.resume_percent);
                 let resumes = self.dice.below(100) < percent;
                 self.shake_hands(device, due_ns, Goal::Session, resumes)
             }
             Kind::Sleepy if wake != Wake::Session => {
-                self.leave(device)?;
+                self.close(device)?;
                 self.shake_hands(device, due_ns, Goal::Request, wake == Wake::Resumed)
             }
             Kind::Requests | Kind::Sleepy => {
@@ -262,6 +261,31 @@ impl Engine {
             self.flush()?;
             self.devices.part(device);
         }
+        Ok(())
+    }
+
+    /// The same, with a close_notify unless the phase leaves sessions open.
+    fn close(&mut self, device: u32) -> io::Result<()> {
+        if self.devices.session(device).is_some() {
+            self.flush()?;
+            if let Some(mut session) = self.devices.part(device)
+                && !self.phase.phase.leave_open
+            {
+                self.outbox.ready(device, |out| session.close_notify(out).ok());
+            }
+        }
+        Ok(())
+    }
+
+    /// A device that shakes hands again comes from where the server has not seen it, if there is
+    /// such a place.
+    pub(super) fn move_on(&mut self, device: u32) -> io::Result<()> {
+        if self.devices.row(device).is_known_there && !self.phase.phase.keep_port {
+            self.flush()?;
+            let row = self.devices.row_mut(device);
+            row.plane = self.sockets.rebind(device, row.plane);
+        }
+        self.devices.row_mut(device).is_known_there = true;
         Ok(())
     }
 
@@ -351,7 +375,8 @@ pub(super) const ATTEMPT: u32 = 1 << 31;
 const SECOND_NS: u64 = 1_000_000_000;
 
 impl Current {
-    fn new(setup: &Setup, share: Share, phase: &Phase, start_ns: u64) -> Self {
+    fn new(setup: &Setup, share: Share, number: usize, start_ns: u64) -> Self {
+        let phase = &setup.scenario.phases[number];
         let load = phase.load(setup.scenario.fleet.devices);
         let end_ns = phase.duration().map(|duration| duration.as_nanos() as u64);
         let mut sum = 0;
@@ -365,6 +390,7 @@ impl Current {
             pace: Pace::new(load, phase.count, end_ns, (share.thread, setup.threads)),
             is_open_loop: matches!(load, Load::Open { .. }),
             phase: phase.clone(),
+            number,
             start_ns,
             end_ns,
         }

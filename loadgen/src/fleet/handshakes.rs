@@ -71,14 +71,16 @@ impl Engine {
         goal: Goal,
         resumes: bool,
     ) -> io::Result<()> {
+        self.move_on(device)?;
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let now_ms = self.now_ns / 1_000_000;
         let setup = &self.setup;
+        let offer = &setup.offers[self.phase.number];
         let machine = Device::new(
-            &setup.config,
+            &offer.config,
             now_ms,
             unix_s,
-            setup.own_cid.as_deref(),
+            offer.own_cid.as_deref(),
             // Keys are no part of what a seed repeats.
             &Randoms { random: random(), ephemeral_seed: Key::new(random()) },
             setup.credential_of(self.share.first + device),

@@ -147,8 +147,7 @@ fn serve(
     stop: &AtomicBool,
     told: &Sender<Told>,
 ) {
-    let phases = &setup.scenario.phases;
-    let made = settle(core).and_then(|()| Engine::new(setup, setup.share(thread), &phases[0]));
+    let made = settle(core).and_then(|()| Engine::new(setup, setup.share(thread)));
     let mut engine = match made {
         Ok(engine) => engine,
         Err(error) => return drop(told.send(Told::Ready(Err(error)))),
@@ -158,7 +157,7 @@ fn serve(
         let mut tell = |second| {
             let _ = told.send(Told::Second { thread, second: Box::new(second) });
         };
-        let outcome = engine.run(&phases[phase], start, stop, &mut tell);
+        let outcome = engine.run(phase, start, stop, &mut tell);
         let outcome = outcome.map(|measurement| Some(Box::new(measurement)));
         if told.send(Told::Ready(outcome)).is_err() {
             return;

@@ -8,20 +8,29 @@ use tidegate_coap::timing::Timing;
 use tidegate_dtls::client::{Config, Credential};
 
 use super::sockets::{Addresses, Sockets};
-use super::sources::Sources;
-use crate::scenario::{Kind, Load, Scenario, Transport, Wake};
+use super::sources::{Planes, Sources};
+use crate::scenario::{Kind, Load, Phase, Scenario, Transport, Wake};
 
 /// The scenario, resolved.
 pub(super) struct Setup {
     pub(super) scenario: Scenario,
     pub(super) transport: Transport,
     server: SocketAddr,
-    pub(super) config: Arc<Config>,
+    /// Of each phase.
+    pub(super) offers: Vec<Offer>,
+    /// How long a Connection ID toward a device is, where it has one.
+    pub(super) own_cid_len: usize,
     pub(super) credential: Credential,
-    /// What the devices announce (RFC 9146 section 3).
-    pub(super) own_cid: Option<Vec<u8>>,
     pub(super) timing: Timing,
     pub(super) threads: u32,
+}
+
+/// What devices offer in their handshakes.
+#[derive(Clone, Default)]
+pub(super) struct Offer {
+    pub(super) config: Arc<Config>,
+    /// What they announce (RFC 9146 section 3).
+    pub(super) own_cid: Option<Vec<u8>>,
 }
 
 /// Which devices are a thread's.
@@ -38,13 +47,15 @@ impl Setup {
         let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
         let address = scenario.target.address().map_err(invalid)?;
         let (transport, server) = (address.transport, address.resolve()?);
-        let (mut config, mut credential, mut own_cid) =
-            (Config::default(), Credential::Nobody, None);
+        let (mut offers, mut credential) =
+            (vec![Offer::default(); scenario.phases.len()], Credential::Nobody);
         if transport == Transport::Dtls {
-            let profile = scenario.dtls.to_profile().map_err(invalid)?;
-            config = profile.config(Some(&address.host))?;
-            credential = profile.credential()?;
-            own_cid = profile.own_cid().map(<[u8]>::to_vec);
+            credential = scenario.dtls.to_profile().map_err(invalid)?.credential()?;
+            for (phase, offer) in scenario.phases.iter().zip(&mut offers) {
+                let profile = scenario.dtls.of(phase).to_profile().map_err(invalid)?;
+                offer.config = Arc::new(profile.config(Some(&address.host))?);
+                offer.own_cid = profile.own_cid().map(<[u8]>::to_vec);
+            }
         }
         let coap = &scenario.coap;
         let timing = Timing {
@@ -55,8 +66,17 @@ impl Setup {
         };
         // A thread without devices has nothing to do.
         let threads = threads.clamp(1, scenario.fleet.devices);
-        let (scenario, config) = (scenario.clone(), Arc::new(config));
-        Ok(Self { scenario, transport, server, config, credential, own_cid, timing, threads })
+        let lengths = offers.iter().filter_map(|offer| offer.own_cid.as_ref().map(Vec::len));
+        Ok(Self {
+            scenario: scenario.clone(),
+            transport,
+            server,
+            own_cid_len: lengths.max().unwrap_or(0),
+            offers,
+            credential,
+            timing,
+            threads,
+        })
     }
 
     pub(super) fn share(&self, thread: u32) -> Share {
@@ -81,10 +101,12 @@ impl Setup {
         {
             // Neither the network's own address nor the one servers are bound to.
             let (base, number) = (Ipv4Addr::from(u32::from(base) + 2), number as u32 - 3);
-            let sources = |ports| {
-                let rebinds = self.scenario.phases.iter().any(|phase| phase.rebind_every > 0);
-                Sources::new(base, number.max(1), share.first, share.devices, ports, rebinds)
-            };
+            let number = number.max(1);
+            let moves = self.scenario.phases.iter().any(Phase::moves);
+            let fleet = self.scenario.fleet.devices;
+            let planes = if moves { Planes::many(fleet, number) } else { Planes::ONE };
+            let sources =
+                |ports| Sources::new(base, number, share.first, share.devices, ports, planes);
             let sockets = Sockets::shared(server, sources(1))?;
             let buffer = sockets.receive_buffer().unwrap_or(usize::MAX).max(1);
             let ports = (self.outstanding() * DATAGRAM_MEMORY_BYTES).div_ceil(buffer) as u32;

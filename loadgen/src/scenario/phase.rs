@@ -49,9 +49,19 @@ pub struct Phase {
     /// has, 0..=100.
     #[serde(default)]
     pub resume_percent: u8,
-    /// Of `storm` phases: leaves the sessions open; else each is closed at once.
+    /// Of `storm` phases, and of `sleepy` ones that wake with a handshake: leaves the sessions open;
+    /// else each is closed, in a storm at once, by a sleepy device before its next handshake.
     #[serde(default)]
     pub leave_open: bool,
+    /// Of the same: each handshake comes from the port the device had (RFC 6347 section 4.2.8); else
+    /// from one that the server has not seen.
+    #[serde(default)]
+    pub keep_port: bool,
+    /// Cipher suites of this phase's handshakes; empty: those of `[dtls]`.
+    #[serde(default)]
+    pub suites: Vec<String>,
+    /// Whether a Connection ID is offered in this phase's handshakes; else as `[dtls]` says.
+    pub connection_id: Option<bool>,
 
     /// `[phase.thresholds]`: limits of this phase, before those of all.
     #[serde(default)]
@@ -179,6 +189,16 @@ impl Phase {
         self.duration_s.map(Duration::from_secs_f64)
     }
 
+    /// Whether devices come from other addresses or ports in it than before.
+    pub fn moves(&self) -> bool {
+        self.rebind_every > 0 || self.comes_anew() && !self.keep_port
+    }
+
+    /// Whether devices shake hands again that have done so before.
+    fn comes_anew(&self) -> bool {
+        self.kind == Kind::Storm || self.wake != Wake::Session
+    }
+
     pub(super) fn check(&self, transport: Transport) -> Result<(), String> {
         if self.name.is_empty() {
             return Err("a phase has a name".to_owned());
@@ -230,11 +250,15 @@ impl Phase {
             (is(Kind::Sleepy) != self.wake_every_s.is_some(), "wake_every_s belongs to sleepy"),
             (!is(Kind::Sleepy) && self.wake != Wake::Session, "wake belongs to sleepy"),
             (!is(Kind::Storm) && self.resume_percent > 0, "resume_percent belongs to storm"),
-            (!is(Kind::Storm) && self.leave_open, "leave_open belongs to storm"),
+            (!self.comes_anew() && self.leave_open, "leave_open belongs to storm and wake"),
+            (!self.comes_anew() && self.keep_port, "keep_port belongs to storm and wake"),
             (!sends && self.rebind_every > 0, "rebind_every belongs to requests and sleepy"),
             (
                 transport != Transport::Dtls
-                    && (is(Kind::Storm) || is(Kind::Connect) || self.wake != Wake::Session),
+                    && (is(Kind::Connect)
+                        || self.comes_anew()
+                        || !self.suites.is_empty()
+                        || self.connection_id.is_some()),
                 "only a coaps:// server shakes hands",
             ),
         ] {

@@ -9,6 +9,7 @@ use tidegate_crypto::secret::Secret;
 use tidegate_dtls::Suite;
 use zeroize::Zeroizing;
 
+use super::phase::Phase;
 use super::within;
 use crate::profile::{Profile, parse_cid, parse_group, parse_psk, parse_suite};
 
@@ -158,6 +159,13 @@ impl Dtls {
             return Err("dtls: one of psk, certificate and raw_key".to_owned());
         }
         self.to_profile().map(drop)
+    }
+
+    /// What the devices offer in one phase.
+    pub fn of(&self, phase: &Phase) -> Self {
+        let suites = if phase.suites.is_empty() { &self.suites } else { &phase.suites };
+        let connection_id = phase.connection_id.unwrap_or(self.connection_id);
+        Self { suites: suites.clone(), connection_id, ..self.clone() }
     }
 
     /// The same as a command line has it.

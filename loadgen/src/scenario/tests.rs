@@ -165,6 +165,10 @@ fn a_key_of_another_kind_of_phase_is_an_error() {
     let storm = "outstanding = 64\ncount = 100";
     assert!(check("storm", &format!("{storm}\nresume_percent = 100\nleave_open = true")).is_ok());
     assert!(check("storm", &format!("{storm}\nresume_percent = 101")).is_err());
+    assert!(check("storm", &format!("{storm}\nsuites = ['PSK_WITH_AES_256_CCM']")).is_ok());
+    assert!(check("storm", &format!("{storm}\nsuites = ['NULL']")).is_err());
+    assert!(check("connect", "rate_per_s = 100\nleave_open = true").is_err());
+    assert!(check("connect", "rate_per_s = 100\nkeep_port = true").is_err());
     assert!(check("storm", &format!("{storm}\nrebind_every = 1")).is_err());
     let sleepy = "wake_every_s = 60\nduration_s = 60";
     assert!(check("sleepy", &format!("{sleepy}\nwake = 'resumed'{request}")).is_ok());
@@ -176,6 +180,8 @@ fn a_key_of_another_kind_of_phase_is_an_error() {
 
     assert!(phase("coap", &format!("kind = 'storm'\n{storm}")).is_err(), "no DTLS, no handshake");
     assert!(phase("coap", &format!("kind = 'requests'\n{storm}{request}")).is_ok());
+    let with_cid = format!("kind = 'requests'\n{storm}\nconnection_id = true{request}");
+    assert!(phase("coap", &with_cid).is_err());
 }
 
 #[test]

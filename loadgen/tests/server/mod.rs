@@ -63,6 +63,10 @@ pub(crate) struct Seen {
     pub(crate) confirmed: u64,
     /// PSK identities.
     pub(crate) identities: HashSet<String>,
+    /// Sessions that came to be: the suite, and whether the device may be called by a Connection ID.
+    pub(crate) sessions: Vec<(&'static str, bool)>,
+    /// From where they came.
+    pub(crate) callers: HashSet<SocketAddr>,
     /// Sessions that a device closed.
     pub(crate) closed: u64,
     /// Datagrams that belong to nobody.
@@ -235,6 +239,11 @@ impl Serving {
                 Event::Established(session) => {
                     let kept = handshake.resumable();
                     self.kept.extend(kept.map(|kept| (session_id(made).to_vec(), kept)));
+                    let suite = session.suite().map_or("", |suite| suite.name());
+                    let mut seen = self.seen.lock().expect("nobody panicked");
+                    seen.sessions.push((suite, session.own_cid_len() > 0));
+                    seen.callers.insert(from);
+                    drop(seen);
                     let peer = Peer { session: Some(session), cid: made, requests: 0, body: 0 };
                     self.peers.insert(from, peer);
                     self.cids.insert(made, from);
