@@ -93,11 +93,7 @@ pub fn answer(kind: u8, bytes: &[u8], key: &[u8], mut push: impl FnMut(Kind, &[&
             } else {
                 wire::Publication::Confirmed
             };
-            let published = wire::Published {
-                exchange: uplink.exchange,
-                max_age_s: 0.into(),
-                publication: publication as u8,
-            };
+            let published = wire::Published::new(uplink.exchange, 0, publication);
             push(Kind::Published, &[published.as_bytes()]);
             if is_awaited {
                 answer_for_application(uplink, &mut push);

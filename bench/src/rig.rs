@@ -179,11 +179,8 @@ impl Rig {
                 continue;
             }
             let (uplink, _) = wire::Uplink::split(entry.bytes).expect("whole");
-            let answer = wire::Published {
-                exchange: uplink.exchange,
-                max_age_s: 0.into(),
-                publication: wire::Publication::Confirmed as u8,
-            };
+            let confirmed = wire::Publication::Confirmed;
+            let answer = wire::Published::new(uplink.exchange, 0, confirmed);
             self.down.push(Kind::Published as u8, &[answer.as_bytes()], 0).expect("room");
         }
         if let Some(seq) = last {

@@ -105,6 +105,14 @@ impl Inbound {
         }
     }
 
+    /// Moves the time at which the owner must find a response by itself. Without effect once it was
+    /// told so, or there is a response.
+    pub fn answer_by(&mut self, due_ms: u64) {
+        if let Some(response_due_ms) = &mut self.response_due_ms {
+            *response_due_ms = due_ms;
+        }
+    }
+
     /// Whether a response given now leaves on the ACK and needs no Message ID of ours.
     pub fn is_held(&self) -> bool {
         matches!(self.state, State::Held { .. })

@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Changes whenever a layout or a meaning in this file changes; rings of another version are
 /// refused when they are opened.
-pub const CONTRACT_VERSION: u32 = 2;
+pub const CONTRACT_VERSION: u32 = 3;
 
 /// Longest tail an entry may carry, bytes. *Why:* one CoAP message in one DTLS record, or one
 /// identity (256) or key (256); blockwise bodies cross block by block.
@@ -21,6 +21,12 @@ pub const TAIL_BYTES_MAX: usize = 2048;
 
 /// Longest trust sheet, bytes.
 pub const TRUST_BYTES_MAX: usize = 1 << 20;
+
+/// Most requests outstanding with one device (NSTART of RFC 7252 section 4.7).
+pub const NSTART_MAX: usize = 8;
+
+/// In [`Published`]: the worker's own window.
+pub const OWN_WINDOW: u32 = u32::MAX;
 
 /// A wireless device's id: the bytes of its UUID.
 pub type DeviceId = [u8; 16];
@@ -147,7 +153,8 @@ wire_enum! {
         Unavailable = 2, /// The device has no destination, or its rule is gone: 4.04.
         NoRoute = 3, /// Not authorised: 4.03.
         Forbidden = 4, /// Published, and the application is expected to answer (GET, POST).
-        AwaitingAnswer = 5 }
+        AwaitingAnswer = 5, /// Longer than the device's profile allows: 4.13.
+        TooLarge = 6 }
 }
 
 wire_enum! {
@@ -315,8 +322,21 @@ layout! {
     /// What became of an [`Uplink`].
     Published { /// From [`Uplink`].
         exchange: U64, /// Max-Age of a 5.03, seconds.
-        max_age_s: U32, /// [`Publication`].
+        max_age_s: U32, /// With `AwaitingAnswer`: how long the request may go without an answer,
+        /// ms since it came; 0: the worker's own.
+        response_timeout_ms: U32, /// With `AwaitingAnswer`: how long the ACK is held back for one,
+        /// ms since the request came; [`OWN_WINDOW`]: the worker's own.
+        piggyback_window_ms: U32, /// [`Publication`].
         publication: u8 }
+}
+layout! {
+    /// How to speak to a device: what its application profile says. 0: the worker's own.
+    Terms { /// ACK_TIMEOUT, ms.
+        ack_timeout_ms: U32, /// How long a request waits for its response, ms.
+        response_timeout_ms: U32, /// ACK_RANDOM_FACTOR, percent.
+        ack_random_percent: U16, /// MAX_RETRANSMIT and 1.
+        max_retransmit_plus_1: u8, /// NSTART, at most [`NSTART_MAX`].
+        nstart: u8 }
 }
 layout! {
     /// An application's response to a request of the device.
@@ -330,7 +350,8 @@ layout! {
     Downlink { /// For the [`Outcome`]s.
         message_id: MessageId, /// To whom.
         device: DeviceId, /// Where the device was last seen ([`SessionRef`]).
-        session: U64 }
+        session: U64, /// How.
+        terms: Terms }
 }
 layout! {
     /// Takes back a [`Downlink`] that has not left yet.
@@ -338,6 +359,30 @@ layout! {
         message_id: MessageId, /// Of which device.
         device: DeviceId, /// Where it waits ([`SessionRef`]).
         session: U64 }
+}
+
+impl Published {
+    /// With the worker's own windows.
+    pub fn new(exchange: U64, max_age_s: u32, publication: Publication) -> Self {
+        Self {
+            exchange,
+            max_age_s: max_age_s.into(),
+            response_timeout_ms: U32::ZERO,
+            piggyback_window_ms: OWN_WINDOW.into(),
+            publication: publication as u8,
+        }
+    }
+}
+
+impl Terms {
+    /// The worker's own values for everything.
+    pub const OWN: Self = Self {
+        ack_timeout_ms: U32::ZERO,
+        response_timeout_ms: U32::ZERO,
+        ack_random_percent: U16::ZERO,
+        max_retransmit_plus_1: 0,
+        nstart: 0,
+    };
 }
 
 #[cfg(test)]
@@ -355,8 +400,8 @@ mod tests {
 
     #[test]
     fn a_short_entry_is_refused_and_an_unknown_byte_too() {
-        assert!(Published::split(&[0; 12]).is_none());
-        assert_eq!(Published::split(&[0; 14]).map(|(_, tail)| tail.len()), Some(1));
+        assert!(Published::split(&[0; 20]).is_none());
+        assert_eq!(Published::split(&[0; 22]).map(|(_, tail)| tail.len()), Some(1));
         assert_eq!(Kind::from_wire(0), None);
         assert_eq!(Kind::from_wire(36), Some(Kind::Downlink));
     }

@@ -126,9 +126,8 @@ impl Seat {
                 answers.push((wire::Kind::Credential, [known.as_bytes(), KEY].concat()));
             } else if entry.kind == wire::Kind::Uplink as u8 {
                 let (uplink, _) = wire::Uplink::split(entry.bytes).expect("whole");
-                let publication = wire::Publication::Confirmed as u8;
-                let exchange = uplink.exchange;
-                let published = wire::Published { exchange, max_age_s: 0.into(), publication };
+                let confirmed = wire::Publication::Confirmed;
+                let published = wire::Published::new(uplink.exchange, 0, confirmed);
                 answers.push((wire::Kind::Published, published.as_bytes().to_vec()));
             }
             let seq = entry.seq;

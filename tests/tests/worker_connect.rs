@@ -36,7 +36,12 @@ fn connects(story: &mut Story, number: u8, attempt: u64) {
 fn sends_downlink(story: &mut Story) {
     let up = story.last_session();
     let worker = wire::SessionRef(up.session.get()).worker();
-    let downlink = wire::Downlink { message_id: [1; 16], device: up.device, session: up.session };
+    let downlink = wire::Downlink {
+        message_id: [1; 16],
+        device: up.device,
+        session: up.session,
+        terms: wire::Terms::OWN,
+    };
     let message = request(Type::Con, Code::PUT, 0, "/led", b"on");
     story.tells_at(worker.into(), Kind::Downlink, downlink.as_bytes(), &message);
 }

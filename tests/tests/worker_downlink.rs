@@ -89,6 +89,47 @@ fn a_downlink_nobody_acknowledges_fails_after_max_retransmit() {
     assert_eq!(story.outcomes[1].0.reason, FailReason::Timeout as u8);
 }
 
+/// What the device's application profile says counts, not the worker's own values.
+#[test]
+fn the_terms_of_a_downlink_say_how_many_how_often_and_how_long() {
+    let mut story = Story::new(8);
+    let device = story.connected(1, Some(b""));
+    let terms = wire::Terms {
+        ack_timeout_ms: 10_000.into(),
+        response_timeout_ms: 5_000.into(),
+        ack_random_percent: 100.into(),
+        max_retransmit_plus_1: 2,
+        nstart: 2,
+    };
+    let mut sends = |story: &mut Story, number, payload: &[u8]| {
+        let downlink = wire::Downlink { terms, ..downlink(story, number) };
+        let message = request(Type::Con, Code::PUT, 0, "/d", payload);
+        story.tells(Kind::Downlink, downlink.as_bytes(), &message);
+    };
+    for number in 1..=3 {
+        sends(&mut story, number, &[number]);
+    }
+    let [one, two] = [story.hears(device), story.hears(device)].map(|heard| heard.expect("NSTART"));
+    assert_eq!(story.hears(device), None, "NSTART is 2");
+    let mid = Message::parse(&one).expect("a message").mid;
+    story.sends(device, &empty(Type::Ack, mid));
+    let third = story.hears(device).expect("there is room for one");
+    story.waits_ms(5_000);
+    assert_eq!(
+        told(&story)[3..],
+        [(1, Step::Delivered, false), (3, Step::Sent, false), (1, Step::Delivered, true)][1..],
+        "no response in time"
+    );
+    assert_eq!(story.hears(device), None, "ACK_TIMEOUT is 10 s");
+    story.waits_ms(5_000);
+    let again = [story.hears(device), story.hears(device)];
+    assert!(again.contains(&Some(two)) && again.contains(&Some(third)));
+    story.waits_ms(20_000);
+    assert_eq!(story.hears(device), None, "MAX_RETRANSMIT is 1");
+    let failed = told(&story).iter().filter(|(_, step, _)| *step == Step::Failed).count();
+    assert_eq!(failed, 2);
+}
+
 /// The next of the line starts when the one before it failed, too.
 #[test]
 fn a_reset_fails_one_and_starts_the_next() {
@@ -124,6 +165,7 @@ fn a_downlink_without_its_session_fails_at_once() {
         message_id: [1; 16],
         device: device_id(1),
         session: (story.last_session().session.get() ^ 1).into(),
+        terms: wire::Terms::OWN,
     };
     let request = request(Type::Con, Code::PUT, 0, "/d", b"on");
     story.tells(Kind::Downlink, stale.as_bytes(), &request);
@@ -201,7 +243,12 @@ fn a_stray_response_is_reset() {
 
 fn downlink(story: &Story, number: u8) -> wire::Downlink {
     let session = story.last_session().session;
-    wire::Downlink { message_id: [number; 16], device: device_id(1), session }
+    wire::Downlink {
+        message_id: [number; 16],
+        device: device_id(1),
+        session,
+        terms: wire::Terms::OWN,
+    }
 }
 
 fn sends(story: &mut Story, number: u8, ty: Type, payload: &[u8]) {

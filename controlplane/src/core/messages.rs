@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{MESSAGE_BYTES_MAX, TOKEN_BYTES_MAX, Token, Type, WriteError, Writer};
 use tidegate_coap::option::Number;
-use tidegate_ring::contract::{Answer, Downlink, Kind, SessionRef};
+use tidegate_ring::contract::{Answer, Downlink, Kind, SessionRef, Terms};
 use zerocopy::IntoBytes;
 
 use super::effect::{Body, store_failed};
@@ -271,7 +271,12 @@ impl Core {
         let queued = queued.ok_or(Unsendable::Never)?;
         let request = queued.request().map_err(|_| Unsendable::Never)?;
         let message = encode_request(&request).map_err(|_| Unsendable::Never)?;
-        let head = Downlink { message_id: id.0, device: device.0, session: session.0.into() };
+        let head = Downlink {
+            message_id: id.0,
+            device: device.0,
+            session: session.0.into(),
+            terms: Terms::OWN,
+        };
         Ok([head.as_bytes(), &message].concat())
     }
 

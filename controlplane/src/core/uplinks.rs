@@ -263,13 +263,10 @@ impl Core {
         match publication {
             Publication::Confirmed | Publication::AwaitingAnswer => self.counts.confirmed += 1,
             Publication::Unavailable => self.counts.unavailable += 1,
-            Publication::NoRoute | Publication::Forbidden => {}
+            Publication::NoRoute | Publication::Forbidden | Publication::TooLarge => {}
         }
-        let published = Published {
-            exchange: exchange.into(),
-            max_age_s: self.limits.unavailable_max_age_s.into(),
-            publication: publication as u8,
-        };
+        let max_age_s = self.limits.unavailable_max_age_s;
+        let published = Published::new(exchange.into(), max_age_s, publication);
         self.post(link, Kind::Published, &[published.as_bytes()], Some(seq));
     }
 

@@ -24,7 +24,8 @@ use tidegate_coap::dedup::{Seen, Told};
 use tidegate_coap::message::{MESSAGE_BYTES_MAX, Message, Token, Type};
 use tidegate_coap::option::Understood;
 use tidegate_coap::outbound::{Act, Outbound, Reply, Turn, rejection};
-use tidegate_ring::contract::{self as wire, FailReason, SessionRef, Step};
+use tidegate_coap::timing::{MAX_RETRANSMIT_MAX, Timing};
+use tidegate_ring::contract::{self as wire, FailReason, NSTART_MAX, SessionRef, Step};
 use zerocopy::IntoBytes;
 
 /// All requests of ours, and their lines.
@@ -44,14 +45,33 @@ struct Downlink {
     session: SessionRef,
     slot: u32,
     told: OutcomeOf,
+    terms: wire::Terms,
 }
 
-/// The downlinks of one session that are not acknowledged yet. NSTART is 1.
+/// The downlinks of one session that are not acknowledged yet.
 #[derive(Debug, Default)]
 struct Line {
-    /// Left, and neither ACK nor response has come.
-    outstanding: Option<u32>,
+    /// Left, and neither ACK nor response has come. *Bound:* NSTART of whoever is next.
+    outstanding: [Option<u32>; NSTART_MAX],
     waiting: VecDeque<u32>,
+}
+
+impl Line {
+    fn outstanding(&self) -> usize {
+        self.outstanding.iter().flatten().count()
+    }
+
+    fn begins(&mut self, number: u32) {
+        if let Some(free) = self.outstanding.iter_mut().find(|place| place.is_none()) {
+            *free = Some(number);
+        }
+    }
+
+    fn is_over(&mut self, number: u32) {
+        for place in &mut self.outstanding {
+            place.take_if(|outstanding| *outstanding == number);
+        }
+    }
 }
 
 impl Downlinks {
@@ -87,7 +107,8 @@ impl Worker {
         let line = self.downlinks.lines.entry(slot).or_default();
         let is_line_full = line.waiting.len() >= OUTBOUND_PER_DEVICE_MAX as usize;
         let session = self.slab.session(slot);
-        let downlink = Downlink { coap, session, slot, told };
+        let terms = downlink.terms;
+        let downlink = Downlink { coap, session, slot, told, terms };
         let key = if is_line_full { None } else { self.downlinks.pool.insert(token, downlink) };
         let Some(key) = key else {
             return self.refuse_downlink(now, &told, FailReason::Busy);
@@ -103,28 +124,47 @@ impl Worker {
         self.tell(now, told, Step::Failed, reason, true, &[]);
     }
 
-    /// Starts the next downlink of a line when none is outstanding.
+    /// Starts the next downlinks of a line, as many as may be outstanding.
     fn start_next(&mut self, now: Now, slot: u32, outbox: &mut Outbox) {
-        let Some(line) = self.downlinks.lines.get_mut(&slot) else { return };
-        if line.outstanding.is_some() {
-            return;
+        while let Some(number) = self.take_next(slot) {
+            self.start(now, slot, number, outbox);
         }
-        let Some(number) = line.waiting.pop_front() else {
-            self.downlinks.lines.remove(&slot);
-            return;
+    }
+
+    /// The next downlink of a line whose turn it is; a line with nothing left is forgotten.
+    fn take_next(&mut self, slot: u32) -> Option<u32> {
+        let line = self.downlinks.lines.get_mut(&slot)?;
+        let outstanding = line.outstanding();
+        let Some(next) = line.waiting.front() else {
+            if outstanding == 0 {
+                self.downlinks.lines.remove(&slot);
+            }
+            return None;
         };
-        line.outstanding = Some(number);
+        let next = self.downlinks.pool.get(*next).expect("a line names live downlinks");
+        let nstart = match next.terms.nstart {
+            0 => self.timing.nstart,
+            told => told,
+        };
+        if outstanding >= usize::from(nstart).min(NSTART_MAX) {
+            return None;
+        }
+        let number = line.waiting.pop_front()?;
+        line.begins(number);
+        Some(number)
+    }
+
+    fn start(&mut self, now: Now, slot: u32, number: u32, outbox: &mut Outbox) {
         let mid = self.slab.get_mut(slot).take_mid();
         let jitter = self.random.random();
         let downlink = self.downlinks.pool.get_mut(number).expect("a line names live downlinks");
         let told = downlink.told;
-        downlink.coap.start(
-            now.ms,
-            &self.timing,
-            mid,
-            jitter,
-            self.config.coap.response_timeout_ms,
-        );
+        let timing = timing(&downlink.terms, &self.timing);
+        let response_ms = match downlink.terms.response_timeout_ms.get() {
+            0 => self.config.coap.response_timeout_ms,
+            told_ms => told_ms,
+        };
+        downlink.coap.start(now.ms, &timing, mid, jitter, response_ms);
         self.sent.insert(sent_key(slot, mid), Sent::Downlink(number));
         self.send_downlink(number, outbox);
         self.tell(now, &told, Step::Sent, FailReason::None, false, &[]);
@@ -272,7 +312,7 @@ impl Worker {
     /// by their timers.
     pub(super) fn end_downlinks(&mut self, now: Now, slot: u32) {
         let Some(line) = self.downlinks.lines.remove(&slot) else { return };
-        for number in line.outstanding.into_iter().chain(line.waiting) {
+        for number in line.outstanding.into_iter().flatten().chain(line.waiting) {
             if let Some(downlink) = self.forget_downlink(number) {
                 let reason = FailReason::NoSession;
                 self.tell(now, &downlink.told, Step::Failed, reason, true, &[]);
@@ -301,9 +341,7 @@ impl Worker {
     fn on_turn_over(&mut self, now: Now, slot: u32, number: u32, outbox: &mut Outbox) {
         if let Some(line) = self.downlinks.lines.get_mut(&slot) {
             line.waiting.retain(|waiting| *waiting != number);
-            if line.outstanding == Some(number) {
-                line.outstanding = None;
-            }
+            line.is_over(number);
         }
         self.start_next(now, slot, outbox);
     }
@@ -367,6 +405,22 @@ impl Worker {
         };
         self.notify(wire::Kind::Outcome, outcome.as_bytes(), response);
     }
+}
+
+/// What the control plane says of a device, over the worker's own. Every field is checked as if
+/// hostile.
+fn timing(terms: &wire::Terms, own: &Timing) -> Timing {
+    let mut timing = *own;
+    if terms.ack_timeout_ms.get() != 0 {
+        timing.ack_timeout_ms = terms.ack_timeout_ms.get();
+    }
+    if terms.ack_random_percent.get() >= 100 {
+        timing.ack_random_percent = terms.ack_random_percent.get();
+    }
+    if let Some(max_retransmit) = terms.max_retransmit_plus_1.checked_sub(1) {
+        timing.max_retransmit = max_retransmit.min(MAX_RETRANSMIT_MAX);
+    }
+    timing
 }
 
 /// The request as it goes out; `None` when the bytes are no request.

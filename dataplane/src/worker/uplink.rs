@@ -255,9 +255,17 @@ impl Worker {
             Publication::NoRoute => Code::NOT_FOUND,
             Publication::Forbidden => Code::FORBIDDEN,
             Publication::Unavailable => Code::SERVICE_UNAVAILABLE,
+            Publication::TooLarge => Code::REQUEST_ENTITY_TOO_LARGE,
             Publication::AwaitingAnswer => {
-                let window_ms = self.config.coap.answer_window_ms;
+                let window_ms = match published.piggyback_window_ms.get() {
+                    wire::OWN_WINDOW => self.config.coap.answer_window_ms,
+                    told_ms => told_ms,
+                };
                 exchange.coap.hold_until(exchange.received_ms + u64::from(window_ms));
+                if published.response_timeout_ms.get() != 0 {
+                    let timeout_ms = u64::from(published.response_timeout_ms.get());
+                    exchange.coap.answer_by(exchange.received_ms + timeout_ms);
+                }
                 return self.on_exchange_due(now, number, outbox);
             }
         };

@@ -41,11 +41,7 @@ impl Story {
 
     /// The control plane says what became of an uplink.
     pub fn published(&mut self, uplink: &wire::Uplink, publication: wire::Publication) {
-        let entry = wire::Published {
-            exchange: uplink.exchange,
-            max_age_s: 7.into(),
-            publication: publication as u8,
-        };
+        let entry = wire::Published::new(uplink.exchange, 7, publication);
         self.tells(wire::Kind::Published, entry.as_bytes(), &[]);
     }
 
@@ -78,11 +74,7 @@ impl Story {
                     let (uplink, request) = wire::Uplink::split(bytes).expect("whole");
                     self.uplinks.push((*uplink, request.to_vec()));
                     if let Some(publication) = self.publishes {
-                        let entry = wire::Published {
-                            exchange: uplink.exchange,
-                            max_age_s: 7.into(),
-                            publication: publication as u8,
-                        };
+                        let entry = wire::Published::new(uplink.exchange, 7, publication);
                         answers.push((wire::Kind::Published, entry.as_bytes().to_vec()));
                     }
                 }
