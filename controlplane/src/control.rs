@@ -11,8 +11,11 @@ mod draft;
 mod messages;
 mod network_block;
 mod page;
+mod profiles;
 mod rule_set;
 mod start;
+mod tags;
+mod things;
 mod validate;
 
 use std::path::PathBuf;
@@ -22,6 +25,7 @@ use std::sync::Arc;
 use futures_util::Stream;
 
 pub use self::authorities::{AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX};
+pub use self::tags::TAGS_MAX;
 use crate::core::{Reply, Request};
 use crate::edge::Edge;
 use crate::identity::ServerIdentity;

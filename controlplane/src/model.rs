@@ -8,7 +8,9 @@ mod destination;
 mod device;
 mod id;
 mod message;
+mod profile;
 mod refused;
+mod resource;
 mod security;
 
 pub use authority::Authority;
@@ -17,16 +19,18 @@ pub use device::{
     Device, DeviceChange, DeviceFilter, DeviceKey, DeviceSummary, Network, NetworkBlock, NewDevice,
     NewNetwork,
 };
-pub use id::{DeviceId, MessageId};
+pub use id::{DeviceId, MessageId, ProfileId};
 pub use message::{
     Downlink, DownlinkRequest, DownlinkResponse, Failure, MessageState, MessageStatus, MessageType,
-    Method, QueueMode, QueuedMessage,
+    Method, Priority, QueueMode, QueuedMessage, TTL_S_MAX,
 };
+pub use profile::{ACK_RANDOM_PERCENT, ApplicationProfile, ProfileTerms, TERM_RULES, TermRule};
 pub use refused::{Refused, ResourceType};
+pub use resource::{Resource, ResourceKind};
 pub use security::{Fingerprint, PublicKey, SecurityMode, SecurityModes, SourceAddress, mapped};
 use serde::{Deserialize, Serialize};
 
-/// A tag of a resource; kept and returned, no meaning yet.
+/// A tag of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tag {
     /// 1–128 characters.

@@ -205,7 +205,7 @@ async fn lists_come_page_by_page() {
     }
     made.sort();
     for destination in [None, Some("somewhere".to_owned())] {
-        let filter = DeviceFilter { destination };
+        let filter = DeviceFilter { destination, ..DeviceFilter::default() };
         let mut page = PageRequest { items_max: Some(2), next: None };
         let mut listed = Vec::new();
         let mut sizes = Vec::new();
@@ -220,7 +220,7 @@ async fn lists_come_page_by_page() {
         }
         assert_eq!((listed, sizes), (made.clone(), vec![2, 2, 1]));
     }
-    let filter = DeviceFilter { destination: Some("some".to_owned()) };
+    let filter = DeviceFilter { destination: Some("some".to_owned()), ..DeviceFilter::default() };
     let found = control.devices(filter, PageRequest::default()).await.unwrap();
     assert!(found.items.is_empty(), "a prefix of a name is another name");
     for (items_max, is_good) in [(250, true), (251, false)] {

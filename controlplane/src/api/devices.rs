@@ -30,6 +30,7 @@ pub async fn create(api: &Api, call: &Call) -> Result<Reply, ApiError> {
         cellular: network(&body, &CELLULAR, Needs::WholeKey, &mut violations)?,
         wifi: network(&body, &WIFI, Needs::WholeKey, &mut violations)?,
         positioning: owned(body.checked("Positioning", &shape::ON_OFF, &mut violations)?),
+        application_profile: owned(body.checked(PROFILE, &shape::IDENTIFIER, &mut violations)?),
         tags: shape::tags(&body, &mut violations)?,
     };
     let token = body.checked(TOKEN, &shape::CLIENT_REQUEST_TOKEN, &mut violations)?;
@@ -55,6 +56,7 @@ pub async fn get(api: &Api, call: &Call, identifier: &str) -> Result<Reply, ApiE
         "Imei" => DeviceKey::Imei(text),
         "MacAddress" => DeviceKey::MacAddress(text),
         "PreSharedKeyIdentity" => DeviceKey::Identity(text),
+        "ThingName" => DeviceKey::Thing(text),
         "WirelessDeviceId" => DeviceKey::Id(text),
         // Identifiers of other technologies: no device here has one.
         _ => DeviceKey::Id(String::new()),
@@ -82,7 +84,10 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     let found = if elsewhere {
         Page { items: Vec::new(), next: None }
     } else {
-        let filter = DeviceFilter { destination: destination.map(ToOwned::to_owned) };
+        let filter = DeviceFilter {
+            destination: destination.map(ToOwned::to_owned),
+            application_profile: owned(call.query.first("applicationProfileId")),
+        };
         api.control.devices(filter, page).await?
     };
     let body = page::answer(found, LIST, |summary| summarised(api, summary));
@@ -106,6 +111,7 @@ pub async fn update(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError>
         cellular: network(&body, &CELLULAR, Needs::Anything, &mut violations)?,
         wifi: network(&body, &WIFI, Needs::Anything, &mut violations)?,
         positioning: owned(body.checked("Positioning", &shape::ON_OFF, &mut violations)?),
+        application_profile: owned(body.checked(PROFILE, &shape::IDENTIFIER, &mut violations)?),
     };
     violations.check()?;
     api.control.update_device(id, change).await?;
@@ -122,6 +128,8 @@ pub async fn delete(api: &Api, id: &str) -> Result<Reply, ApiError> {
 const LIST: &str = "WirelessDeviceList";
 
 const TOKEN: &str = "ClientRequestToken";
+
+const PROFILE: &str = "ApplicationProfileId";
 
 const IDENTIFIER_TYPE: Rule = Rule::one_of(&[
     "WirelessDeviceId",
@@ -241,6 +249,10 @@ fn network(
 fn described(api: &Api, device: Device) -> Value {
     let mut body = summary_members(api, &device);
     insert(&mut body, "Description", device.description.map(Value::from));
+    let thing = device.thing_arn.as_deref();
+    let name = thing.and_then(|arn| arn.split_once(":thing/")).map(|(_, name)| json!(name));
+    insert(&mut body, "ThingName", name);
+    insert(&mut body, "ThingArn", thing.map(Value::from));
     insert(&mut body, "Cellular", device.cellular.map(|block| block_value(block, "Imei")));
     insert(&mut body, "WiFi", device.wifi.map(|block| block_value(block, "MacAddress")));
     Value::Object(body)
@@ -265,6 +277,8 @@ fn summary_members(api: &Api, device: &Device) -> Map<String, Value> {
     insert(&mut body, "Id", Some(json!(id)));
     insert(&mut body, "Name", device.name.as_deref().map(Value::from));
     insert(&mut body, "DestinationName", Some(json!(device.destination)));
+    let profile = device.application_profile.map(|profile| json!(profile.to_string()));
+    insert(&mut body, PROFILE, profile);
     insert(&mut body, "Positioning", device.positioning.as_deref().map(Value::from));
     body
 }

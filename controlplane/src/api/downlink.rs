@@ -15,7 +15,10 @@ use super::error::ApiError;
 use super::validate::{Form, Members, NOT_NULL, Rule, Violations, parse_body};
 use super::{Api, Call, Reply};
 use crate::control::PAYLOAD_BYTES_MAX;
-use crate::model::{Downlink, DownlinkRequest, DownlinkResponse, MessageType, Method, QueueMode};
+use crate::model::{
+    Downlink, DownlinkRequest, DownlinkResponse, MessageType, Method, Priority, QueueMode,
+    TTL_S_MAX,
+};
 
 /// `POST /wireless-devices/{Id}/data`
 pub async fn send(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
@@ -69,6 +72,9 @@ fn request(
         violations.add("PayloadData", NOT_NULL);
     }
     let queue_mode = coap.integer("QueueMode", 0..=1, violations)?;
+    let ttl_s = coap.integer("TtlSeconds", 1..=i64::from(TTL_S_MAX), violations)?;
+    let priority = coap.checked("Priority", &PRIORITY, violations)?;
+    let priority = Priority::ALL.into_iter().find(|level| Some(level.as_str()) == priority);
     Ok(DownlinkRequest {
         message_type: if non_confirmable {
             MessageType::NonConfirmable
@@ -80,6 +86,8 @@ fn request(
         uri_query: uri_query(coap, violations)?,
         content_format: format_number(coap, "ContentFormat", violations)?,
         accept: format_number(coap, "Accept", violations)?,
+        priority: priority.unwrap_or_default(),
+        ttl_s: ttl_s.and_then(|s| u32::try_from(s).ok()),
         queue_mode: if queue_mode == Some(1) { QueueMode::Queued } else { QueueMode::Immediate },
         payload: payload.unwrap_or_default(),
     })
@@ -178,6 +186,7 @@ const OPTION_BYTES_MAX: usize = 255;
 const OPTIONS_MAX: usize = 32;
 
 const MESSAGE_TYPE: Rule = Rule::one_of(&["CONFIRMABLE", "NON_CONFIRMABLE"]);
+const PRIORITY: Rule = Rule::one_of(&["URGENT", "HIGH", "NORMAL", "LOW"]);
 const REQUEST_METHOD: Rule = Rule::one_of(&["GET", "PUT", "POST", "DELETE"]);
 const RESPONSE_TOKEN: Rule = Rule::length(1, 256);
 const RESPONSE_STATUS: Rule = Rule {

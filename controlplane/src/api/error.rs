@@ -37,11 +37,13 @@ struct Resource {
     id: String,
     /// AWS IoT names it so too.
     arn: Option<String>,
+    /// By `ResourceName`, its ARN, and nothing else.
+    is_named: bool,
 }
 
 impl Resource {
     fn new(kind: &'static str, id: impl Into<String>) -> Self {
-        Self { kind, id: id.into(), arn: None }
+        Self { kind, id: id.into(), arn: None, is_named: false }
     }
 }
 
@@ -142,8 +144,12 @@ impl ApiError {
         let message = if dialect == Dialect::Wireless { "Message" } else { "message" };
         body.insert(message.into(), json!(self.message));
         if let Some(resource) = &self.resource {
-            let Resource { kind, id, arn } = &**resource;
+            let Resource { kind, id, arn, is_named } = &**resource;
             match dialect {
+                Dialect::Wireless if *is_named => {
+                    let name = arn.clone().unwrap_or_else(|| format!("{kind}/{id}"));
+                    body.insert("ResourceName".into(), json!(name));
+                }
                 Dialect::Wireless => {
                     body.insert("ResourceId".into(), json!(id));
                     body.insert("ResourceType".into(), json!(kind));
@@ -211,6 +217,15 @@ impl From<Refused> for ApiError {
             }
             Refused::Limit { message } => {
                 Self::new(StatusCode::GONE, "LimitExceededException", message)
+            }
+            Refused::TooManyTags { resource } => {
+                let id = resource.id.clone();
+                let kind = resource.kind.as_str();
+                let resource = Resource { is_named: true, ..Resource::new(kind, id) };
+                Self {
+                    resource: Some(Box::new(resource)),
+                    ..Self::new(StatusCode::BAD_REQUEST, "TooManyTagsException", text)
+                }
             }
             Refused::Throttled { message } => Self::throttled(message),
             Refused::Internal { message } => {

@@ -17,12 +17,15 @@ pub mod endpoint;
 pub mod error;
 pub mod health;
 pub mod page;
+pub mod profiles;
 pub mod query;
 pub mod queue;
 pub mod route;
 pub mod rules;
 pub mod shape;
 pub mod sigv4;
+pub mod tags;
+pub mod things;
 pub mod uplinks;
 pub mod validate;
 

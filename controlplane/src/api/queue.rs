@@ -45,7 +45,7 @@ pub async fn status(api: &Api, id: &str, message: &str) -> Result<Reply, ApiErro
 const LIST: &str = "DownlinkQueueMessagesList";
 
 /// The query's `WirelessDeviceType`, with a capital letter here and in no list.
-fn check_type(call: &Call) -> Result<(), ApiError> {
+pub(super) fn check_type(call: &Call) -> Result<(), ApiError> {
     let mut violations = Violations::default();
     if let Some(kind) = call.query.first("WirelessDeviceType") {
         shape::DEVICE_TYPE_FILTER.check("wirelessDeviceType", kind, &mut violations);
@@ -80,6 +80,10 @@ fn listed(message: QueuedMessage) -> Value {
     }
     let queue_mode = u8::from(request.queue_mode == QueueMode::Queued);
     coap.insert("QueueMode".into(), json!(queue_mode));
+    coap.insert("Priority".into(), json!(request.priority.as_str()));
+    if let Some(unix_ms) = message.expires_unix_ms {
+        coap.insert("ExpiresAt".into(), json!(shape::iso8601(unix_ms)));
+    }
     coap.insert("Status".into(), json!(message.state.as_str()));
     json!({
         "MessageId": message.id.to_string(),
@@ -100,6 +104,7 @@ fn described(status: &MessageStatus) -> Value {
         body["Reason"] = json!(reason(failure));
     }
     let times = [
+        ("ExpiresAt", status.expires_unix_ms),
         ("SentAt", status.sent_unix_ms),
         ("DeliveredAt", status.delivered_unix_ms),
         ("EndedAt", status.ended_unix_ms),

@@ -81,11 +81,12 @@ pub const SECURITY_MODE: Rule =
 /// Identifiers in paths.
 pub const IDENTIFIER: Rule = Rule::length(0, 256);
 
-const TAG_KEY: Rule = Rule::length(1, 128);
+/// A tag's key.
+pub const TAG_KEY: Rule = Rule::length(1, 128);
 const TAG_VALUE: Rule = Rule::length(0, 256);
 
-/// Most tags in a request.
-const TAGS_MAX: usize = 200;
+/// Most tags in a request. A resource has at most [`crate::control::TAGS_MAX`].
+pub const TAGS_MAX: usize = 200;
 
 /// Reads `Tags`.
 pub fn tags(body: &Members<'_>, violations: &mut Violations) -> Result<Vec<Tag>, ApiError> {

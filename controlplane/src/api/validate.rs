@@ -135,6 +135,12 @@ impl<'a> Members<'a> {
         Ok(Some(number))
     }
 
+    /// A number, whole or not.
+    pub fn number(&self, name: &str) -> Result<Option<f64>, ApiError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        value.as_f64().map(Some).ok_or_else(|| self.wrong_type(name, "a number"))
+    }
+
     /// A boolean.
     pub fn boolean(&self, name: &str) -> Result<Option<bool>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };

@@ -7,12 +7,14 @@ use zeroize::Zeroizing;
 use super::Control;
 use super::draft::{Committed, Draft, TRIES_MAX, contended, refuse};
 use super::network_block::{Door, Wanted, changes_credentials};
+use super::profiles::profile_id;
+use super::things::thing_name;
 use super::validate::{self, required};
 use crate::core::{Reply, Request};
 use crate::edge::TOKEN_WINDOW_MS;
 use crate::model::{
     Device, DeviceChange, DeviceFilter, DeviceId, DeviceKey, DeviceSummary, Network, NetworkBlock,
-    NewDevice, NewNetwork, Page, PageRequest, Refused, ResourceType, SourceAddress,
+    NewDevice, NewNetwork, Page, PageRequest, ProfileId, Refused, ResourceType, SourceAddress,
 };
 use crate::store::records::{self, Identity, TokenUse, read};
 use crate::store::{Guard, StoreError, Table, keys, names};
@@ -29,6 +31,7 @@ impl Control {
     ) -> Result<Device, Refused> {
         check_new(&new)?;
         let blocks = wanted(Door::Create, new.cellular.as_ref(), new.wifi.as_ref())?;
+        let profile = new.application_profile.as_deref().map(profile_id).transpose()?;
         let parameters = parameters_of_device(self.held.vault.tokens(), &new);
         for _ in 0..TRIES_MAX {
             let mut draft = Draft::default();
@@ -47,6 +50,8 @@ impl Control {
                 cellular: None,
                 wifi: None,
                 positioning: new.positioning.clone(),
+                application_profile: profile,
+                thing_arn: None,
                 tags: new.tags.clone(),
                 created_unix_ms: now_unix_ms(),
             };
@@ -57,6 +62,7 @@ impl Control {
             self.draft_names(&mut draft, None, &device)?;
             draft_destination(&mut draft, &device.destination);
             draft.tx.put(Table::Index, keys::user_of(&device.destination, id), []);
+            draft_profile(&mut draft, id, None, profile);
             draft.tx.put(Table::Devices, id.0, records::encode(&device));
             if let Committed::Done = self.commit(draft).await? {
                 self.ask(Request::DeviceChanged { device: id, credentials: false }).await?;
@@ -81,6 +87,7 @@ impl Control {
                 let identity = stored.map(|stored| Identity::decode(&stored)).transpose();
                 (identity.map_err(refuse)?.map(|identity| identity.device), text)
             }
+            DeviceKey::Thing(name) => (self.indexed(&keys::thing(name))?, name),
         };
         let missing = || Refused::not_found(ResourceType::WirelessDevice, asked);
         let device = found.map(|id| self.read_device(id)).ok_or_else(missing)?;
@@ -97,18 +104,28 @@ impl Control {
         filter: DeviceFilter,
         page: PageRequest,
     ) -> Result<Page<DeviceSummary>, Refused> {
-        let found = match &filter.destination {
+        let profile = filter.application_profile.as_deref().map(str::parse::<ProfileId>);
+        let profile = profile.map(Result::ok);
+        let users = match (&filter.destination, profile) {
+            // No device refers to what is no id.
+            (_, Some(None)) => return Ok(Page { items: Vec::new(), next: None }),
+            (Some(destination), _) => Some(keys::users_of(destination)),
+            (None, Some(Some(profile))) => Some(keys::profile_users_of(profile)),
+            (None, None) => None,
+        };
+        let profile = profile.flatten();
+        let is_wanted =
+            |device: &Device| profile.is_none() || device.application_profile == profile;
+        let found = match users {
             None => self.page(Table::Devices, &[], &page, |(_, value)| {
                 records::decode::<Device>(&value, "device").map(Some)
             })?,
-            Some(destination) => {
-                let prefix = keys::users_of(destination);
-                self.page(Table::Index, &prefix, &page, |(key, _)| {
-                    let id = key[prefix.len()..].try_into();
-                    let id = id.map_err(|_| StoreError::Corrupt("index"))?;
-                    read::<Device>(&*self.held.store, Table::Devices, id)
-                })?
-            }
+            Some(prefix) => self.page(Table::Index, &prefix, &page, |(key, _)| {
+                let id = key[prefix.len()..].try_into();
+                let id = id.map_err(|_| StoreError::Corrupt("index"))?;
+                let device = read::<Device>(&*self.held.store, Table::Devices, id)?;
+                Ok(device.filter(is_wanted))
+            })?,
         };
         let devices = found.items.iter().map(|device| device.id).collect();
         let last = match self.held.edge.ask(Request::LastUplinks { devices }).await? {
@@ -122,11 +139,25 @@ impl Control {
         Ok(Page { items: items.collect(), next: found.next })
     }
 
+    /// When a device last sent something, Unix milliseconds.
+    pub async fn last_uplink(&self, id: &str) -> Result<Option<u64>, Refused> {
+        let id = device_id(id)?;
+        self.read_device(id)?;
+        match self.held.edge.ask(Request::LastUplinks { devices: vec![id] }).await? {
+            Reply::LastUplinks(last) => Ok(last.into_iter().next().flatten()),
+            _ => Ok(None),
+        }
+    }
+
     /// Changes a device; when a credential or mode changes, its sessions end.
     pub async fn update_device(&self, id: &str, change: DeviceChange) -> Result<(), Refused> {
         check_change(&change)?;
         let blocks = wanted(Door::Update, change.cellular.as_ref(), change.wifi.as_ref())?;
         let id = device_id(id)?;
+        let profile = change.application_profile.as_deref();
+        let profile = profile
+            .map(|text| if text.is_empty() { Ok(None) } else { profile_id(text).map(Some) })
+            .transpose()?;
         for _ in 0..TRIES_MAX {
             let raw = self.raw_device(id)?;
             let mut device: Device = records::decode(&raw, "device").map_err(refuse)?;
@@ -149,6 +180,10 @@ impl Control {
                 device.destination.clone_from(destination);
                 draft_destination(&mut draft, destination);
                 draft.tx.put(Table::Index, keys::user_of(destination, id), []);
+            }
+            if let Some(profile) = profile {
+                draft_profile(&mut draft, id, device.application_profile, profile);
+                device.application_profile = profile;
             }
             device.name = change.name.clone().or(device.name);
             device.description = change.description.clone().or(device.description);
@@ -180,6 +215,10 @@ impl Control {
                 }
             }
             draft.tx.delete(Table::Index, keys::user_of(&device.destination, id));
+            draft_profile(&mut draft, id, device.application_profile, None);
+            if let Some(thing) = device.thing_arn.as_deref().and_then(thing_name) {
+                draft.tx.delete(Table::Index, keys::thing(thing));
+            }
             draft.replaces(Some(&device), None);
             draft.tx.delete(Table::Devices, id.0);
             if let Committed::Done = self.commit(draft).await? {
@@ -307,9 +346,12 @@ impl Control {
                         return Ok(Some(used.made));
                     }
                     let message = "This ClientRequestToken was used with other parameters.";
-                    let of = ResourceType::WirelessDevice;
-                    let of =
-                        if operation.ends_with("Device") { of } else { ResourceType::Destination };
+                    let of = match operation {
+                        OPERATION => ResourceType::WirelessDevice,
+                        "CreateApplicationProfile" => ResourceType::ApplicationProfile,
+                        "CreateDestination" => ResourceType::Destination,
+                        _ => ResourceType::ImportTask,
+                    };
                     return Err(Refused::conflict(of, used.made, message));
                 }
                 draft.or_again(Guard::Unchanged(Table::Tokens, key.clone(), raw));
@@ -333,14 +375,18 @@ impl Control {
         self.held.edge.ask(request).await.map(|_| ())
     }
 
-    fn raw_device(&self, id: DeviceId) -> Result<Vec<u8>, Refused> {
+    pub(super) fn raw_device(&self, id: DeviceId) -> Result<Vec<u8>, Refused> {
         let raw = self.held.store.get(Table::Devices, &id.0).map_err(refuse)?;
         raw.ok_or_else(|| Refused::not_found(ResourceType::WirelessDevice, id))
     }
 
     fn by_hardware(&self, network: Network, hardware: &str) -> Result<Option<DeviceId>, Refused> {
-        let key = keys::hardware(network, hardware);
-        let found = self.held.store.get(Table::Index, &key).map_err(refuse)?;
+        self.indexed(&keys::hardware(network, hardware))
+    }
+
+    /// The device under a key of the index.
+    fn indexed(&self, key: &[u8]) -> Result<Option<DeviceId>, Refused> {
+        let found = self.held.store.get(Table::Index, key).map_err(refuse)?;
         Ok(found.and_then(|id| Some(DeviceId(id.try_into().ok()?))))
     }
 }
@@ -393,6 +439,23 @@ fn addresses_of(device: &Device) -> Vec<SourceAddress> {
     blocks.filter_map(|block| block.source_address).collect()
 }
 
+/// From now on the device refers to this profile, which must exist.
+fn draft_profile(
+    draft: &mut Draft,
+    device: DeviceId,
+    before: Option<ProfileId>,
+    after: Option<ProfileId>,
+) {
+    if let Some(before) = before {
+        draft.tx.delete(Table::Index, keys::profile_user_of(before, device));
+    }
+    if let Some(after) = after {
+        let missing = Refused::not_found(ResourceType::ApplicationProfile, after);
+        draft.or_refuse(Guard::Present(Table::Profiles, after.0.to_vec()), missing);
+        draft.tx.put(Table::Index, keys::profile_user_of(after, device), []);
+    }
+}
+
 fn draft_destination(draft: &mut Draft, destination: &str) {
     let guard = Guard::Present(Table::Destinations, destination.as_bytes().to_vec());
     draft.or_refuse(guard, Refused::not_found(ResourceType::Destination, destination));
@@ -411,7 +474,8 @@ fn block_of(device: &mut Device, network: Network) -> &mut Option<NetworkBlock> 
 
 /// A MAC: equal parameters are known again, and nothing of a secret is stored.
 fn parameters_of_device(key: &CookieKey, new: &NewDevice) -> String {
-    let plain = (&new.name, &new.description, &new.destination, &new.positioning, &new.tags);
+    let plain = (&new.name, &new.description, &new.destination, &new.positioning);
+    let plain = (plain, &new.application_profile, &new.tags);
     let plain = records::encode(&plain);
     let mut parts: Vec<&[u8]> = vec![b"CreateWirelessDevice", &plain];
     // Without the secrets, which are no part of the JSON.

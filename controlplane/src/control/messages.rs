@@ -6,7 +6,7 @@ use super::{Control, PAYLOAD_BYTES_MAX, validate};
 use crate::core::{Body, Reply, Request, encode_request, encode_response};
 use crate::model::{
     Downlink, DownlinkRequest, DownlinkResponse, MessageId, MessageStatus, Page, PageRequest,
-    QueuedMessage, Refused, ResourceType,
+    QueuedMessage, Refused, ResourceType, TTL_S_MAX,
 };
 use crate::store::queue::{Queued, Waiting};
 use crate::store::records::{Message, read};
@@ -87,6 +87,7 @@ impl Control {
             id: queued.id,
             device: queued.device,
             accepted_unix_ms: status.accepted_unix_ms,
+            expires_unix_ms: status.expires_unix_ms,
             request: queued.request()?,
             state: status.state,
         }))
@@ -98,6 +99,7 @@ fn message_id(text: &str) -> Result<MessageId, Refused> {
 }
 
 fn check_request(request: &DownlinkRequest) -> Result<(), Refused> {
+    validate::within("CoAP.TtlSeconds", request.ttl_s, &(1..=TTL_S_MAX))?;
     option_texts("CoAP.UriPaths", &request.uri_paths)?;
     option_texts("CoAP.UriQuery", &request.uri_query)?;
     payload(&request.payload)?;

@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use super::TAGS_MAX;
 use crate::model::{Refused, Tag};
 
 /// Optional text of bounded length, counted in characters.
@@ -39,14 +40,40 @@ pub(super) fn request_token(token: &str) -> Result<(), Refused> {
 }
 
 pub(super) fn tags(tags: &[Tag]) -> Result<(), Refused> {
-    if tags.len() > 200 {
-        return Err(too_long("Tags", 200));
+    if tags.len() > TAGS_MAX {
+        return Err(too_long("Tags", TAGS_MAX));
     }
-    for tag in tags {
-        text_between("Tags.member.Key", &tag.key, 1, 128)?;
-        text_between("Tags.member.Value", &tag.value, 0, 256)?;
+    for (at, tag) in tags.iter().enumerate() {
+        let path = format!("Tags.{}.Key", at + 1);
+        text_between(&path, &tag.key, 1, 128)?;
+        text_between(&format!("Tags.{}.Value", at + 1), &tag.value, 0, 256)?;
+        if tag.key.to_ascii_lowercase().starts_with("aws:") {
+            return Err(Refused::invalid(&path, "Member must not begin with aws:"));
+        }
+        if tags[..at].iter().any(|before| before.key == tag.key) {
+            return Err(Refused::invalid(&path, "Member must not be given twice"));
+        }
     }
     Ok(())
+}
+
+/// A number that may be left out.
+pub(super) fn within(
+    path: &str,
+    value: Option<u32>,
+    range: &std::ops::RangeInclusive<u32>,
+) -> Result<(), Refused> {
+    match value {
+        Some(value) if value < *range.start() => Err(Refused::invalid(
+            path,
+            format!("Member must have value greater than or equal to {}", range.start()),
+        )),
+        Some(value) if value > *range.end() => Err(Refused::invalid(
+            path,
+            format!("Member must have value less than or equal to {}", range.end()),
+        )),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn positioning(value: Option<&String>) -> Result<(), Refused> {

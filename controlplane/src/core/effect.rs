@@ -179,6 +179,8 @@ pub enum Request {
     },
     /// An authority changed.
     TrustChanged,
+    /// An application profile changed.
+    TermsChanged,
     /// A destination or rule changed.
     RoutesChanged,
     /// When did these devices last send something?

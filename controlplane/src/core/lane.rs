@@ -35,16 +35,18 @@ pub(super) enum Phase {
 
 impl Lane {
     /// The next message that may be handed over now: QueueMode 0 first (now or never), QueueMode 1
-    /// while the device is awake; nothing while a request is outstanding. NSTART is 1: a request
-    /// counts until it is acknowledged, its response may come later (RFC 7252 section 4.7).
-    pub(super) fn next(&self) -> Option<&Open> {
-        if self.open.iter().any(Open::is_outstanding) {
+    /// while the device is awake; nothing while NSTART requests are outstanding. A request counts
+    /// until it is acknowledged, its response may come later (RFC 7252 section 4.7).
+    pub(super) fn next(&self, nstart: usize) -> Option<&Open> {
+        if self.open.iter().filter(|open| open.is_outstanding()).count() >= nstart {
             return None;
         }
         let waits = |open: &&Open, how| matches!(open.phase, Phase::Waiting) && open.waiting == how;
         let immediate = self.open.iter().find(|open| waits(open, Waiting::Immediate));
         let queued = || {
-            let in_queue = |open: &&Open| open.waiting == Waiting::Queued && !open.is_delivered();
+            let in_queue = |open: &&Open| {
+                open.waiting == Waiting::Queued && !matches!(open.phase, Phase::UnderWay)
+            };
             let first = self.open.iter().find(in_queue);
             // A message before it may still be on its way to the disk: order is kept.
             first.filter(|open| matches!(open.phase, Phase::Waiting))

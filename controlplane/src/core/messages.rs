@@ -2,21 +2,23 @@
 //! time, when the device is there; [`super::outcomes`] has the rest of its life.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{MESSAGE_BYTES_MAX, TOKEN_BYTES_MAX, Token, Type, WriteError, Writer};
 use tidegate_coap::option::Number;
-use tidegate_ring::contract::{Answer, Downlink, Kind, SessionRef, Terms};
+use tidegate_ring::contract::{self, Answer, Downlink, Kind, SessionRef};
 use zerocopy::IntoBytes;
 
 use super::effect::{Body, store_failed};
 use super::lane::{Lane, Open, Phase};
+use super::terms::Terms;
 use super::token::ResponseToken;
 use super::{ByDevice, Core, Effect, LinkId, Now, Post, Reply, RequestId, Ticket};
 use crate::control::Limits;
 use crate::model::{
     DeviceId, DownlinkRequest, DownlinkResponse, Failure, MessageId, MessageState, MessageStatus,
-    MessageType, QueueMode, Refused, ResourceType,
+    MessageType, Priority, QueueMode, Refused, ResourceType,
 };
 use crate::store::keys::Place;
 use crate::store::queue::{self, Queued, Waiting};
@@ -57,9 +59,8 @@ impl Messages {
                 let state = message.status.state;
                 let waits = queued.waiting == Waiting::Queued && state == MessageState::Queued;
                 let phase = if waits { Phase::Waiting } else { Phase::UnderWay };
-                let age_ms = now.unix_ms.saturating_sub(message.status.accepted_unix_ms);
-                let time_ms =
-                    if waits { limits.queue_ttl_ms.saturating_sub(age_ms) } else { OUTCOME_MAX_MS };
+                let rest_ms = rest_ms(now, &message.status, limits);
+                let time_ms = if waits { rest_ms } else { OUTCOME_MAX_MS };
                 let due_ms = now.ms + time_ms;
                 let (place, waiting) = (queued.place, queued.waiting);
                 messages.insert(Open { message, place, waiting, phase, due_ms });
@@ -110,27 +111,18 @@ impl Messages {
 
     /// Later than every place before, also those of an earlier life (unless the clock went back
     /// and nothing is open: then nothing is overtaken).
-    fn next_place(&mut self, now: Now) -> Place {
+    fn next_place(&mut self, now: Now, priority: Priority) -> Place {
         self.last_order = (self.last_order + 1).max(now.unix_ms << 16);
-        Place { priority: Place::PRIORITY_NORMAL, order: self.last_order }
+        Place { priority: priority as u8, order: self.last_order }
     }
 }
 
 impl Core {
     pub(super) fn send(&mut self, now: Now, to: RequestId, device: DeviceId, body: Body) {
-        match self.store.get(Table::Devices, &device.0) {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                let refused = Refused::not_found(ResourceType::WirelessDevice, device);
-                return self.reply(to, Err(refused));
-            }
-            Err(_) => return self.reply(to, Err(store_failed())),
-        }
-        let depth = self.messages.lanes.get(&device).map_or(0, |lane| lane.open.len());
-        if depth >= self.limits.queue_messages_per_device_max {
-            let message = format!("the queue of the device is full ({depth} messages)");
-            return self.reply(to, Err(Refused::Throttled { message }));
-        }
+        let terms = match self.admit(device, &body) {
+            Ok(terms) => terms,
+            Err(refused) => return self.reply(to, Err(refused)),
+        };
         let id = MessageId::random();
         let (waiting, answer) = match &body {
             Body::Request(request) if request.queue_mode == QueueMode::Queued => {
@@ -142,21 +134,46 @@ impl Core {
                 Err(refused) => return self.reply(to, Err(refused)),
             },
         };
-        let time_ms =
-            if waiting == Waiting::Queued { self.limits.queue_ttl_ms } else { OUTCOME_MAX_MS };
-        let place = self.messages.next_place(now);
-        let status = MessageStatus::accepted(id, device, now.unix_ms);
-        let message = Message { status, attempts: 0, session: None };
-        let mut tx = Transaction::new();
         let request = match &body {
             Body::Request(request) => Some(request),
             Body::Response(_) => None,
         };
+        let own_ttl_ms = request.and_then(|request| request.ttl_s).map(|s| u64::from(s) * 1_000);
+        let ttl_ms = own_ttl_ms.unwrap_or(terms.queue_ttl_ms);
+        let time_ms = if waiting == Waiting::Queued { ttl_ms } else { OUTCOME_MAX_MS };
+        let priority = request.map(|request| request.priority).unwrap_or_default();
+        let place = self.messages.next_place(now, priority);
+        let mut status = MessageStatus::accepted(id, device, now.unix_ms);
+        status.expires_unix_ms = (waiting == Waiting::Queued).then(|| now.unix_ms + ttl_ms);
+        let message = Message { status, attempts: 0, session: None };
+        let mut tx = Transaction::new();
         queue::enqueue(&mut tx, &message, place, waiting, request);
         let due_ms = now.ms + time_ms;
         let phase = Phase::Storing(answer);
         self.messages.insert(Open { message, place, waiting, phase, due_ms });
         self.write(tx, Some(Ticket::Accepted { to, device, message: id }));
+    }
+
+    /// May one more message go to the device? What counts for it, or why not.
+    fn admit(&mut self, device: DeviceId, body: &Body) -> Result<Arc<Terms>, Refused> {
+        let terms = self.terms(device).map_err(|_| store_failed())?;
+        let missing = || Refused::not_found(ResourceType::WirelessDevice, device);
+        let terms = terms.ok_or_else(missing)?;
+        let payload = match body {
+            Body::Request(request) => &request.payload,
+            Body::Response(response) => &response.payload,
+        };
+        if payload.len() > terms.downlink_payload_bytes {
+            let most = terms.downlink_payload_bytes;
+            let constraint = format!("Member must decode to at most {most} bytes");
+            return Err(Refused::invalid("PayloadData", constraint));
+        }
+        let depth = self.messages.lanes.get(&device).map_or(0, |lane| lane.open.len());
+        if depth >= terms.queue_depth {
+            let message = format!("the queue of the device is full ({depth} messages)");
+            return Err(Refused::Throttled { message });
+        }
+        Ok(terms)
     }
 
     /// The message is durable, or was not taken.
@@ -198,9 +215,15 @@ impl Core {
 
     /// Hands over the next message that may go, if any.
     pub(super) fn hand_over(&mut self, now: Now, device: DeviceId) {
+        if !self.messages.lanes.contains_key(&device) {
+            return;
+        }
+        let terms = self.terms(device).ok().flatten();
+        let nstart = terms.as_ref().map_or(1, |terms| terms.nstart);
+        let terms = terms.map_or(contract::Terms::OWN, |terms| terms.wire);
         loop {
             let Some(lane) = self.messages.lanes.get_mut(&device) else { return };
-            let Some(next) = lane.next() else {
+            let Some(next) = lane.next(nstart) else {
                 return self.wants_session_for_queue(now, device);
             };
             let (id, place, waiting) = (next.message.status.id, next.place, next.waiting);
@@ -210,10 +233,9 @@ impl Core {
                 Some((session, link.id))
             });
             match there {
-                Some((session, link)) => match self.downlink(device, id, place, session) {
+                Some((session, link)) => match self.downlink((device, id), place, session, terms) {
                     Ok(entry) => {
                         self.post_downlink(now, device, id, (link, session), &entry);
-                        return;
                     }
                     Err(Unsendable::Never) => {
                         self.end(now, device, id, MessageState::Failed(Failure::Malformed));
@@ -262,21 +284,17 @@ impl Core {
     /// The entry for a worker, read from the store now.
     fn downlink(
         &self,
-        device: DeviceId,
-        id: MessageId,
+        (device, id): (DeviceId, MessageId),
         place: Place,
         session: SessionRef,
+        terms: contract::Terms,
     ) -> Result<Vec<u8>, Unsendable> {
         let queued = queue::claim(&*self.store, device, place).map_err(|_| Unsendable::NotNow)?;
         let queued = queued.ok_or(Unsendable::Never)?;
         let request = queued.request().map_err(|_| Unsendable::Never)?;
         let message = encode_request(&request).map_err(|_| Unsendable::Never)?;
-        let head = Downlink {
-            message_id: id.0,
-            device: device.0,
-            session: session.0.into(),
-            terms: Terms::OWN,
-        };
+        let head =
+            Downlink { message_id: id.0, device: device.0, session: session.0.into(), terms };
         Ok([head.as_bytes(), &message].concat())
     }
 
@@ -299,6 +317,12 @@ impl Core {
         let head = Answer { exchange: token.exchange.into(), message_id: id.0, device: device.0 };
         Ok(link.map(|link| Post::new(link.id, Kind::Answer, &[head.as_bytes(), &message], None)))
     }
+}
+
+/// How long a queued message may still wait, milliseconds. (One of an earlier version does not say.)
+pub(super) fn rest_ms(now: Now, status: &MessageStatus, limits: &Limits) -> u64 {
+    let earlier_ms = status.accepted_unix_ms + limits.queue_ttl_ms;
+    status.expires_unix_ms.unwrap_or(earlier_ms).saturating_sub(now.unix_ms)
 }
 
 enum Unsendable {

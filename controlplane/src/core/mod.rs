@@ -21,6 +21,7 @@ mod outcomes;
 mod routes;
 mod ruled;
 mod sessions;
+mod terms;
 #[cfg(test)]
 mod tests;
 pub mod token;
@@ -61,6 +62,7 @@ pub struct Core {
     messages: messages::Messages,
     outbox: outbox::Outbox,
     connects: connect::Connects,
+    terms: terms::KnownTerms,
     trust: trust::Trust,
     publisher_up: bool,
     counts: Counts,
@@ -118,6 +120,7 @@ impl Core {
             messages,
             outbox,
             connects: connect::Connects::default(),
+            terms: terms::KnownTerms::default(),
             trust,
             publisher_up: false,
             counts: Counts::default(),
@@ -171,6 +174,7 @@ impl Core {
             Request::Delete { device, message } => self.delete(now, to, device, message),
             Request::DeviceChanged { device, credentials } => {
                 self.routes.forget(device);
+                self.terms.forget(device);
                 if credentials {
                     self.drop_credentials(device);
                     self.connect_anew(device);
@@ -180,6 +184,7 @@ impl Core {
             }
             Request::DeviceDeleted { device } => {
                 self.routes.forget(device);
+                self.terms.forget(device);
                 self.drop_credentials(device);
                 self.trust_changed_by(now, device);
                 self.connects.forget(device);
@@ -189,6 +194,10 @@ impl Core {
             }
             Request::TrustChanged => {
                 self.trust_changed(now);
+                self.reply(to, Ok(Reply::Done));
+            }
+            Request::TermsChanged => {
+                self.terms.clear();
                 self.reply(to, Ok(Reply::Done));
             }
             Request::RoutesChanged => {

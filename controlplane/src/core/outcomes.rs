@@ -10,6 +10,7 @@ use zerocopy::IntoBytes;
 
 use super::credentials::from_the_wire;
 use super::lane::Phase;
+use super::messages::rest_ms;
 use super::uplink_json::{Circumstances, uplink_json};
 use super::{Core, LinkId, Now, Reply, RequestId, Ticket};
 use crate::model::{
@@ -221,8 +222,7 @@ impl Core {
         let Some(open) = self.messages.get_mut(device, id) else { return };
         open.requeue();
         queue::note(tx, &open.message);
-        let age_ms = now.unix_ms.saturating_sub(open.message.status.accepted_unix_ms);
-        let rest_ms = self.limits.queue_ttl_ms.saturating_sub(age_ms);
+        let rest_ms = rest_ms(now, &open.message.status, &self.limits);
         self.messages.set_due(device, id, now.ms + rest_ms);
         let has_moved = reason == FailReason::NoSession && sent_to.is_some() && session.is_some();
         if let Some(lane) = self.messages.lanes.get_mut(&device) {

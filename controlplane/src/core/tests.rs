@@ -7,6 +7,7 @@ mod credentials;
 mod downlinks;
 mod rules;
 mod sessions;
+mod terms;
 mod trust;
 mod uplinks;
 
@@ -27,7 +28,7 @@ use crate::control::Limits;
 use crate::identity::{ServerIdentity, ServerPublicKey};
 use crate::model::{
     Action, Destination, Device, DeviceId, DownlinkRequest, ExpressionType, MessageId,
-    MessageState, MessageType, Method, Network, NetworkBlock, QueueMode, Refused, Rule,
+    MessageState, MessageType, Method, Network, NetworkBlock, Priority, QueueMode, Refused, Rule,
 };
 use crate::store::memory::MemoryStore;
 use crate::store::names::{Replacement, Standing};
@@ -405,6 +406,8 @@ fn send(queue_mode: QueueMode, payload: &[u8]) -> Request {
         content_format: Some(0),
         accept: None,
         queue_mode,
+        priority: Priority::Normal,
+        ttl_s: None,
         payload: payload.to_vec(),
     };
     Request::Send { device: DEVICE, body: Body::Request(request) }
@@ -434,6 +437,8 @@ fn device() -> Device {
         }),
         wifi: None,
         positioning: None,
+        application_profile: None,
+        thing_arn: None,
         tags: Vec::new(),
         created_unix_ms: UNIX_MS,
     }

@@ -6,7 +6,9 @@ use std::collections::{HashMap, VecDeque};
 use tidegate_coap::message::Message;
 use tidegate_coap::option::Number;
 use tidegate_ring::Seq;
-use tidegate_ring::contract::{EndReason, Kind, Publication, Published, SessionRef, Uplink};
+use tidegate_ring::contract::{
+    EndReason, Kind, OWN_WINDOW, Publication, Published, SessionRef, Uplink,
+};
 use zerocopy::IntoBytes;
 
 use super::credentials::from_the_wire;
@@ -34,7 +36,14 @@ pub(super) struct Uplinks {
 
 pub(super) enum Pending {
     /// A device's request: the worker waits.
-    Uplink { link: LinkId, seq: Seq, exchange: u64, answer_awaited: bool },
+    Uplink {
+        link: LinkId,
+        seq: Seq,
+        exchange: u64,
+        answer_awaited: bool,
+        /// What its device's profile says, as it crosses: window of the ACK, time for an answer.
+        windows_ms: (u32, u32),
+    },
     /// A device's response to a downlink: it stays in the outbox until it is confirmed.
     Response(ResponseKey),
     /// One of several publishes; the group has the rest.
@@ -145,7 +154,15 @@ impl Core {
         let device = DeviceId(uplink.device);
         let exchange = uplink.exchange.get();
         let session = uplink.session.get();
+        let terms = self.terms(device).ok().flatten();
+        let longest = terms.as_ref().map(|terms| terms.uplink_payload_bytes);
+        let windows_ms = terms.map_or((OWN_WINDOW, 0), |terms| {
+            (terms.piggyback_window_ms, terms.response_timeout_ms)
+        });
         let refusal = match self.route(device) {
+            Ok(_) if longest.is_some_and(|longest| message.payload.len() > longest) => {
+                Some(Publication::TooLarge)
+            }
             Ok(_) if self.sessions.is_ending(device, session) => Some(Publication::Forbidden),
             Ok(route @ (Route::Topic(_) | Route::Rules(_)))
                 if self.publisher_up && self.uplinks.has_room() =>
@@ -159,7 +176,7 @@ impl Core {
                     security_mode: self.sessions.mode(device, session),
                     response_token: self.response_token(link, device, exchange, answer_awaited),
                 };
-                let pending = Pending::Uplink { link, seq, exchange, answer_awaited };
+                let pending = Pending::Uplink { link, seq, exchange, answer_awaited, windows_ms };
                 self.publish_uplink(now, route, &message, &about, pending)
             }
             Ok(Route::Topic(_) | Route::Rules(_)) | Err(_) => Some(Publication::Unavailable),
@@ -167,7 +184,7 @@ impl Core {
             Ok(Route::Stranger) => Some(Publication::Forbidden),
         };
         if let Some(refusal) = refusal {
-            self.publication(link, seq, exchange, refusal);
+            self.publication((link, seq), exchange, refusal, windows_ms);
         }
         if refusal == Some(Publication::Forbidden) {
             // The worker may never have got the first order to end it.
@@ -232,13 +249,13 @@ impl Core {
         };
         let Some((ended, result)) = ended else { return };
         match ended {
-            Pending::Uplink { link, seq, exchange, answer_awaited } => {
+            Pending::Uplink { link, seq, exchange, answer_awaited, windows_ms } => {
                 let publication = match result {
                     PublishResult::Confirmed if answer_awaited => Publication::AwaitingAnswer,
                     PublishResult::Confirmed => Publication::Confirmed,
                     PublishResult::Unavailable => Publication::Unavailable,
                 };
-                self.publication(link, seq, exchange, publication);
+                self.publication((link, seq), exchange, publication, windows_ms);
             }
             Pending::Response(key) => self.on_response_published(now, key, result),
             Pending::Part(_) => {}
@@ -259,14 +276,22 @@ impl Core {
         }
     }
 
-    fn publication(&mut self, link: LinkId, seq: Seq, exchange: u64, publication: Publication) {
+    fn publication(
+        &mut self,
+        (link, seq): (LinkId, Seq),
+        exchange: u64,
+        publication: Publication,
+        (piggyback_window_ms, response_timeout_ms): (u32, u32),
+    ) {
         match publication {
             Publication::Confirmed | Publication::AwaitingAnswer => self.counts.confirmed += 1,
             Publication::Unavailable => self.counts.unavailable += 1,
             Publication::NoRoute | Publication::Forbidden | Publication::TooLarge => {}
         }
         let max_age_s = self.limits.unavailable_max_age_s;
-        let published = Published::new(exchange.into(), max_age_s, publication);
+        let mut published = Published::new(exchange.into(), max_age_s, publication);
+        published.piggyback_window_ms = piggyback_window_ms.into();
+        published.response_timeout_ms = response_timeout_ms.into();
         self.post(link, Kind::Published, &[published.as_bytes()], Some(seq));
     }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{DeviceId, Fingerprint, PublicKey, SecurityMode, SourceAddress, Tag};
+use super::{DeviceId, Fingerprint, ProfileId, PublicKey, SecurityMode, SourceAddress, Tag};
 
 /// Which block of the device record: how the device reaches us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,7 +44,13 @@ pub struct Device {
     pub wifi: Option<NetworkBlock>,
     /// `Positioning` as given: `Enabled` or `Disabled`.
     pub positioning: Option<String>,
-    /// ≤ 200.
+    /// The application profile it refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application_profile: Option<ProfileId>,
+    /// The thing of AWS IoT it is associated with, by ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thing_arn: Option<String>,
+    /// ≤ 50.
     pub tags: Vec<Tag>,
     /// Unix time of creation, milliseconds.
     pub created_unix_ms: u64,
@@ -101,6 +107,8 @@ pub struct NewDevice {
     pub wifi: Option<NewNetwork>,
     /// See [`Device::positioning`].
     pub positioning: Option<String>,
+    /// An application profile's id as it came.
+    pub application_profile: Option<String>,
     /// See [`Device::tags`].
     pub tags: Vec<Tag>,
 }
@@ -162,6 +170,8 @@ pub struct DeviceChange {
     pub wifi: Option<NewNetwork>,
     /// New positioning.
     pub positioning: Option<String>,
+    /// Another application profile; empty: none from now on.
+    pub application_profile: Option<String>,
 }
 
 /// How GetWirelessDevice names a device (`identifierType`).
@@ -175,6 +185,8 @@ pub enum DeviceKey {
     MacAddress(String),
     /// `PreSharedKeyIdentity`.
     Identity(String),
+    /// `ThingName`.
+    Thing(String),
 }
 
 /// Filters of ListWirelessDevices.
@@ -182,4 +194,6 @@ pub enum DeviceKey {
 pub struct DeviceFilter {
     /// Only devices of this destination.
     pub destination: Option<String>,
+    /// Only devices of this application profile.
+    pub application_profile: Option<String>,
 }

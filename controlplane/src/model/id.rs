@@ -52,3 +52,7 @@ uuid_id! {
     /// A message towards a device, the same bytes as [`tidegate_ring::contract::MessageId`].
     MessageId
 }
+uuid_id! {
+    /// An application profile.
+    ProfileId
+}

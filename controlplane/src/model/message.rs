@@ -61,6 +61,13 @@ pub struct DownlinkRequest {
     pub accept: Option<u16>,
     /// Now or never, or kept for the device's next sign of life.
     pub queue_mode: QueueMode,
+    /// Before which others it goes.
+    #[serde(default)]
+    pub priority: Priority,
+    /// A queued message that waited so long expires, seconds; `None`: as the device's application
+    /// profile has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u32>,
     /// ≤ [`crate::control::PAYLOAD_BYTES_MAX`].
     #[serde(with = "base64_text")]
     pub payload: Vec<u8>,
@@ -81,6 +88,39 @@ pub struct DownlinkResponse {
     pub payload: Vec<u8>,
 }
 
+/// Longest time that a message may wait, seconds: a year.
+pub const TTL_S_MAX: u32 = 31_536_000;
+
+/// Which of the messages that wait for a device goes first. Those of one level go in the order of
+/// their acceptance.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Priority {
+    /// Before everything else.
+    Urgent = 0,
+    /// Before what is normal.
+    High = 1,
+    /// What was not said otherwise.
+    #[default]
+    Normal = 2,
+    /// When nothing else waits.
+    Low = 3,
+}
+
+impl Priority {
+    /// Every level, the first to go first.
+    pub const ALL: [Self; 4] = [Self::Urgent, Self::High, Self::Normal, Self::Low];
+
+    /// The name in requests and answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Urgent => "URGENT",
+            Self::High => "HIGH",
+            Self::Normal => "NORMAL",
+            Self::Low => "LOW",
+        }
+    }
+}
+
 /// `QueueMode` of a downlink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QueueMode {
@@ -99,6 +139,8 @@ pub struct QueuedMessage {
     pub device: DeviceId,
     /// Unix time of acceptance, milliseconds.
     pub accepted_unix_ms: u64,
+    /// Unix time after which it is not sent any more, milliseconds.
+    pub expires_unix_ms: Option<u64>,
     /// What is to be sent.
     pub request: DownlinkRequest,
     /// `Queued`, `Sent` or `Delivered`.
@@ -110,7 +152,7 @@ pub struct QueuedMessage {
 /// response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MessageState {
-    /// Accepted, not sent yet.
+    /// Accepted, not sent yet: `PENDING`.
     Queued,
     /// Left this machine at least once.
     Sent,
@@ -127,10 +169,10 @@ pub enum MessageState {
 }
 
 impl MessageState {
-    /// The name in answers: `QUEUED`, `SENT`, … `DELETED`.
+    /// The name in answers: `PENDING`, `SENT`, … `DELETED`.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Queued => "QUEUED",
+            Self::Queued => "PENDING",
             Self::Sent => "SENT",
             Self::Delivered => "DELIVERED",
             Self::Responded => "RESPONDED",
@@ -171,6 +213,9 @@ pub struct MessageStatus {
     pub state: MessageState,
     /// Unix time of acceptance, milliseconds.
     pub accepted_unix_ms: u64,
+    /// Unix time after which it is not sent any more, milliseconds; `None`: it does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_unix_ms: Option<u64>,
     /// Unix time it first left, milliseconds.
     pub sent_unix_ms: Option<u64>,
     /// Unix time of the acknowledgement, milliseconds.
@@ -187,6 +232,7 @@ impl MessageStatus {
             device,
             state: MessageState::Queued,
             accepted_unix_ms: unix_ms,
+            expires_unix_ms: None,
             sent_unix_ms: None,
             delivered_unix_ms: None,
             ended_unix_ms: None,

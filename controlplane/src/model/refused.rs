@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Resource;
+
 /// What the facade names in errors (`ResourceType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceType {
@@ -13,6 +15,12 @@ pub enum ResourceType {
     Rule,
     /// A message towards a device.
     Message,
+    /// An application profile.
+    ApplicationProfile,
+    /// A thing of AWS IoT.
+    Thing,
+    /// An import task.
+    ImportTask,
     /// A certificate authority.
     Authority,
     /// The uplink stream (absent while a broker is configured).
@@ -27,6 +35,9 @@ impl ResourceType {
             Self::Destination => "Destination",
             Self::Rule => "Rule",
             Self::Message => "Message",
+            Self::ApplicationProfile => "ApplicationProfile",
+            Self::Thing => "Thing",
+            Self::ImportTask => "ImportTask",
             Self::Authority => "CACertificate",
             Self::UplinkStream => "UplinkStream",
         }
@@ -79,6 +90,11 @@ pub enum Refused {
         /// For people.
         message: String,
     },
+    /// 400: a resource would have more than it may have.
+    TooManyTags {
+        /// Which.
+        resource: Resource,
+    },
     /// 429: a queue is full; nothing was kept.
     Throttled {
         /// For people.
@@ -121,6 +137,9 @@ impl fmt::Display for Refused {
             ),
             Self::NotFound { resource_type, resource_id } => {
                 write!(f, "{} {resource_id} does not exist", resource_type.as_str())
+            }
+            Self::TooManyTags { .. } => {
+                f.write_str("The resource would have more tags than the 50 that it may have.")
             }
             Self::Conflict { message, .. }
             | Self::Certificate { message }

@@ -2,7 +2,7 @@
 //!
 //! Ids are 16 bytes, numbers are big-endian, so that key order is the order we want to read in.
 
-use crate::model::{DeviceId, MessageId, Network};
+use crate::model::{DeviceId, MessageId, Network, ProfileId};
 
 /// `Index`: an IMEI or MAC address → device id.
 pub fn hardware(network: Network, hardware: &str) -> Vec<u8> {
@@ -23,18 +23,28 @@ pub fn user_of(destination: &str, device: DeviceId) -> Vec<u8> {
     [&users_of(destination)[..], &device.0].concat()
 }
 
+/// `Index`: every device of an application profile has a key under this prefix.
+pub fn profile_users_of(profile: ProfileId) -> Vec<u8> {
+    [&b"profile/"[..], &profile.0].concat()
+}
+
+/// `Index`: this device refers to that application profile.
+pub fn profile_user_of(profile: ProfileId, device: DeviceId) -> Vec<u8> {
+    [&profile_users_of(profile)[..], &device.0].concat()
+}
+
+/// `Index`: the thing of AWS IoT → device id.
+pub fn thing(name: &str) -> Vec<u8> {
+    [b"thing/", name.as_bytes()].concat()
+}
+
 /// Where an open message stands in its device's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Smaller goes first. One level for now.
+    /// Smaller goes first: [`crate::model::Priority`].
     pub priority: u8,
     /// Ascending over the life of the store.
     pub order: u64,
-}
-
-impl Place {
-    /// The priority of every message for now.
-    pub const PRIORITY_NORMAL: u8 = 2;
 }
 
 /// `Queue`: one open message.

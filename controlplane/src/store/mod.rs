@@ -96,6 +96,16 @@ pub enum Table {
     Destinations,
     /// Name → rule.
     Rules,
+    /// Profile id → application profile.
+    Profiles,
+    /// What holds for all, or for one resource: log levels, events, metrics.
+    Settings,
+    /// Task id → import task.
+    Imports,
+    /// Task id, line → what became of it.
+    Imported,
+    /// Hour, device → what was counted.
+    Measured,
     /// Device, priority, order → message id: the open messages.
     Queue,
     /// Message id → message.
@@ -118,7 +128,7 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::Meta,
         Self::Devices,
         Self::Identities,
@@ -128,6 +138,11 @@ impl Table {
         Self::Index,
         Self::Destinations,
         Self::Rules,
+        Self::Profiles,
+        Self::Settings,
+        Self::Imports,
+        Self::Imported,
+        Self::Measured,
         Self::Queue,
         Self::Messages,
         Self::History,
@@ -151,6 +166,11 @@ impl Table {
             Self::Index => "index",
             Self::Destinations => "destinations",
             Self::Rules => "rules",
+            Self::Profiles => "profiles",
+            Self::Settings => "settings",
+            Self::Imports => "imports",
+            Self::Imported => "imported",
+            Self::Measured => "measured",
             Self::Queue => "queue",
             Self::Messages => "messages",
             Self::History => "history",

@@ -10,7 +10,7 @@ use tidegate_coap::option::Number;
 use tidegate_controlplane::control::{Control, Limits, MqttSettings, Settings};
 use tidegate_controlplane::model::{
     Destination, Device, DeviceId, DownlinkRequest, ExpressionType, MessageId, MessageType, Method,
-    NewDevice, NewNetwork, QueueMode,
+    NewDevice, NewNetwork, Priority, QueueMode,
 };
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{
@@ -125,6 +125,8 @@ pub fn request(queue_mode: QueueMode, payload: &[u8]) -> DownlinkRequest {
         content_format: None,
         accept: None,
         queue_mode,
+        priority: Priority::Normal,
+        ttl_s: None,
         payload: payload.to_vec(),
     }
 }

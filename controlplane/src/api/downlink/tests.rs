@@ -51,6 +51,8 @@ fn a_request_carries_what_was_asked_for() {
         content_format: Some(50),
         accept: Some(60),
         queue_mode: QueueMode::Queued,
+        priority: Priority::Normal,
+        ttl_s: None,
         payload: b"21.5".to_vec(),
     };
     assert_eq!(request, expected);

@@ -4,7 +4,10 @@
 use std::future::ready;
 
 use super::{Names, Operation};
-use crate::api::{authorities, destinations, devices, downlink, endpoint, queue, rules, uplinks};
+use crate::api::{
+    authorities, destinations, devices, downlink, endpoint, profiles, queue, rules, tags, things,
+    uplinks,
+};
 
 /// By the first segment in braces.
 const DESTINATION: Names = Names::Path("Destination");
@@ -13,6 +16,9 @@ const RULE: Names = Names::Path("rule");
 const AUTHORITY: Names = Names::Path("cacert");
 /// The destination that the body names.
 const TO: Names = Names::Body("Destination", "DestinationName");
+const PROFILE: Names = Names::Path("ApplicationProfile");
+/// The application profile that the body names.
+const AS: Names = Names::Body("ApplicationProfile", "ApplicationProfileId");
 
 const fn at(
     pattern: &'static str,
@@ -25,7 +31,7 @@ const fn at(
 
 /// Every operation.
 pub static OPERATIONS: &[Operation] = &[
-    at("POST /wireless-devices", "iotwireless:CreateWirelessDevice", &[TO], |api, call, _| {
+    at("POST /wireless-devices", "iotwireless:CreateWirelessDevice", &[TO, AS], |api, call, _| {
         Box::pin(devices::create(api, call))
     }),
     at("GET /wireless-devices", "iotwireless:ListWirelessDevices", &[], |api, call, _| {
@@ -40,7 +46,7 @@ pub static OPERATIONS: &[Operation] = &[
     at(
         "PATCH /wireless-devices/{Id}",
         "iotwireless:UpdateWirelessDevice",
-        &[DEVICE, TO],
+        &[DEVICE, TO, AS],
         |api, call, at| Box::pin(devices::update(api, call, at[0])),
     ),
     at(
@@ -73,6 +79,66 @@ pub static OPERATIONS: &[Operation] = &[
         &[DEVICE],
         |api, _, at| Box::pin(queue::status(api, at[0], at[1])),
     ),
+    at(
+        "GET /wireless-devices/{Id}/statistics",
+        "iotwireless:GetWirelessDeviceStatistics",
+        &[DEVICE],
+        |api, _, at| Box::pin(things::statistics(api, at[0])),
+    ),
+    at(
+        "PUT /wireless-devices/{Id}/thing",
+        "iotwireless:AssociateWirelessDeviceWithThing",
+        &[DEVICE],
+        |api, call, at| Box::pin(things::associate(api, call, at[0])),
+    ),
+    at(
+        "DELETE /wireless-devices/{Id}/thing",
+        "iotwireless:DisassociateWirelessDeviceFromThing",
+        &[DEVICE],
+        |api, _, at| Box::pin(things::disassociate(api, at[0])),
+    ),
+    at(
+        "PATCH /wireless-devices/{Identifier}/deregister",
+        "iotwireless:DeregisterWirelessDevice",
+        &[DEVICE],
+        |api, call, at| Box::pin(things::deregister(api, call, at[0])),
+    ),
+    at(
+        "POST /application-profiles",
+        "iotwireless:CreateApplicationProfile",
+        &[],
+        |api, call, _| Box::pin(profiles::create(api, call)),
+    ),
+    at("GET /application-profiles", "iotwireless:ListApplicationProfiles", &[], |api, call, _| {
+        Box::pin(profiles::list(api, call))
+    }),
+    at(
+        "GET /application-profiles/{Id}",
+        "iotwireless:GetApplicationProfile",
+        &[PROFILE],
+        |api, _, at| Box::pin(profiles::get(api, at[0])),
+    ),
+    at(
+        "PATCH /application-profiles/{Id}",
+        "iotwireless:UpdateApplicationProfile",
+        &[PROFILE],
+        |api, call, at| Box::pin(profiles::update(api, call, at[0])),
+    ),
+    at(
+        "DELETE /application-profiles/{Id}",
+        "iotwireless:DeleteApplicationProfile",
+        &[PROFILE],
+        |api, _, at| Box::pin(profiles::delete(api, at[0])),
+    ),
+    at("POST /tags", "iotwireless:TagResource", &[Names::Arn], |api, call, _| {
+        Box::pin(tags::tag(api, call))
+    }),
+    at("DELETE /tags", "iotwireless:UntagResource", &[Names::Arn], |api, call, _| {
+        Box::pin(tags::untag(api, call))
+    }),
+    at("GET /tags", "iotwireless:ListTagsForResource", &[Names::Arn], |api, call, _| {
+        Box::pin(tags::list(api, call))
+    }),
     at("POST /destinations", "iotwireless:CreateDestination", &[], |api, call, _| {
         Box::pin(destinations::create(api, call))
     }),

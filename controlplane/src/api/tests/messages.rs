@@ -39,7 +39,9 @@ async fn a_queued_message_is_listed_in_order_until_it_is_deleted() {
     let listed: Vec<&str> =
         list.as_array().unwrap().iter().map(|m| m["MessageId"].as_str().unwrap()).collect();
     assert_eq!(listed, ids);
-    let first = &list[0];
+    let mut first = list[0].clone();
+    let expires = first["CoAP"].as_object_mut().unwrap().remove("ExpiresAt").unwrap();
+    assert!(expires.as_str() > first["ReceivedAt"].as_str());
     assert_eq!(first["TransmitMode"], 1);
     assert!(first["ReceivedAt"].as_str().unwrap().ends_with('Z'));
     assert_eq!(
@@ -47,7 +49,7 @@ async fn a_queued_message_is_listed_in_order_until_it_is_deleted() {
         json!({
             "MessageType": "CONFIRMABLE", "RequestMethod": "PUT", "UriPaths": ["led", "1"],
             "UriQuery": [{ "Key": "k", "Value": "v" }], "ContentFormat": "text/plain; charset=utf-8",
-            "QueueMode": 1, "Status": "QUEUED",
+            "QueueMode": 1, "Priority": "NORMAL", "Status": "PENDING",
         })
     );
     let page = server.get(&format!("{data}?maxResults=2&WirelessDeviceType=CoAP")).await;
@@ -58,7 +60,7 @@ async fn a_queued_message_is_listed_in_order_until_it_is_deleted() {
     assert!(page.json.get("NextToken").is_none());
 
     let status = server.get(&format!("{data}/{}", ids[0])).await;
-    assert_eq!(status.json["Status"], "QUEUED", "{}", status.text);
+    assert_eq!(status.json["Status"], "PENDING", "{}", status.text);
     assert_eq!(status.json["WirelessDeviceId"], id.as_str());
     let deleted = server.call("DELETE", &format!("{data}?messageId={}", ids[0]), "").await;
     assert_eq!((deleted.status, deleted.text.as_str()), (204, ""));
@@ -80,7 +82,7 @@ async fn a_message_for_now_fails_without_a_session_and_says_so() {
     let message = sent.json["MessageId"].as_str().unwrap();
     let mut status = server.get(&format!("{data}/{message}")).await;
     for _ in 0..POLLS_MAX {
-        if status.json["Status"] != "QUEUED" {
+        if status.json["Status"] != "PENDING" {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -6,6 +6,7 @@ mod authorities;
 mod devices;
 mod harness;
 mod messages;
+mod profiles;
 mod rules;
 mod security;
 mod uplinks;

@@ -23,6 +23,8 @@ fn device(id: u8, block: NetworkBlock) -> Device {
         cellular: None,
         wifi: Some(block),
         positioning: None,
+        application_profile: None,
+        thing_arn: None,
         tags: Vec::new(),
         created_unix_ms: 0,
     }

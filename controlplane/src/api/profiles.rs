@@ -1,0 +1,111 @@
+//! Application profiles, which are ours: Create, Get, List, Update, Delete.
+
+use serde_json::{Map, Value, json};
+use warp::http::StatusCode;
+
+use super::error::ApiError;
+use super::validate::{Members, Violations, parse_body};
+use super::{Api, Call, Reply, page, shape};
+use crate::model::{ACK_RANDOM_PERCENT, ApplicationProfile, ProfileTerms, TERM_RULES};
+
+/// `POST /application-profiles`
+pub async fn create(api: &Api, call: &Call) -> Result<Reply, ApiError> {
+    let body = parse_body(&call.body)?;
+    let body = Members::of_body(&body);
+    let mut violations = Violations::default();
+    let name = name(&body, &mut violations)?;
+    let terms = terms(&body, &mut violations)?;
+    let tags = shape::tags(&body, &mut violations)?;
+    let token =
+        body.checked("ClientRequestToken", &shape::CLIENT_REQUEST_TOKEN, &mut violations)?;
+    violations.check()?;
+    let made = api.control.create_profile(name, terms, tags, token).await?;
+    let id = made.id.to_string();
+    let arn = api.aws.arn("ApplicationProfile", &id);
+    Ok(Reply::json(StatusCode::CREATED, json!({ "Arn": arn, "Id": id })))
+}
+
+/// `GET /application-profiles/{Id}`
+pub async fn get(api: &Api, id: &str) -> Result<Reply, ApiError> {
+    let profile = api.control.profile(id).await?;
+    Ok(Reply::json(StatusCode::OK, described(api, profile)))
+}
+
+/// `GET /application-profiles`
+pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
+    let found = api.control.profiles(page::request(&call.query, LIST)?).await?;
+    let body = page::answer(found, LIST, |profile| Value::Object(summarised(api, &profile)));
+    Ok(Reply::json(StatusCode::OK, body))
+}
+
+/// `PATCH /application-profiles/{Id}`
+pub async fn update(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
+    let body = parse_body(&call.body)?;
+    let body = Members::of_body(&body);
+    let mut violations = Violations::default();
+    let name = name(&body, &mut violations)?;
+    let terms = terms(&body, &mut violations)?;
+    violations.check()?;
+    api.control.update_profile(id, name, terms).await?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// `DELETE /application-profiles/{Id}`
+pub async fn delete(api: &Api, id: &str) -> Result<Reply, ApiError> {
+    api.control.delete_profile(id).await?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
+}
+
+/// The list's name in answers.
+const LIST: &str = "ApplicationProfileList";
+
+const ACK_RANDOM_FACTOR: &str = "AckRandomFactor";
+
+fn name(body: &Members<'_>, violations: &mut Violations) -> Result<Option<String>, ApiError> {
+    Ok(body.checked("Name", &shape::NAME, violations)?.map(ToOwned::to_owned))
+}
+
+fn terms(body: &Members<'_>, violations: &mut Violations) -> Result<ProfileTerms, ApiError> {
+    let mut terms = ProfileTerms::default();
+    for rule in &TERM_RULES {
+        let range = i64::from(*rule.range.start())..=i64::from(*rule.range.end());
+        let number = body.integer(rule.name, range, violations)?;
+        *(rule.of)(&mut terms) = number.and_then(|number| u32::try_from(number).ok());
+    }
+    if let Some(factor) = body.number(ACK_RANDOM_FACTOR)? {
+        let percent = (factor * 100.0).round();
+        let (least, most) = (*ACK_RANDOM_PERCENT.start(), *ACK_RANDOM_PERCENT.end());
+        if percent < f64::from(least) {
+            violations.add(ACK_RANDOM_FACTOR, "Member must have value greater than or equal to 1");
+        } else if percent > f64::from(most) {
+            violations.add(ACK_RANDOM_FACTOR, "Member must have value less than or equal to 3");
+        } else {
+            terms.ack_random_percent = Some(percent as u32);
+        }
+    }
+    Ok(terms)
+}
+
+fn summarised(api: &Api, profile: &ApplicationProfile) -> Map<String, Value> {
+    let id = profile.id.to_string();
+    let mut body = Map::new();
+    body.insert("Arn".to_owned(), json!(api.aws.arn("ApplicationProfile", &id)));
+    body.insert("Id".to_owned(), json!(id));
+    if let Some(name) = &profile.name {
+        body.insert("Name".to_owned(), json!(name));
+    }
+    body
+}
+
+fn described(api: &Api, mut profile: ApplicationProfile) -> Value {
+    let mut body = summarised(api, &profile);
+    for rule in &TERM_RULES {
+        if let Some(value) = *(rule.of)(&mut profile.terms) {
+            body.insert(rule.name.to_owned(), json!(value));
+        }
+    }
+    if let Some(percent) = profile.terms.ack_random_percent {
+        body.insert(ACK_RANDOM_FACTOR.to_owned(), json!(f64::from(percent) / 100.0));
+    }
+    Value::Object(body)
+}
