@@ -101,7 +101,7 @@ fn the_terms_of_a_downlink_say_how_many_how_often_and_how_long() {
         max_retransmit_plus_1: 2,
         nstart: 2,
     };
-    let mut sends = |story: &mut Story, number, payload: &[u8]| {
+    let sends = |story: &mut Story, number, payload: &[u8]| {
         let downlink = wire::Downlink { terms, ..downlink(story, number) };
         let message = request(Type::Con, Code::PUT, 0, "/d", payload);
         story.tells(Kind::Downlink, downlink.as_bytes(), &message);
