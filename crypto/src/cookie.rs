@@ -3,14 +3,14 @@
 //! HMAC-SHA-256 over parts that are each preceded by their length, so that two different lists of
 //! parts never feed the same bytes. Rotation and what goes in belong to the caller.
 
-use hmac::{Hmac, KeyInit, Mac as _};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
+
+use crate::hmac256;
 
 /// The key, already absorbed: each MAC starts from the saved state. Wiped when dropped.
 #[derive(Clone)]
 pub struct CookieKey {
-    keyed: Hmac<Sha256>,
+    key: hmac256::Key,
 }
 
 /// Length of a MAC, bytes.
@@ -19,18 +19,17 @@ pub const MAC_BYTES: usize = 32;
 impl CookieKey {
     /// From 32 random bytes.
     pub fn new(random: &[u8; 32]) -> Self {
-        let keyed = Hmac::new_from_slice(random).expect("HMAC takes keys of any length");
-        Self { keyed }
+        Self { key: hmac256::Key::new(random) }
     }
 
     /// The MAC of `parts`.
     pub fn mac(&self, parts: &[&[u8]]) -> [u8; MAC_BYTES] {
-        let mut mac = self.keyed.clone();
+        let mut mac = self.key.begin();
         for part in parts {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
-        mac.finalize().into_bytes().into()
+        mac.finish()
     }
 
     /// Whether `claimed` is the MAC of `parts`, in a time that depends on lengths alone.

@@ -17,6 +17,7 @@ pub mod aead;
 pub mod agreement;
 pub mod certificate;
 pub mod cookie;
+mod hmac256;
 mod kernel;
 pub mod pem;
 pub mod prf;

@@ -7,6 +7,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256, Sha384};
 use zeroize::Zeroize;
 
+use crate::hmac256;
+
 /// The hash of a cipher suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hash {
@@ -50,8 +52,8 @@ pub struct Prf(Keyed);
 
 #[derive(Clone)]
 enum Keyed {
-    Sha256(Hmac<Sha256>),
-    /// In a box: twice as large, and rare.
+    Sha256(hmac256::Key),
+    /// In a box: four times as large, and rare.
     Sha384(Box<Hmac<Sha384>>),
 }
 
@@ -59,7 +61,7 @@ impl Prf {
     /// Absorbs `secret`.
     pub fn new(hash: Hash, secret: &[u8]) -> Self {
         Self(match hash {
-            Hash::Sha256 => Keyed::Sha256(keyed(secret)),
+            Hash::Sha256 => Keyed::Sha256(hmac256::Key::new(secret)),
             Hash::Sha384 => Keyed::Sha384(Box::new(keyed(secret))),
         })
     }
@@ -67,7 +69,7 @@ impl Prf {
     /// Fills `out` with `PRF(secret, label, seeds[0] || seeds[1] || …)`.
     pub fn fill(&self, label: &[u8], seeds: &[&[u8]], out: &mut [u8]) {
         match &self.0 {
-            Keyed::Sha256(keyed) => p_hash(keyed, label, seeds, out),
+            Keyed::Sha256(key) => p_sha256(key, label, seeds, out),
             Keyed::Sha384(keyed) => p_hash(&**keyed, label, seeds, out),
         }
     }
@@ -105,6 +107,22 @@ fn p_hash<M: Mac + Clone>(keyed: &M, label: &[u8], seeds: &[&[u8]], out: &mut [u
         }
     }
     a.as_mut_slice().zeroize();
+}
+
+/// The same of SHA-256.
+fn p_sha256(key: &hmac256::Key, label: &[u8], seeds: &[&[u8]], out: &mut [u8]) {
+    let seed = || [label].into_iter().chain(seeds.iter().copied());
+    let mut a = key.mac(seed());
+    let mut blocks = out.chunks_mut(a.len()).peekable();
+    while let Some(block) = blocks.next() {
+        let mut output = key.mac([&a[..]].into_iter().chain(seed()));
+        block.copy_from_slice(&output[..block.len()]);
+        output.zeroize();
+        if blocks.peek().is_some() {
+            a = key.mac([&a[..]]);
+        }
+    }
+    a.zeroize();
 }
 
 fn keyed<M: KeyInit>(secret: &[u8]) -> M {

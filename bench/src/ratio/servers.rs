@@ -97,7 +97,7 @@ impl Edge {
         Ok(format!(
             "listen = [\"{dtls}\"]\nworkers = {}\nrun_dir = \"{}\"\n[nosec]\nlisten = [{clear}]\n\
              [net]\nbackend = \"{}\"\n{}[sessions]\nper_worker = {}\n[resumption]\n\
-             per_worker = {}\n[handshake]\nhalf_open = 65536\nhalf_open_per_source = 65536\n\
+             per_worker = {}\n[handshake]\nhalf_open = 4096\nhalf_open_per_source = 4096\n\
              [echo]\npath = \"{ECHO_PATH}\"\n",
             self.workers,
             run_dir.display(),

@@ -25,6 +25,7 @@ use tidegate_dtls::record::protected_part;
 use tidegate_dtls::server::{self, Answer, Event, Greeting, Handshake, Randoms};
 use tidegate_ring::contract as wire;
 use zerocopy::IntoBytes;
+use zeroize::Zeroize;
 
 /// One handshake in progress.
 #[derive(Debug)]
@@ -115,18 +116,25 @@ impl Worker {
         let own_cid: &[u8] = if self.config.handshake.connection_id { &cid } else { &[] };
         let resumption =
             self.begin_resumption(now, server::session_id(datagram).unwrap_or_default());
+        // At once: an array that is drawn by itself takes four bytes for each of its own.
+        let mut drawn = [0; 32 + 32 + 48];
+        self.random.fill(&mut drawn);
+        let (random, secrets) = drawn.split_first_chunk().expect("it is longer");
+        let (fake_key, seed) = secrets.split_first_chunk().expect("it is longer");
         let randoms = Randoms {
-            random: self.random.random(),
-            fake_key: self.random.random(),
-            ephemeral_seed: self.random.random(),
+            random: *random,
+            fake_key: *fake_key,
+            ephemeral_seed: *seed.first_chunk().expect("it is as long"),
             session_id: resumption.new_id(),
         };
+        drawn.zeroize();
         let unix_s = now.unix_ms / 1_000;
         let resumable = resumption.resumable();
         let dtls = Handshake::new(&self.dtls_config, now.ms, unix_s, own_cid, &randoms, resumable);
         let began_ms = now.ms;
         let half_open =
             HalfOpen { dtls, slot, peer, began_ms, name: None, owner: None, resumption };
+        let half_open = Box::new(half_open);
         let key = self.handshakes.insert(nonce, half_open).expect("checked for room above");
         self.by_peer_handshake.insert(peer, key.number);
         self.quota.take(&peer);
@@ -361,7 +369,7 @@ impl Worker {
     }
 
     /// A handshake is over, one way or the other.
-    fn take_half_open(&mut self, number: u32) -> Option<HalfOpen> {
+    fn take_half_open(&mut self, number: u32) -> Option<Box<HalfOpen>> {
         let half_open = self.handshakes.remove(number)?;
         self.by_peer_handshake.remove(&half_open.peer);
         self.quota.give_back(&half_open.peer);

@@ -79,7 +79,8 @@ pub struct Worker {
     slab: Slab,
     /// Sessions whose records carry no Connection ID, by address.
     by_peer: HashMap<Peer, u32, RandomState>,
-    handshakes: Pool<HalfOpen>,
+    /// In boxes: a handshake is 2 KiB, and moves into the pool and out of it.
+    handshakes: Pool<Box<HalfOpen>>,
     by_peer_handshake: HashMap<Peer, u32, RandomState>,
     quota: Quota,
     credentials: Credentials,

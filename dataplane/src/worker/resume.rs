@@ -50,7 +50,9 @@ impl Worker {
         if found.is_none() && !session_id.is_empty() {
             self.counters.tally(Tally::ResumptionUnknown);
         }
-        let reservation = self.resumptions.reserve(self.random.random());
+        let mut random = [0; 28];
+        self.random.fill(&mut random);
+        let reservation = self.resumptions.reserve(random);
         Resumption { found, reservation }
     }
 
