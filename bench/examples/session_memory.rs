@@ -138,6 +138,7 @@ impl Edge {
                     request: wanted.request,
                     device: [1; 16],
                     stamp: 1.into(),
+                    class: 0.into(),
                     verdict: wire::Verdict::Known as u8,
                     network: wire::Network::Cellular as u8,
                 };

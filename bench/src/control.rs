@@ -106,6 +106,7 @@ pub fn answer(kind: u8, bytes: &[u8], key: &[u8], mut push: impl FnMut(Kind, &[&
                 request: wanted.request,
                 device: device_of(name),
                 stamp: 1.into(),
+                class: 0.into(),
                 verdict: wire::Verdict::Known as u8,
                 network: wire::Network::Cellular as u8,
             };
@@ -131,6 +132,7 @@ fn trust_sheet() -> Vec<u8> {
         network: wire::Network::Cellular as u8,
         device: [2; 16],
         stamp: 1,
+        class: 0,
     };
     assert!(trust::write(&mut sheet, &trust::Item::NoSec(device)), "one line fits");
     sheet
@@ -177,6 +179,7 @@ mod tests {
             device: [9; 16],
             session: 1.into(),
             received_unix_ms: 0.into(),
+            class: 0.into(),
             network: 1,
             answer_awaited,
         }

@@ -65,6 +65,13 @@ pub const IDENTITY_BYTES_MAX: usize = 256;
 /// Datagrams waiting for another worker.
 pub const HANDOVER_MAX: usize = 1_024;
 
+/// Notices for the customer's log that one worker tells in a second, in the long run.
+pub const NOTICES_PER_S_MAX: u32 = 1_000;
+/// And at once, after a pause.
+pub const NOTICES_BURST: u32 = 1_000;
+/// Longest part of a path in a notice, bytes.
+pub const NOTICE_PATH_BYTES_MAX: usize = 256;
+
 /// Capacity of each ring between a worker and the control plane, bytes.
 pub const RING_BYTES: usize = 4 << 20;
 /// Part of the uplink ring that uplinks leave free, bytes, so that outcomes and credential

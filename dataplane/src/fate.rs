@@ -157,6 +157,12 @@ counters! {
         UplinkRefused => "uplink_refused",
         /// Requests answered 4.xx by the worker itself.
         RequestRejected => "request_rejected",
+        /// Requests answered 4.03 because no policy of the device allows them.
+        RequestForbidden => "request_forbidden",
+        /// Requests beyond the quota of the device or its account: 4.29, or silence for a NON.
+        RequestLimited => "request_limited",
+        /// Requests of sessions whose class no policy sheet has yet.
+        ClassUnknown => "class_unknown",
         /// Requests whose outcome did not come in time.
         ResponseTimeout => "response_timeout",
         /// CoAP messages that were not well formed.
@@ -177,10 +183,18 @@ counters! {
         Trust => "trust",
         /// Trust sheets, or pieces of one, that could not be used; the last good sheet stays.
         TrustRefused => "trust_refused",
+        /// Policy sheets taken into use.
+        Policies => "policies",
+        /// Policy sheets, or pieces of one, that could not be used; the last good sheet stays.
+        PoliciesRefused => "policies_refused",
         /// Entries of the control plane that could not be used.
         EntryRefused => "entry_refused",
         /// Outcomes and notices lost because the uplink ring was full to the brim.
         NoticeLost => "notice_lost",
+        /// Notices told for the customer's log.
+        Notice => "notice",
+        /// Notices for the customer's log left out: too many, or too little room on the ring.
+        NoticeShed => "notice_shed",
     }
 }
 

@@ -9,6 +9,7 @@
 
 use crate::bounds::{DATAGRAM_BYTES_MAX, HANDOVER_MAX};
 use crate::net::peer::Peer;
+use crate::rates::Accounts;
 use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::CachePadded;
 use foldhash::quality::RandomState;
@@ -58,6 +59,7 @@ impl Forwarded {
 pub struct Handover {
     boxes: Arc<[CachePadded<ArrayQueue<Letter>>]>,
     expected: Arc<Expected>,
+    accounts: Accounts,
 }
 
 /// The worker that opens sessions to devices.
@@ -90,7 +92,13 @@ impl Handover {
     /// One mailbox for each worker.
     pub fn new(workers: u8) -> Self {
         let mailbox = |_| CachePadded::new(ArrayQueue::new(HANDOVER_MAX));
-        Self { boxes: (0..workers).map(mailbox).collect(), expected: Arc::new(Expected::new()) }
+        let boxes = (0..workers).map(mailbox).collect();
+        Self { boxes, expected: Arc::new(Expected::new()), accounts: Accounts::new() }
+    }
+
+    /// What accounts have sent, to whichever worker.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// From now on [`CONNECTOR`] expects datagrams of this peer; its alone to say.

@@ -10,6 +10,7 @@ pub mod fate;
 pub mod handover;
 pub mod net;
 pub mod pool;
+pub mod rates;
 pub mod resumptions;
 pub mod run;
 pub mod slab;

@@ -41,6 +41,8 @@ pub struct Origin {
     pub network: u8,
     /// How it had said who it is.
     pub claim: Claim,
+    /// As in `ring::contract::Credential`, then.
+    pub class: u16,
 }
 
 /// A session that can be resumed.
@@ -189,9 +191,8 @@ impl Resumptions {
             stamp: origin.stamp,
             random: *reservation.id.last_chunk().expect("an id is longer"),
             state: IN_USE,
-            network: origin.network,
-            claim: origin.claim as u8,
-            spare: 0,
+            who: origin.network << 4 | origin.claim as u8,
+            class: origin.class,
             resumable: *resumable,
         };
         self.table().write(index, &Zeroizing::new(zerocopy::transmute!(entry)));
@@ -207,9 +208,10 @@ impl Resumptions {
         let mut entry = Entry::from_words(table.read(index_of(id))?);
         // No secret is compared: a session id travels in the clear.
         let found = (entry.random == id[4..] && entry.is_usable(now_s, self.age_s)).then(|| {
-            let Entry { device, stamp, network, claim, resumable, .. } = entry;
-            let claim = Claim::from_wire(claim).expect("it is usable");
-            Found { worker: id[0], origin: Origin { device, stamp, network, claim }, resumable }
+            let Entry { device, stamp, class, resumable, .. } = entry;
+            let (network, claim) = (entry.who >> 4, entry.claim().expect("it is usable"));
+            let origin = Origin { device, stamp, network, claim, class };
+            Found { worker: id[0], origin, resumable }
         });
         entry.resumable.wipe();
         found
@@ -227,7 +229,7 @@ impl Resumptions {
     pub fn forget_all(&mut self, claim: Claim) {
         let made_by = |index: &u32| {
             let entry = self.table().read(*index).map(Entry::from_words);
-            entry.is_some_and(|entry| entry.claim == claim as u8)
+            entry.is_some_and(|entry| entry.claim() == Some(claim))
         };
         let devices = self.by_device.iter().filter(|(_, index)| made_by(index));
         for device in devices.map(|(device, _)| *device).collect::<Vec<_>>() {
@@ -301,9 +303,9 @@ struct Entry {
     random: [u8; 28],
     /// [`FREE`] or [`IN_USE`].
     state: u8,
-    network: u8,
-    claim: u8,
-    spare: u8,
+    /// `ring::contract::Network` in the upper half, `ring::contract::Claim` in the lower.
+    who: u8,
+    class: u16,
     resumable: Resumable,
 }
 
@@ -314,9 +316,13 @@ impl Entry {
         zerocopy::transmute!(*words)
     }
 
+    fn claim(&self) -> Option<Claim> {
+        Claim::from_wire(self.who & 15)
+    }
+
     fn is_usable(&self, now_s: u32, age_s: u32) -> bool {
         let age = now_s.checked_sub(self.at_s);
-        let is_one = self.state == IN_USE && Claim::from_wire(self.claim).is_some();
+        let is_one = self.state == IN_USE && self.claim().is_some();
         is_one && age.is_some_and(|age| age < age_s)
     }
 }

@@ -264,6 +264,11 @@ impl Slab {
         self.live == self.capacity
     }
 
+    /// Slots there are.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
     /// Sessions and reservations.
     pub fn live(&self) -> u32 {
         self.live
@@ -362,7 +367,7 @@ pub fn boot_id() -> [u8; 16] {
 pub const CID_BYTES: usize = 6;
 const HEAD_BYTES: usize = 4_096;
 /// The last byte is the version of the slot layout.
-const MAGIC: [u8; 8] = *b"TGSLAB\0\x03";
+const MAGIC: [u8; 8] = *b"TGSLAB\0\x04";
 const NIL: u32 = u32::MAX;
 
 #[cfg(test)]

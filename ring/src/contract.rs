@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Changes whenever a layout or a meaning in this file changes; rings of another version are
 /// refused when they are opened.
-pub const CONTRACT_VERSION: u32 = 3;
+pub const CONTRACT_VERSION: u32 = 4;
 
 /// Longest tail an entry may carry, bytes. *Why:* one CoAP message in one DTLS record, or one
 /// identity (256) or key (256); blockwise bodies cross block by block.
@@ -27,6 +27,9 @@ pub const NSTART_MAX: usize = 8;
 
 /// In [`Published`]: the worker's own window.
 pub const OWN_WINDOW: u32 = u32::MAX;
+
+/// Longest policy sheet, bytes.
+pub const POLICIES_BYTES_MAX: usize = 1 << 20;
 
 /// A wireless device's id: the bytes of its UUID.
 pub type DeviceId = [u8; 16];
@@ -93,6 +96,9 @@ wire_enum! {
         Counters = 7,
         /// [`ConnectFailed`], no tail.
         ConnectFailed = 8,
+        /// [`Notice`] + what its [`Event`] describes: the first to be left out when there is much
+        /// to tell.
+        Notice = 9,
         /// [`Credential`] + the pre-shared key (empty unless the verdict is `Known`).
         Credential = 32,
         /// [`CredentialDropped`], no tail: forget the cached credential of the device.
@@ -111,6 +117,10 @@ wire_enum! {
         Trust = 39,
         /// [`Connect`] + the PSK identity, then the key.
         Connect = 40,
+        /// [`Policies`] + a piece of the policy sheet (layout in [`crate::policy`]).
+        Policies = 41,
+        /// [`Class`], no tail: the session belongs to another class from now on.
+        Class = 42,
     }
 }
 
@@ -180,6 +190,39 @@ wire_enum! {
 }
 
 wire_enum! {
+    /// What a device's owner may want to know, and what stands in the tail.
+    Event {
+        /// The worker itself answered 4.xx or 5.xx, or nothing because the request was a NON: the
+        /// path as [`crate::policy::Path`] writes it, cut where it is too long.
+        Refused = 1,
+        /// An application answered 4.xx or 5.xx: no tail.
+        Answered = 2,
+        /// No outcome came in time, the device was answered 5.03 or 5.04: no tail.
+        TimedOut = 3,
+        /// A handshake of a known device failed: no tail.
+        HandshakeFailed = 4,
+        /// A handshake failed before the device had proven anything: the name it claimed, which
+        /// anyone could have, as in [`CredentialWanted`]; its [`Claim`] stands in `code`.
+        HandshakeUnproven = 5,
+    }
+}
+
+wire_enum! {
+    /// Why a handshake of a device failed.
+    Mishap { /// The peer fell silent.
+        Timeout = 1, /// A known identity with another key.
+        WrongKey = 2, /// The certificate has expired, or is not valid yet.
+        CertificateExpired = 3, /// The certificate's authority is not one of ours.
+        UnknownAuthority = 4, /// The certificate is missing, damaged or of no use here.
+        BadCertificate = 5, /// Nothing in common: version, suite, group, extension.
+        NothingCommon = 6, /// Messages that no honest peer sends, or changed on the way.
+        Malformed = 7, /// The peer said so by an alert.
+        PeerAlert = 8, /// Nobody could say whose the credential is.
+        Unavailable = 9, /// It may not use what it came with.
+        AccessDenied = 10 }
+}
+
+wire_enum! {
     /// Why a session ended.
     EndReason { /// The device said close_notify.
         Closed = 1, /// Replaced by a newer session of the same device.
@@ -218,7 +261,8 @@ layout! {
         exchange: U64, /// The authenticated sender.
         device: DeviceId, /// Its session now ([`SessionRef`]): where downlinks can go.
         session: U64, /// Unix time of receipt, milliseconds.
-        received_unix_ms: U64, /// [`Network`].
+        received_unix_ms: U64, /// The class by which it was let through.
+        class: U16, /// [`Network`].
         network: u8, /// 1 when the request is a GET, POST, FETCH: an answer is awaited.
         answer_awaited: u8 }
 }
@@ -248,7 +292,8 @@ layout! {
         suite: U16, /// Peer port.
         peer_port: U16, /// Peer address, IPv4 as mapped IPv6.
         peer_ip: [u8; 16], /// From [`Credential`], [`Connect`] or the trust sheet: what was valid.
-        stamp: U64, /// 1 when records towards us carry a Connection ID.
+        stamp: U64, /// From the same: which policies and quotas count for it.
+        class: U16, /// 1 when records towards us carry a Connection ID.
         has_cid: u8, /// [`Network`].
         network: u8, /// [`Claim`].
         claim: u8, /// 1 when an earlier session was resumed.
@@ -274,7 +319,8 @@ layout! {
         request: U64, /// The device of the identity (zero unless `Known`).
         device: DeviceId, /// Changes whenever a credential of the device does; a resumed session
         /// carries the one it was made with, so that the control plane can refuse it.
-        stamp: U64, /// [`Verdict`].
+        stamp: U64, /// Which policies and quotas of the policy sheet count for the device.
+        class: U16, /// [`Verdict`].
         verdict: u8, /// [`Network`] whose block holds the identity (0 unless `Known`).
         network: u8 }
 }
@@ -294,11 +340,42 @@ layout! {
         total: U32 }
 }
 layout! {
+    /// A piece of the policy sheet: what classes of devices may ask for and how often. Pieces come
+    /// as those of [`Trust`] do.
+    Policies { /// Grows with each sheet; a piece of another one begins anew.
+        generation: U64, /// Where this piece belongs, bytes.
+        offset: U32, /// Length of the whole sheet, bytes, at most [`POLICIES_BYTES_MAX`].
+        total: U32 }
+}
+layout! {
+    /// The device's policies or its account changed: its session goes on in another class. Ignored
+    /// unless the session is still that device's.
+    Class { /// Which device.
+        device: DeviceId, /// Which session ([`SessionRef`]).
+        session: U64, /// Of the policy sheet.
+        class: U16 }
+}
+layout! {
+    /// Something for the customer's log. Never waited for: what finds no room is counted.
+    Notice { /// Which device; zero when the event says that it is not known.
+        device: DeviceId, /// Its session ([`SessionRef`]); zero when it has none.
+        session: U64, /// Unix time, milliseconds.
+        at_unix_ms: U64, /// The class the session is in.
+        class: U16, /// [`Event`].
+        event: u8, /// The method of the request, CoAP code; 0 where there is none.
+        method: u8, /// What it was answered, CoAP code; 0: nothing.
+        code: u8, /// [`Mishap`] of a handshake, else 0.
+        detail: u8, /// 1 when the request was Confirmable.
+        confirmable: u8, /// The request's Message ID.
+        mid: U16 }
+}
+layout! {
     /// Open a session to a device (the edge is the DTLS client). Answered by [`SessionUp`] with
     /// `connected` = 1, or by [`ConnectFailed`].
     Connect { /// To whom.
         device: DeviceId, /// As in [`Credential`].
-        stamp: U64, /// Echoed in [`ConnectFailed`].
+        stamp: U64, /// As in [`Credential`].
+        class: U16, /// Echoed in [`ConnectFailed`].
         attempt: U64, /// Where it listens, IPv4 as mapped IPv6.
         peer_ip: [u8; 16], /// And on which port.
         peer_port: U16, /// How much of the tail is the identity, bytes; the rest is the key.

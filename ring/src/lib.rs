@@ -39,6 +39,7 @@ mod layout;
 mod ledger;
 #[cfg(not(loom))]
 pub mod link;
+pub mod policy;
 mod producer;
 pub mod seqlock;
 mod shm;

@@ -48,6 +48,8 @@ pub struct NoSec {
     pub device: DeviceId,
     /// As in `contract::Credential`.
     pub stamp: u64,
+    /// As in `contract::Credential`.
+    pub class: u16,
 }
 
 /// Devices without security on one sheet. *Why:* they are the exception, and the sheet is sent
@@ -59,7 +61,7 @@ const KEY: u8 = 2;
 const CHAIN: u8 = 3;
 const NAME: u8 = 4;
 const NOSEC: u8 = 5;
-const NOSEC_BYTES: usize = 16 + 2 + 1 + 16 + 8;
+const NOSEC_BYTES: usize = 16 + 2 + 1 + 16 + 8 + 2;
 
 /// Appends an item; false, and nothing written, when the sheet would become too long.
 pub fn write(sheet: &mut Vec<u8>, item: &Item<'_>) -> bool {
@@ -74,7 +76,8 @@ pub fn write(sheet: &mut Vec<u8>, item: &Item<'_>) -> bool {
             nosec[16..18].copy_from_slice(&device.port.to_le_bytes());
             nosec[18] = device.network;
             nosec[19..35].copy_from_slice(&device.device);
-            nosec[35..].copy_from_slice(&device.stamp.to_le_bytes());
+            nosec[35..43].copy_from_slice(&device.stamp.to_le_bytes());
+            nosec[43..].copy_from_slice(&device.class.to_le_bytes());
             (NOSEC, &nosec)
         }
     };
@@ -119,9 +122,10 @@ fn parse_nosec(body: &[u8]) -> Option<NoSec> {
     let (port, rest) = rest.split_first_chunk::<2>()?;
     let (network, rest) = rest.split_first()?;
     let (device, rest) = rest.split_first_chunk::<16>()?;
-    let stamp = u64::from_le_bytes(rest.try_into().ok()?);
-    let port = u16::from_le_bytes(*port);
-    Some(NoSec { ip: *ip, port, network: *network, device: *device, stamp })
+    let (stamp, rest) = rest.split_first_chunk::<8>()?;
+    let (stamp, port) = (u64::from_le_bytes(*stamp), u16::from_le_bytes(*port));
+    let class = u16::from_le_bytes(rest.try_into().ok()?);
+    Some(NoSec { ip: *ip, port, network: *network, device: *device, stamp, class })
 }
 
 #[cfg(test)]
@@ -130,7 +134,8 @@ mod tests {
     use super::*;
 
     fn all() -> Vec<Item<'static>> {
-        let device = NoSec { ip: [1; 16], port: 5683, network: 2, device: [9; 16], stamp: 1 << 40 };
+        let (ip, device, stamp) = ([1; 16], [9; 16], 1 << 40);
+        let device = NoSec { ip, port: 5683, network: 2, device, stamp, class: 515 };
         vec![
             Item::Authority(b"ca"),
             Item::Key(Redacted(b"secret")),

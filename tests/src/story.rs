@@ -68,8 +68,12 @@ pub struct Story {
     pub keys: Vec<Vec<u8>>,
     /// What left the worker's plain CoAP sockets, oldest first.
     plain: VecDeque<(Peer, Vec<u8>)>,
-    /// Trust sheets sent so far.
+    /// Sheets sent so far.
     generation: u64,
+    /// The class of every credential it gives out.
+    pub class: u16,
+    /// What was told for the customer's log.
+    pub notices: Vec<(wire::Notice, Vec<u8>)>,
     /// Datagrams given to the worker.
     pub received: u64,
     /// The last datagrams of the worker, at most `SENT_MAX`, and where they went.
@@ -159,6 +163,8 @@ impl Story {
             keys: Vec::new(),
             plain: VecDeque::new(),
             generation: 0,
+            class: 0,
+            notices: Vec::new(),
             received: 0,
             sent: VecDeque::new(),
         };

@@ -19,6 +19,7 @@ fn order(number: u8, attempt: u64) -> wire::Connect {
     wire::Connect {
         device: device_id(number.into()),
         stamp: STAMP.into(),
+        class: 0.into(),
         attempt: attempt.into(),
         peer_ip: peer.ip_bytes(),
         peer_port: peer.port().into(),

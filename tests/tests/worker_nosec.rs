@@ -24,7 +24,8 @@ fn plain_config() -> Config {
 fn at(number: usize, address: &str) -> Item<'static> {
     let peer = Peer::new(address.parse().expect("an address"), 0);
     let (ip, port, network) = (peer.ip_bytes(), peer.port(), wire::Network::WiFi as u8);
-    Item::NoSec(NoSec { ip, port, network, device: device_id(number), stamp: 40 + number as u64 })
+    let (device, stamp) = (device_id(number), 40 + number as u64);
+    Item::NoSec(NoSec { ip, port, network, device, stamp, class: 0 })
 }
 
 fn with_meter(seed: u64) -> (Story, Peer) {

@@ -242,6 +242,7 @@ impl Core {
         let connect = Connect {
             device: device.0,
             stamp: listener.stamp.into(),
+            class: 0.into(),
             attempt: attempt.into(),
             peer_ip: mapped(listener.at.ip()),
             peer_port: listener.at.port().into(),

@@ -52,6 +52,7 @@ impl Core {
             request: wanted.request,
             device: found.as_ref().map_or([0; 16], |found| found.owner.device.0),
             stamp: found.as_ref().map_or(0, |found| found.stamp).into(),
+            class: 0.into(),
             verdict: verdict as u8,
             network: found.as_ref().map_or(0, |found| on_the_wire(found.owner.network)),
         };

@@ -231,6 +231,7 @@ impl Story {
             device: device.0,
             session: by.0.into(),
             received_unix_ms: (UNIX_MS + self.ms).into(),
+            class: 0.into(),
             network: contract::Network::Cellular as u8,
             answer_awaited: u8::from(code == Code::GET || code == Code::POST),
         };
@@ -257,6 +258,7 @@ impl Story {
             has_cid: 1,
             network: contract::Network::Cellular as u8,
             stamp: STAMP.into(),
+            class: 0.into(),
             claim: contract::Claim::PskIdentity as u8,
             resumed: 0,
             connected: 0,

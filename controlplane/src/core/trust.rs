@@ -24,7 +24,7 @@ pub(super) const IDENTITIES_BYTES_MAX: usize = 256 << 10;
 /// What an item needs beside its body, bytes.
 const ITEM_BYTES: usize = 5;
 /// A NoSec item, whole, bytes.
-const NOSEC_BYTES: usize = ITEM_BYTES + 16 + 2 + 1 + 16 + 8;
+const NOSEC_BYTES: usize = ITEM_BYTES + 16 + 2 + 1 + 16 + 8 + 2;
 
 /// What may be configured and provisioned always fits.
 const _: () = assert!(
@@ -239,5 +239,5 @@ fn unsecured_device(
     let standing = Standing::of(store, owner.device)?;
     let permitted = standing.filter(|now| now.permits(owner.network, SecurityMode::NoSec));
     let (device, network) = (owner.device.0, on_the_wire(owner.network));
-    Ok(permitted.map(|now| NoSec { ip, port, network, device, stamp: now.stamp }))
+    Ok(permitted.map(|now| NoSec { ip, port, network, device, stamp: now.stamp, class: 0 }))
 }

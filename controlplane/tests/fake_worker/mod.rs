@@ -175,6 +175,7 @@ impl FakeWorker {
             device: device.0,
             session: SESSION.0.into(),
             received_unix_ms: UNIX_MS.into(),
+            class: 0.into(),
             network: Network::Cellular as u8,
             answer_awaited: 0,
         };
@@ -231,6 +232,7 @@ impl FakeWorker {
             has_cid: 0,
             network: Network::Cellular as u8,
             stamp,
+            class: 0.into(),
             claim: Claim::PskIdentity as u8,
             resumed: 0,
             connected: 0,

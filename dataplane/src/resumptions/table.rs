@@ -106,4 +106,4 @@ const HEAD_FIELDS: usize = 4;
 /// The word of the head that says how many entries were ever used.
 pub(super) const USED: usize = HEAD_FIELDS;
 /// The last byte is the version of the entry layout.
-const MAGIC: [u8; 8] = *b"TGRESUM\x01";
+const MAGIC: [u8; 8] = *b"TGRESUM\x02";

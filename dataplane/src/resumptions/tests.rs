@@ -16,6 +16,7 @@ fn origin(device: u8) -> Origin {
         stamp: 1_000 + u64::from(device),
         network: 2,
         claim: Claim::Certificate,
+        class: 700 + u16::from(device),
     }
 }
 
@@ -267,7 +268,7 @@ fn a_file_of_another_boot_worker_or_layout_is_not_trusted() {
     assert!(!is_kept(open(1, [8; 16])), "another boot's");
     assert!(!is_kept(open(1, BOOT)), "and it was overwritten");
     let id = stored(&mut worker(&open(4, BOOT), 0, 0), 5, 7);
-    run_dir.scribble(0, b"TGRESUM\x02");
+    run_dir.scribble(0, b"TGRESUM\x01");
     assert!(worker(&open(4, BOOT), 0, 6).find(6, &id).is_none(), "another layout's");
     open(0, BOOT);
     assert!(!file(0).exists() && !file(1).exists(), "switched off: no secret stays behind");
@@ -291,7 +292,7 @@ fn random_bytes_in_the_file_are_survived() {
                 let mut entry = Entry::read_from_bytes(&bytes).unwrap();
                 entry.generation &= !1;
                 (entry.at_s, entry.state) = (random.random_range(0..99), IN_USE);
-                entry.claim = random.random_range(0..6);
+                entry.who = random.random_range(0..6);
                 entry.device = [random.random_range(0..4); 16];
                 bytes = zerocopy::transmute!(entry);
             }

@@ -32,8 +32,10 @@ pub struct Slot {
     origin: u8,
     /// `ring::contract::Claim` by which the device was let in; 0: not known.
     pub claim: u8,
+    /// Which policies and quotas of the policy sheet count: `ring::contract::Credential`.
+    pub class: u16,
     /// Not used yet, zero.
-    spare: [u8; 4],
+    spare: [u8; 2],
     /// Requests seen lately and what they were answered.
     pub dedup: Window,
     /// DTLS keys, sequence numbers, replay window. *Why last:* a request of a 128-bit suite and a

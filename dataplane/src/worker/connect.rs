@@ -218,6 +218,7 @@ impl Worker {
         }
         let mut connecting = self.take_connecting(number).expect("it is established now");
         let Connecting { slot, peer, order, .. } = connecting;
+        self.slab.get_mut(slot).class = order.class.get();
         self.slab.establish(slot, order.device, order.network, session, self.random.random());
         let entry = self.slab.get_mut(slot);
         entry.peer = peer;

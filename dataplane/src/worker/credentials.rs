@@ -45,6 +45,8 @@ pub(crate) struct Owner {
     pub(crate) network: u8,
     /// From `ring::contract::Credential`.
     pub(crate) stamp: u64,
+    /// The same.
+    pub(crate) class: u16,
 }
 
 /// A name as it is asked for: what [`Claim`] says, of the name's kind.
@@ -79,6 +81,14 @@ impl Credentials {
         self.by_name.insert(key, credential);
     }
 
+    /// The device belongs to another class from now on.
+    pub(crate) fn reclass(&mut self, device: &DeviceId, class: u16) {
+        let of_device = |credential: &&mut Credential| credential.owner.device == *device;
+        for credential in self.by_name.values_mut().filter(of_device) {
+            credential.owner.class = class;
+        }
+    }
+
     /// Forgets everything of a device whose credential changed.
     pub(crate) fn forget(&mut self, device: &DeviceId) {
         self.by_name.retain(|_, credential| credential.owner.device != *device);
@@ -110,7 +120,7 @@ impl Name {
 
 /// The name of a [`Claim::Certificate`]. *Bound:* an entry's tail; a name that does not fit any
 /// more is left out, with those that follow.
-fn certificate_name(leaf: &Leaf) -> Box<[u8]> {
+pub(super) fn certificate_name(leaf: &Leaf) -> Box<[u8]> {
     let mut bytes = leaf.fingerprint.to_vec();
     for name in &leaf.names {
         let Ok(length) = u16::try_from(name.len()) else { break };
@@ -129,7 +139,7 @@ mod tests {
     use super::*;
 
     fn credential(device: u8, at_s: u32) -> Credential {
-        let owner = Owner { device: [device; 16], network: 1, stamp: 1 };
+        let owner = Owner { device: [device; 16], network: 1, stamp: 1, class: 0 };
         Credential { owner, key: Some(Secret::new(b"key")), at_s }
     }
 

@@ -93,6 +93,14 @@ impl Worker {
                 let (piece, bytes) = wire::Trust::split(bytes)?;
                 self.on_trust(now, piece, bytes, outbox);
             }
+            Kind::Policies => {
+                let (piece, bytes) = wire::Policies::split(bytes)?;
+                self.on_policies(piece, bytes);
+            }
+            Kind::Class => {
+                let (order, _) = wire::Class::split(bytes)?;
+                self.on_class(order);
+            }
             Kind::Connect => {
                 let (connect, tail) = wire::Connect::split(bytes)?;
                 self.on_connect(now, connect, tail, outbox)?;
@@ -104,7 +112,8 @@ impl Worker {
             | Kind::SessionUp
             | Kind::SessionDown
             | Kind::Counters
-            | Kind::ConnectFailed => return None,
+            | Kind::ConnectFailed
+            | Kind::Notice => return None,
         }
         Some(())
     }

@@ -9,7 +9,8 @@
 //! ```
 
 use super::Worker;
-use super::credentials::{Credential, Name, Owner};
+use super::credentials::{Credential, Name, Owner, certificate_name};
+use super::notices::{empty_notice, mishap};
 use super::resume::Resumption;
 use super::sessions::Admitted;
 use crate::bounds::HANDSHAKE_LIFETIME_MS;
@@ -23,7 +24,7 @@ use rand::Rng;
 use tidegate_crypto::secret::Secret;
 use tidegate_dtls::record::protected_part;
 use tidegate_dtls::server::{self, Answer, Event, Greeting, Handshake, Randoms};
-use tidegate_ring::contract as wire;
+use tidegate_ring::contract::{self as wire, Mishap};
 use zerocopy::IntoBytes;
 use zeroize::Zeroize;
 
@@ -186,7 +187,7 @@ impl Worker {
                 Event::Established(session) => established = Some(session),
                 Event::Failed(failure) => {
                     self.transmit(number, outbox);
-                    return self.fail(number, failure.into());
+                    return self.fail(now, number, failure.into(), mishap(failure));
                 }
             }
         }
@@ -204,7 +205,7 @@ impl Worker {
     pub(super) fn on_handshake_due(&mut self, now: Now, number: u32, outbox: &mut Outbox) {
         let Some(half_open) = self.handshakes.get_mut(number) else { return };
         if now.ms >= half_open.began_ms + HANDSHAKE_LIFETIME_MS {
-            return self.fail(number, Tally::HandshakeTimeout);
+            return self.fail(now, number, Tally::HandshakeTimeout, Mishap::Timeout);
         }
         half_open.dtls.on_due(now.ms);
         self.pump(now, number, outbox);
@@ -244,7 +245,7 @@ impl Worker {
         } else {
             // The control plane has stood still for a whole ring: the device tries again.
             self.counters.tally(Tally::NoticeLost);
-            self.fail(number, Tally::HandshakeUnavailable);
+            self.fail(now, number, Tally::HandshakeUnavailable, Mishap::Unavailable);
         }
     }
 
@@ -266,9 +267,13 @@ impl Worker {
         };
         match wire::Verdict::from_wire(answer.verdict) {
             // A pre-shared key comes with its identity, and with nothing else.
-            Some(wire::Verdict::Known) if name.is_psk() != key.is_empty() => {
+            Some(wire::Verdict::Known)
+                if name.is_psk() != key.is_empty()
+                    && wire::Network::from_wire(answer.network).is_some() =>
+            {
                 let (device, network) = (answer.device, answer.network);
-                let owner = Owner { device, network, stamp: answer.stamp.get() };
+                let (stamp, class) = (answer.stamp.get(), answer.class.get());
+                let owner = Owner { device, network, stamp, class };
                 let key = name.is_psk().then(|| Secret::new(key));
                 let credential = Credential { owner, key, at_s: now.s() };
                 half_open.dtls.on_credential(now.ms, credential.answer());
@@ -280,11 +285,11 @@ impl Worker {
                 half_open.dtls.on_credential(now.ms, Answer::Unknown);
             }
             Some(wire::Verdict::Unavailable) => {
-                return self.fail(number, Tally::HandshakeUnavailable);
+                return self.fail(now, number, Tally::HandshakeUnavailable, Mishap::Unavailable);
             }
             _ => {
                 self.counters.tally(Tally::EntryRefused);
-                return self.fail(number, Tally::HandshakeUnavailable);
+                return self.fail(now, number, Tally::HandshakeUnavailable, Mishap::Unavailable);
             }
         }
         self.pump(now, number, outbox);
@@ -308,6 +313,7 @@ impl Worker {
         };
         let mid = self.random.random();
         let slot = half_open.slot;
+        self.slab.get_mut(slot).class = owner.class;
         self.slab.establish(slot, owner.device, owner.network, session, mid);
         self.slab.get_mut(slot).claim = name.claim as u8;
         let has_cid = self.slab.get(slot).dtls.own_cid_len() > 0;
@@ -342,8 +348,27 @@ impl Worker {
         self.on_held(now, slot, half_open.peer, &mut held, outbox);
     }
 
+    /// The customer's log hears of a handshake whose device is known, or may be.
+    fn note_handshake(&mut self, now: Now, number: u32, mishap: Mishap) {
+        let Some(half_open) = self.handshakes.get(number) else { return };
+        let mut notice = wire::Notice { detail: mishap as u8, ..empty_notice(now) };
+        let resumed = || half_open.resumption.owner().map(|(owner, _)| owner);
+        if let Some(owner) = half_open.owner.or_else(resumed) {
+            notice.device = owner.device;
+            notice.class = owner.class.into();
+            notice.event = wire::Event::HandshakeFailed as u8;
+            self.tell_notice(now, &notice, &[]);
+        } else if let Some(leaf) = half_open.dtls.refused_certificate() {
+            let name = certificate_name(leaf);
+            notice.event = wire::Event::HandshakeUnproven as u8;
+            notice.code = wire::Claim::Certificate as u8;
+            self.tell_notice(now, &notice, &name);
+        }
+    }
+
     /// A handshake failed.
-    fn fail(&mut self, number: u32, reason: Tally) {
+    fn fail(&mut self, now: Now, number: u32, reason: Tally, mishap: Mishap) {
+        self.note_handshake(now, number, mishap);
         let half_open = self.handshakes.get(number);
         let is_known = half_open.is_some_and(|half_open| half_open.owner.is_some());
         let is_asked = half_open.is_some_and(|half_open| half_open.name.is_some());

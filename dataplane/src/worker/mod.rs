@@ -9,6 +9,7 @@
 //! on_due ───────▶ handshake flights, CoAP retransmissions, timeouts ───────┘
 //! ```
 
+mod assembly;
 mod connect;
 mod credentials;
 mod downlink;
@@ -17,8 +18,12 @@ mod entries;
 mod handshakes;
 mod messages;
 mod nosec;
+mod notices;
+mod permits;
+mod policies;
 mod quota;
 mod records;
+mod requests;
 mod resume;
 mod return_routability;
 mod sessions;
@@ -39,6 +44,7 @@ use crate::resumptions::Resumptions;
 use crate::slab::{CID_BYTES, Slab, State};
 use crate::wheel::Wheel;
 use arrayvec::ArrayVec;
+use assembly::Assembly;
 use connect::Connects;
 use credentials::Credentials;
 use downlink::Downlinks;
@@ -48,6 +54,8 @@ use handshakes::HalfOpen;
 use hashbrown::HashMap;
 use messages::Sent;
 use nosec::NoSec;
+use notices::Notices;
+use policies::Policies;
 use quota::Quota;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -86,11 +94,14 @@ pub struct Worker {
     credentials: Credentials,
     resumptions: Resumptions,
     /// What has come of the next trust sheet.
-    sheet: trust::Assembly,
+    trust_sheet: Assembly,
     /// The authorities of the last one.
     trusted: BTreeSet<trust::Fingerprint>,
     /// Devices without security.
     nosec: NoSec,
+    /// What devices may ask for, and how often.
+    policies: Policies,
+    notices: Notices,
     exchanges: Exchanges,
     echo: Echo,
     downlinks: Downlinks,
@@ -175,9 +186,11 @@ impl Worker {
             quota: Quota::new(config.handshake.half_open_per_source, half_open),
             credentials: Credentials::new(),
             resumptions,
-            sheet: trust::Assembly::default(),
+            trust_sheet: Assembly::new(wire::TRUST_BYTES_MAX),
             trusted: BTreeSet::new(),
             nosec: NoSec::default(),
+            policies: Policies::new(),
+            notices: Notices::default(),
             exchanges: Exchanges::new(exchanges),
             echo: Echo::new(&config.echo.path),
             downlinks: Downlinks::new(downlinks),

@@ -36,6 +36,7 @@ type Address = ([u8; 16], u16);
 struct Known {
     device: DeviceId,
     network: u8,
+    class: u16,
     /// `None`: taken over from an earlier life, and no sheet has come yet that says so.
     stamp: Option<u64>,
     /// Its session, once it has spoken.
@@ -47,8 +48,8 @@ impl NoSec {
     /// tell them apart.
     pub(super) fn of_sheet(devices: impl Iterator<Item = trust::NoSec>) -> Self {
         let mut by_address: HashMap<Address, Option<Known>, RandomState> = HashMap::default();
-        for trust::NoSec { ip, port, network, device, stamp } in devices {
-            let known = Known { device, network, stamp: Some(stamp), slot: None };
+        for trust::NoSec { ip, port, network, device, stamp, class } in devices {
+            let known = Known { device, network, class, stamp: Some(stamp), slot: None };
             match by_address.entry((ip, port)) {
                 Entry::Occupied(mut taken) => drop(taken.insert(None)),
                 Entry::Vacant(free) => drop(free.insert(Some(known))),
@@ -60,8 +61,8 @@ impl NoSec {
 
     /// A session of an earlier life goes on; whether it may is said by the next sheet.
     pub(super) fn on_taken_over(&mut self, slot: u32, entry: &Slot) {
-        let (device, network) = (entry.device, entry.network);
-        let known = Known { device, network, stamp: None, slot: Some(slot) };
+        let (device, network, class) = (entry.device, entry.network, entry.class);
+        let known = Known { device, network, class, stamp: None, slot: Some(slot) };
         self.by_address.insert((entry.peer.ip_bytes(), entry.peer.port()), known);
     }
 
@@ -127,6 +128,7 @@ impl Worker {
             return None;
         }
         let slot = self.slab.reserve(peer, self.random.random(), now.s())?;
+        self.slab.get_mut(slot).class = known.class;
         self.slab.admit(slot, known.device, known.network, self.random.random());
         let name = sheet_address(&address);
         let (claim, resumed, connected) = (Claim::Address, false, false);
@@ -152,6 +154,7 @@ impl Worker {
                 Some((address, known))
                     if known.device == entry.device && known.network == entry.network =>
                 {
+                    self.slab.get_mut(slot).class = known.class;
                     self.nosec.by_address.insert(address, Known { slot: Some(slot), ..known });
                 }
                 _ => self.end_session(now, slot, EndReason::CredentialDropped, outbox),
@@ -178,7 +181,7 @@ mod tests {
 
     fn device(number: u8, ip: u8, port: u16) -> trust::NoSec {
         let ip = std::net::Ipv4Addr::new(10, 0, 0, ip).to_ipv6_mapped().octets();
-        trust::NoSec { ip, port, network: 1, device: [number; 16], stamp: 1 }
+        trust::NoSec { ip, port, network: 1, device: [number; 16], stamp: 1, class: 0 }
     }
 
     fn who(nosec: &NoSec, text: &str) -> Option<u8> {

@@ -33,8 +33,8 @@ impl Resumption {
 
     /// Whose session it is. The name under which its device was let in is not kept: empty.
     pub(super) fn owner(&self) -> Option<(Owner, Name)> {
-        let Origin { device, stamp, network, claim } = self.found.as_ref()?.origin;
-        Some((Owner { device, network, stamp }, Name { claim, bytes: [].into() }))
+        let Origin { device, stamp, network, claim, class } = self.found.as_ref()?.origin;
+        Some((Owner { device, network, stamp, class }, Name { claim, bytes: [].into() }))
     }
 
     /// What a new session will be called; `None`: it can't be resumed.
@@ -75,8 +75,8 @@ impl Worker {
     ) {
         match (&resumption.reservation, handshake.resumable()) {
             (Some(reservation), Some(mut resumable)) => {
-                let Owner { device, network, stamp } = *owner;
-                let origin = Origin { device, stamp, network, claim };
+                let Owner { device, network, stamp, class } = *owner;
+                let origin = Origin { device, stamp, network, claim, class };
                 self.resumptions.store(now.s(), reservation, &origin, &resumable);
                 self.slab.get_mut(slot).set_resumable_at(self.index);
                 resumable.wipe();

@@ -46,6 +46,7 @@ impl Worker {
             peer_port: entry.peer.port().into(),
             peer_ip: entry.peer.ip_bytes(),
             stamp: admitted.stamp.into(),
+            class: entry.class.into(),
             has_cid: (is_secure && entry.dtls.own_cid_len() > 0).into(),
             network: entry.network,
             claim: admitted.claim as u8,
@@ -73,6 +74,7 @@ impl Worker {
     pub(super) fn forget_session(&mut self, now: Now, slot: u32, reason: EndReason) {
         self.end_downlinks(now, slot);
         self.end_check(slot);
+        self.policies.forget(slot);
         let entry = self.slab.get(slot);
         self.nosec.on_ended(slot, &entry.peer);
         if self.by_peer.get(&entry.peer) == Some(&slot) {

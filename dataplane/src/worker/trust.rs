@@ -7,6 +7,7 @@
 //! *Bound:* `TRUST_BYTES_MAX` for the sheet under way.
 
 use super::Worker;
+use super::assembly::{Piece, Place};
 use super::nosec::NoSec;
 use crate::clock::Now;
 use crate::fate::Tally;
@@ -19,64 +20,8 @@ use tidegate_crypto::prf::Hash;
 use tidegate_crypto::signature::SigningKey;
 use tidegate_dtls::certificate::CHAIN_MAX;
 use tidegate_dtls::server::{self, Identity};
-use tidegate_ring::contract::{self as wire, TRUST_BYTES_MAX};
+use tidegate_ring::contract as wire;
 use tidegate_ring::trust::{self, Item};
-use zeroize::Zeroizing;
-
-/// The part of a sheet that has come.
-#[derive(Debug, Default)]
-pub(super) struct Assembly {
-    generation: u64,
-    total: usize,
-    sheet: Sheet,
-}
-
-/// The bytes of a sheet, private keys among them; prints nothing.
-#[derive(Default, PartialEq, Eq)]
-struct Sheet(Zeroizing<Vec<u8>>);
-
-impl std::fmt::Debug for Sheet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
-
-/// What a piece led to.
-#[derive(Debug, PartialEq, Eq)]
-enum Piece {
-    /// More pieces are to come.
-    Taken,
-    /// It was the last one.
-    Whole(Sheet),
-    /// It does not belong where it says; what had come is forgotten.
-    Refused,
-}
-
-impl Assembly {
-    fn on_piece(&mut self, piece: &wire::Trust, bytes: &[u8]) -> Piece {
-        let (generation, total) = (piece.generation.get(), piece.total.get() as usize);
-        let offset = piece.offset.get() as usize;
-        if offset == 0 && total <= TRUST_BYTES_MAX {
-            // All at once: growing would leave copies of keys behind.
-            let sheet = Sheet(Zeroizing::new(Vec::with_capacity(total)));
-            *self = Self { generation, total, sheet };
-        }
-        let is_next = generation == self.generation
-            && total == self.total
-            && offset == self.sheet.0.len()
-            && bytes.len() <= total - offset
-            && (total == 0 || !bytes.is_empty());
-        if !is_next {
-            *self = Self::default();
-            return Piece::Refused;
-        }
-        self.sheet.0.extend_from_slice(bytes);
-        if self.sheet.0.len() < total {
-            return Piece::Taken;
-        }
-        Piece::Whole(std::mem::take(self).sheet)
-    }
-}
 
 impl Worker {
     /// A piece of a sheet.
@@ -87,9 +32,9 @@ impl Worker {
         bytes: &[u8],
         outbox: &mut Outbox,
     ) {
-        let taken = match self.sheet.on_piece(piece, bytes) {
+        let taken = match self.trust_sheet.on_piece(Place::of_trust(piece), bytes) {
             Piece::Taken => return,
-            Piece::Whole(sheet) => self.trust(now, &sheet.0, outbox).is_some(),
+            Piece::Whole(sheet) => self.trust(now, sheet.as_bytes(), outbox).is_some(),
             Piece::Refused => false,
         };
         self.counters.tally(if taken { Tally::Trust } else { Tally::TrustRefused });
@@ -177,66 +122,4 @@ fn authority_ders<'a>(items: &[Item<'a>]) -> impl Iterator<Item = &'a [u8]> {
         Item::Authority(der) => Some(*der),
         _ => None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn piece(generation: u64, offset: u32, total: u32) -> wire::Trust {
-        wire::Trust { generation: generation.into(), offset: offset.into(), total: total.into() }
-    }
-
-    fn whole(bytes: &[u8]) -> Piece {
-        Piece::Whole(Sheet(Zeroizing::new(bytes.to_vec())))
-    }
-
-    #[test]
-    fn pieces_in_order_make_a_sheet() {
-        let mut assembly = Assembly::default();
-        assert_eq!(assembly.on_piece(&piece(1, 0, 5), b"ab"), Piece::Taken);
-        assert_eq!(assembly.on_piece(&piece(1, 2, 5), b"cd"), Piece::Taken);
-        assert_eq!(assembly.on_piece(&piece(1, 4, 5), b"e"), whole(b"abcde"));
-        assert_eq!(assembly.on_piece(&piece(2, 0, 0), b""), whole(b""), "a sheet of nothing");
-    }
-
-    #[test]
-    fn another_generation_begins_anew() {
-        let mut assembly = Assembly::default();
-        assert_eq!(assembly.on_piece(&piece(1, 0, 4), b"ab"), Piece::Taken);
-        assert_eq!(assembly.on_piece(&piece(2, 0, 3), b"xy"), Piece::Taken);
-        assert_eq!(assembly.on_piece(&piece(2, 2, 3), b"z"), whole(b"xyz"));
-        // The control plane restarted: the same sheet from its beginning.
-        assert_eq!(assembly.on_piece(&piece(3, 0, 4), b"ab"), Piece::Taken);
-        assert_eq!(assembly.on_piece(&piece(3, 0, 4), b"abcd"), whole(b"abcd"));
-    }
-
-    #[test]
-    fn a_piece_that_does_not_fit_voids_what_came_before() {
-        let last = piece(1, 2, 4);
-        let misfits: [(&str, wire::Trust, &[u8]); 7] = [
-            ("a gap", piece(1, 3, 4), b"d"),
-            ("an overlap", piece(1, 1, 4), b"b"),
-            ("too much", piece(1, 2, 4), b"cde"),
-            ("nothing", piece(1, 2, 4), b""),
-            ("another total", piece(1, 2, 5), b"cd"),
-            ("the middle of another generation", piece(2, 2, 4), b"cd"),
-            ("a far offset", piece(1, u32::MAX, 4), b"cd"),
-        ];
-        for (what, misfit, bytes) in misfits {
-            let mut assembly = Assembly::default();
-            assert_eq!(assembly.on_piece(&piece(1, 0, 4), b"ab"), Piece::Taken);
-            assert_eq!(assembly.on_piece(&misfit, bytes), Piece::Refused, "{what}");
-            assert_eq!(assembly.on_piece(&last, b"cd"), Piece::Refused, "after {what}");
-        }
-    }
-
-    #[test]
-    fn a_sheet_ends_at_its_bound() {
-        let mut assembly = Assembly::default();
-        let longest = TRUST_BYTES_MAX as u32;
-        assert_eq!(assembly.on_piece(&piece(1, 0, longest), b"a"), Piece::Taken);
-        assert_eq!(assembly.on_piece(&piece(2, 0, longest + 1), b"a"), Piece::Refused);
-        assert_eq!(assembly.sheet.0.capacity(), 0);
-    }
 }

@@ -1,7 +1,7 @@
 //! What becomes of a device's request? Onto the ring, and the response when its outcome is known.
 //!
 //! ```text
-//! request ─▶ dedup ─▶ admission ─▶ exchange + ring entry    full: 5.03 with Max-Age, NON: silence
+//! request that may be served ─▶ exchange + ring entry    full: 5.03 with Max-Age, NON: silence
 //!   Published Confirmed      ─▶ 2.04 (PUT …), 2.02 (DELETE) on the ACK inside the window, else
 //!   Published AwaitingAnswer ─▶ empty ACK after the answer window       a separate response
 //!   Published Unavailable 5.03 · NoRoute 4.04 · Forbidden 4.03
@@ -22,13 +22,12 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use rand::Rng;
 use std::collections::VecDeque;
-use tidegate_coap::admission::{Admission, admit};
 use tidegate_coap::code::Code;
-use tidegate_coap::dedup::{Seen, Told};
+use tidegate_coap::dedup::Told;
 use tidegate_coap::inbound::{Act, Inbound, Kept, Manner, SHORT_REPLY_BYTES, Separate, Windows};
 use tidegate_coap::message::{Message, Type, Writer};
-use tidegate_coap::option::{Number, Understood};
-use tidegate_ring::contract::{self as wire, FailReason, Publication, SessionRef, Step};
+use tidegate_coap::option::Number;
+use tidegate_ring::contract::{self as wire, Event, FailReason, Publication, SessionRef, Step};
 use zerocopy::IntoBytes;
 
 /// All requests of devices that wait for something.
@@ -82,6 +81,12 @@ impl Exchanges {
         self.answered.push_back(self.pool.key(number));
     }
 
+    /// The exchange of this session that keeps the reply to a request.
+    pub(super) fn replied(&self, session: SessionRef, key: u64) -> Option<u32> {
+        let number = *self.by_request.get(&key)?;
+        self.pool.get(number).is_some_and(|kept| kept.session == session).then_some(number)
+    }
+
     /// Makes room by forgetting the oldest answered exchange. A later copy of its request is met
     /// with silence, and the device asks anew.
     fn oldest_answered(&mut self) -> Option<u32> {
@@ -95,63 +100,14 @@ impl Exchanges {
 }
 
 impl Worker {
-    /// A CON or NON request.
-    pub(super) fn on_request(
-        &mut self,
-        now: Now,
-        slot: u32,
-        request: &Message<'_>,
-        bytes: &[u8],
-        outbox: &mut Outbox,
-    ) {
-        let window = &mut self.slab.get_mut(slot).dedup;
-        match window.on_arrival(now.ms, self.lifetimes, request.ty, request.mid) {
-            Seen::Fresh => self.on_fresh_request(now, slot, request, bytes, outbox),
-            Seen::Full => self.counters.tally(Tally::UplinkRefused),
-            copy => {
-                self.counters.tally(Tally::RequestRepeated);
-                self.on_copy(slot, request, copy, outbox);
-            }
-        }
-    }
-
-    fn on_fresh_request(
-        &mut self,
-        now: Now,
-        slot: u32,
-        request: &Message<'_>,
-        bytes: &[u8],
-        outbox: &mut Outbox,
-    ) {
-        self.counters.tally(Tally::Request);
-        match admit(request, Understood::EDGE_REQUEST) {
-            Admission::Serve if is_discovery(request) => {
-                self.reply_code(slot, request, Code::NOT_FOUND, outbox);
-            }
-            Admission::Serve if self.echo.answers(request) => {
-                self.counters.tally(Tally::Echo);
-                self.reply_code(slot, request, Code::CHANGED, outbox);
-            }
-            Admission::Serve => {
-                if self.uplink(now, slot, request, bytes).is_none() {
-                    self.counters.tally(Tally::UplinkRefused);
-                    if request.ty == Type::Con {
-                        self.reply_code(slot, request, Code::SERVICE_UNAVAILABLE, outbox);
-                    } else {
-                        self.slab.get_mut(slot).dedup.forget(request.mid);
-                    }
-                }
-            }
-            Admission::Refuse { code, .. } => {
-                self.counters.tally(Tally::RequestRejected);
-                self.reply_code(slot, request, code, outbox);
-            }
-            Admission::Reject => self.counters.tally(Tally::RequestRejected),
-        }
-    }
-
     /// Puts the request on the ring and remembers its exchange; `None`: no room for either.
-    fn uplink(&mut self, now: Now, slot: u32, request: &Message<'_>, bytes: &[u8]) -> Option<()> {
+    pub(super) fn uplink(
+        &mut self,
+        now: Now,
+        slot: u32,
+        request: &Message<'_>,
+        bytes: &[u8],
+    ) -> Option<()> {
         if self.exchanges.pool.is_full() {
             let number = self.exchanges.oldest_answered()?;
             self.forget_exchange(number);
@@ -180,6 +136,7 @@ impl Worker {
             device: entry.device,
             session: session.0.into(),
             received_unix_ms: now.unix_ms.into(),
+            class: entry.class.into(),
             network: entry.network,
             answer_awaited: awaits_answer(request.code).into(),
         };
@@ -191,50 +148,6 @@ impl Worker {
         self.wheel.set(self.timers.exchange(key.number), due_ms);
         self.counters.tally(Tally::Uplink);
         Some(())
-    }
-
-    /// A copy of an earlier request: the same reply again.
-    fn on_copy(&mut self, slot: u32, request: &Message<'_>, copy: Seen, outbox: &mut Outbox) {
-        match copy {
-            Seen::EmptyAcked => self.send_empty(slot, Type::Ack, request.mid, outbox),
-            Seen::Reset => self.send_empty(slot, Type::Rst, request.mid, outbox),
-            Seen::Replied(code) => self.send_code(slot, request, code, outbox),
-            Seen::ReplyKept => {
-                let session = self.slab.session(slot);
-                let number = self.exchanges.by_request.get(&sent_key(slot, request.mid)).copied();
-                let exchange = number.and_then(|number| self.exchanges.pool.get(number));
-                if exchange.is_some_and(|exchange| exchange.session == session) {
-                    self.send_response(number.expect("it was just found"), outbox);
-                }
-            }
-            Seen::Fresh | Seen::Full | Seen::Waiting | Seen::Silent => {}
-        }
-    }
-
-    /// Answers at once with a code of the worker's own.
-    fn reply_code(&mut self, slot: u32, request: &Message<'_>, code: Code, outbox: &mut Outbox) {
-        self.slab.get_mut(slot).dedup.settle(request.mid, Told::Replied(code));
-        self.send_code(slot, request, code, outbox);
-    }
-
-    /// Sends a reply that follows from the request and the code alone.
-    fn send_code(&mut self, slot: u32, request: &Message<'_>, code: Code, outbox: &mut Outbox) {
-        let max_age_s = self.config.coap.busy_max_age_s;
-        let (ty, mid) = match request.ty {
-            Type::Con => (Type::Ack, request.mid),
-            _ => (Type::Non, self.slab.get_mut(slot).take_mid()),
-        };
-        self.send_message(slot, outbox, |out| {
-            let mut writer = Writer::new(out, ty, code, mid, &request.token);
-            fill_code(&mut writer, code, max_age_s);
-            if code.class() != 2
-                && let Admission::Refuse { option: Some(option), .. } =
-                    admit(request, Understood::EDGE_REQUEST)
-            {
-                writer.diagnostic(format_args!("{option}"));
-            }
-            writer.finish().ok()
-        });
     }
 
     /// The control plane says what became of an uplink.
@@ -320,12 +233,29 @@ impl Worker {
         let fill = |writer: &mut Writer<'_>| {
             writer.options(&response.options).payload(response.payload);
         };
+        if !response.code.is_success() {
+            self.note_exchange(now, number, Event::Answered, response.code);
+        }
         if !self.respond(now, number, response.code, fill, outbox)
             && let Some(exchange) = self.exchanges.pool.get_mut(number)
         {
             exchange.answer = None;
             self.refuse_answer(now, &told, FailReason::Malformed);
         }
+    }
+
+    /// The customer's log hears of an answer that is no success.
+    fn note_exchange(&mut self, now: Now, number: u32, event: Event, code: Code) {
+        let Some(exchange) = self.exchanges.pool.get(number) else { return };
+        let notice = wire::Notice {
+            event: event as u8,
+            method: exchange.method.0,
+            code: code.0,
+            confirmable: exchange.is_con.into(),
+            mid: exchange.coap.mid().into(),
+            ..self.notice_of(now, exchange.slot)
+        };
+        self.tell_notice(now, &notice, &[]);
     }
 
     fn refuse_answer(&mut self, now: Now, told: &OutcomeOf, reason: FailReason) {
@@ -401,7 +331,7 @@ impl Worker {
     }
 
     /// Sends (again) the response that an exchange holds.
-    fn send_response(&mut self, number: u32, outbox: &mut Outbox) {
+    pub(super) fn send_response(&mut self, number: u32, outbox: &mut Outbox) {
         let exchange = self.exchanges.pool.get(number).expect("the caller found it");
         let kept = exchange.kept.and_then(|kept| self.exchanges.kept.get(kept));
         let message = exchange.coap.message(kept);
@@ -433,6 +363,7 @@ impl Worker {
                     let code =
                         if is_awaited { Code::GATEWAY_TIMEOUT } else { Code::SERVICE_UNAVAILABLE };
                     let max_age_s = self.config.coap.busy_max_age_s;
+                    self.note_exchange(now, number, Event::TimedOut, code);
                     self.respond(now, number, code, |w| fill_code(w, code, max_age_s), outbox);
                 }
                 Act::Retransmit => {
@@ -551,15 +482,9 @@ fn awaits_answer(method: Code) -> bool {
     matches!(method, Code::GET | Code::POST | Code::FETCH)
 }
 
-/// The service has no discovery: `/.well-known/core` is not found.
-fn is_discovery(request: &Message<'_>) -> bool {
-    request.code == Code::GET
-        && request.options.all(Number::URI_PATH).eq([&b".well-known"[..], &b"core"[..]])
-}
-
 /// Options that follow from the code.
-fn fill_code(writer: &mut Writer<'_>, code: Code, max_age_s: u32) {
-    if code == Code::SERVICE_UNAVAILABLE {
+pub(super) fn fill_code(writer: &mut Writer<'_>, code: Code, max_age_s: u32) {
+    if matches!(code, Code::SERVICE_UNAVAILABLE | Code::TOO_MANY_REQUESTS) {
         writer.option_uint(Number::MAX_AGE, max_age_s);
     }
 }

@@ -20,7 +20,7 @@
 //! a certificate or a raw public key has proven to be its owner, and is told that it is not known.
 
 use tidegate_crypto::agreement::Ephemeral;
-use tidegate_crypto::certificate::CertificateError;
+use tidegate_crypto::certificate::{self, CertificateError};
 use tidegate_crypto::secret::{Secret, equal};
 use tidegate_crypto::signature::{self, Scheme};
 
@@ -122,7 +122,7 @@ impl Server {
         Ok(())
     }
 
-    fn judge(&self, certificate: &Certificate<'_>) -> Result<Claimed, Failure> {
+    fn judge(&mut self, certificate: &Certificate<'_>) -> Result<Claimed, Failure> {
         if certificate.is_empty() {
             return Err(Failure::NoCertificate);
         }
@@ -133,8 +133,11 @@ impl Server {
             Certificate::RawPublicKey(spki) => Ok(Claimed::RawPublicKey(spki.to_vec())),
             Certificate::X509(chain) => {
                 let authorities = self.config.authorities.as_ref().expect("X.509 was agreed upon");
-                let leaf = authorities.verify_client(chain, self.unix_s)?;
-                Ok(Claimed::Certificate(Box::new(leaf)))
+                let verified = authorities.verify_client(chain, self.unix_s).map_err(Failure::from);
+                if let Err(Failure::CertificateExpired | Failure::UnknownAuthority) = verified {
+                    self.refused = certificate::leaf(chain[0]).ok().map(Box::new);
+                }
+                Ok(Claimed::Certificate(Box::new(verified?)))
             }
         }
     }

@@ -21,6 +21,7 @@ mod owner;
 use std::sync::Arc;
 
 use tidegate_crypto::agreement::Ephemeral;
+use tidegate_crypto::certificate::Leaf;
 use tidegate_crypto::secret::{Key, Secret};
 
 pub use self::config::{
@@ -78,6 +79,7 @@ impl Handshake {
             session_id: randoms.session_id,
             earlier: resumable.copied().map(Earlier),
             server_name: None,
+            refused: None,
             client_random: None,
             hello_seq: 0,
             state: State::ClientHello,
@@ -204,6 +206,12 @@ impl Handshake {
         self.server.client_random.as_ref()
     }
 
+    /// The certificate for which it failed: out of its time, or of no authority of ours. Nothing in
+    /// it is proven.
+    pub fn refused_certificate(&self) -> Option<&Leaf> {
+        self.server.refused.as_deref()
+    }
+
     /// Bytes this handshake occupies now, itself included.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.association.bytes() + self.server.bytes()
@@ -232,6 +240,8 @@ struct Server {
     credential_wanted: bool,
     /// Nobody knows the identity: going on for the look of it.
     is_unknown: bool,
+    /// A certificate that was out of its time, or of nobody's who is trusted.
+    refused: Option<Box<Leaf>>,
 }
 
 /// What the server waits for.

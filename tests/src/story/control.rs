@@ -1,6 +1,7 @@
 //! What does the control plane of a story do? It knows every device, and does what it is told.
 
 use tidegate_ring::contract as wire;
+use tidegate_ring::policy;
 use tidegate_ring::trust::{self, Item};
 use zerocopy::IntoBytes;
 
@@ -39,6 +40,19 @@ impl Story {
         }
     }
 
+    /// The control plane sends a policy sheet, in pieces as small.
+    pub fn permits(&mut self, items: &[policy::Item<'_>]) {
+        let mut sheet = Vec::new();
+        assert!(items.iter().all(|item| policy::write(&mut sheet, item)), "it fits a sheet");
+        self.generation += 1;
+        let (generation, total) = (self.generation.into(), (sheet.len() as u32).into());
+        for (number, bytes) in sheet.chunks(PIECE_BYTES).enumerate() {
+            let offset = ((number * PIECE_BYTES) as u32).into();
+            let piece = wire::Policies { generation, offset, total };
+            self.tells(wire::Kind::Policies, piece.as_bytes(), bytes);
+        }
+    }
+
     /// The control plane says what became of an uplink.
     pub fn published(&mut self, uplink: &wire::Uplink, publication: wire::Publication) {
         let entry = wire::Published::new(uplink.exchange, 7, publication);
@@ -68,7 +82,7 @@ impl Story {
                         continue;
                     }
                     let number = known(&self.keys, wanted.claim, name);
-                    answers.push((wire::Kind::Credential, credential(*wanted, number)));
+                    answers.push((wire::Kind::Credential, credential(*wanted, number, self.class)));
                 }
                 wire::Kind::Uplink => {
                     let (uplink, request) = wire::Uplink::split(bytes).expect("whole");
@@ -94,6 +108,10 @@ impl Story {
                 wire::Kind::SessionDown => {
                     let (down, _) = wire::SessionDown::split(bytes).expect("whole");
                     self.sessions.push(SessionNotice::Down(*down));
+                }
+                wire::Kind::Notice => {
+                    let (notice, tail) = wire::Notice::split(bytes).expect("whole");
+                    self.notices.push((*notice, tail.to_vec()));
                 }
                 _ => {}
             }
@@ -122,11 +140,12 @@ fn known(keys: &[Vec<u8>], claim: u8, name: &[u8]) -> Option<usize> {
     }
 }
 
-fn credential(wanted: wire::CredentialWanted, number: Option<usize>) -> Vec<u8> {
+fn credential(wanted: wire::CredentialWanted, number: Option<usize>, class: u16) -> Vec<u8> {
     let entry = wire::Credential {
         request: wanted.request,
         device: number.map_or([0; 16], device_id),
         stamp: 1.into(),
+        class: class.into(),
         verdict: if number.is_some() { wire::Verdict::Known } else { wire::Verdict::Unknown } as u8,
         network: wire::Network::Cellular as u8,
     };

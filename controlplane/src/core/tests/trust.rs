@@ -117,7 +117,7 @@ fn devices_without_security_are_on_the_sheet() {
     let nosec = |port, stamp| {
         let mut ip = [0; 16];
         ip[10..].copy_from_slice(&[0xff, 0xff, 192, 0, 2, 1]);
-        Item::NoSec(NoSec { ip, port, network: 1, device: DEVICE.0, stamp })
+        Item::NoSec(NoSec { ip, port, network: 1, device: DEVICE.0, stamp, class: 0 })
     };
     let last = |story: &mut Story| {
         story.waits_ms(50);

@@ -1,0 +1,176 @@
+//! Which requests of a device are served? None twice, and none that CoAP, policy or quota bars.
+//!
+//! ```text
+//! request ─▶ dedup ─▶ admission ─▶ permits ─▶ echo, or uplink
+//!            a copy: the same reply      4.xx, 5.03: each a line of the customer's log
+//! ```
+
+use super::Worker;
+use super::messages::sent_key;
+use super::permits::Refusal;
+use super::uplink::fill_code;
+use crate::clock::Now;
+use crate::fate::Tally;
+use crate::net::batch::Outbox;
+use tidegate_coap::admission::{Admission, admit};
+use tidegate_coap::code::Code;
+use tidegate_coap::dedup::{Seen, Told};
+use tidegate_coap::message::{Message, Type, Writer};
+use tidegate_coap::option::{Number, Understood};
+
+impl Worker {
+    /// A CON or NON request.
+    pub(super) fn on_request(
+        &mut self,
+        now: Now,
+        slot: u32,
+        request: &Message<'_>,
+        bytes: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        let window = &mut self.slab.get_mut(slot).dedup;
+        match window.on_arrival(now.ms, self.lifetimes, request.ty, request.mid) {
+            Seen::Fresh => self.on_fresh_request(now, slot, request, bytes, outbox),
+            Seen::Full => self.counters.tally(Tally::UplinkRefused),
+            copy => {
+                self.counters.tally(Tally::RequestRepeated);
+                self.on_copy(slot, request, copy, outbox);
+            }
+        }
+    }
+
+    fn on_fresh_request(
+        &mut self,
+        now: Now,
+        slot: u32,
+        request: &Message<'_>,
+        bytes: &[u8],
+        outbox: &mut Outbox,
+    ) {
+        self.counters.tally(Tally::Request);
+        let refusal = match admit(request, Understood::EDGE_REQUEST) {
+            Admission::Serve => match self.serve(now, slot, request, bytes, outbox) {
+                Ok(()) => return,
+                Err(refusal) => refusal,
+            },
+            Admission::Refuse { code, .. } => {
+                let max_age_s = self.config.coap.busy_max_age_s;
+                Refusal { code, max_age_s, tally: Tally::RequestRejected }
+            }
+            Admission::Reject => return self.counters.tally(Tally::RequestRejected),
+        };
+        self.refuse(now, slot, request, refusal, outbox);
+    }
+
+    /// A request that may be served if its policies and quotas allow it and there is room.
+    fn serve(
+        &mut self,
+        now: Now,
+        slot: u32,
+        request: &Message<'_>,
+        bytes: &[u8],
+        outbox: &mut Outbox,
+    ) -> Result<(), Refusal> {
+        self.permit(slot, request)?;
+        if is_discovery(request) {
+            let (code, max_age_s) = (Code::NOT_FOUND, 0);
+            return Err(Refusal { code, max_age_s, tally: Tally::RequestRejected });
+        }
+        if self.echo.answers(request) {
+            self.counters.tally(Tally::Echo);
+            self.reply_code(slot, request, Code::CHANGED, 0, outbox);
+            return Ok(());
+        }
+        self.take_uplink(now, slot)?;
+        self.uplink(now, slot, request, bytes).ok_or(Refusal {
+            code: Code::SERVICE_UNAVAILABLE,
+            max_age_s: self.config.coap.busy_max_age_s,
+            tally: Tally::UplinkRefused,
+        })
+    }
+
+    /// Says why not. A NON that may come again later is met with silence, and its copies are new.
+    fn refuse(
+        &mut self,
+        now: Now,
+        slot: u32,
+        request: &Message<'_>,
+        refusal: Refusal,
+        outbox: &mut Outbox,
+    ) {
+        let Refusal { code, max_age_s, tally } = refusal;
+        self.counters.tally(tally);
+        let is_temporary = matches!(code, Code::SERVICE_UNAVAILABLE | Code::TOO_MANY_REQUESTS);
+        if request.ty != Type::Con && is_temporary {
+            self.slab.get_mut(slot).dedup.forget(request.mid);
+            return self.note_refused(now, slot, request, None);
+        }
+        self.reply_code(slot, request, code, max_age_s, outbox);
+        self.note_refused(now, slot, request, Some(code));
+    }
+
+    /// A copy of an earlier request: the same reply again.
+    fn on_copy(&mut self, slot: u32, request: &Message<'_>, copy: Seen, outbox: &mut Outbox) {
+        match copy {
+            Seen::EmptyAcked => self.send_empty(slot, Type::Ack, request.mid, outbox),
+            Seen::Reset => self.send_empty(slot, Type::Rst, request.mid, outbox),
+            Seen::Replied(code) => {
+                let max_age_s = self.config.coap.busy_max_age_s;
+                self.send_code(slot, request, code, max_age_s, outbox);
+            }
+            Seen::ReplyKept => {
+                let session = self.slab.session(slot);
+                let key = sent_key(slot, request.mid);
+                if let Some(number) = self.exchanges.replied(session, key) {
+                    self.send_response(number, outbox);
+                }
+            }
+            Seen::Fresh | Seen::Full | Seen::Waiting | Seen::Silent => {}
+        }
+    }
+
+    /// Answers at once with a code of the worker's own.
+    fn reply_code(
+        &mut self,
+        slot: u32,
+        request: &Message<'_>,
+        code: Code,
+        max_age_s: u32,
+        outbox: &mut Outbox,
+    ) {
+        self.slab.get_mut(slot).dedup.settle(request.mid, Told::Replied(code));
+        self.send_code(slot, request, code, max_age_s, outbox);
+    }
+
+    /// Sends a reply that follows from the request and the code alone.
+    fn send_code(
+        &mut self,
+        slot: u32,
+        request: &Message<'_>,
+        code: Code,
+        max_age_s: u32,
+        outbox: &mut Outbox,
+    ) {
+        let (ty, mid) = match request.ty {
+            Type::Con => (Type::Ack, request.mid),
+            _ => (Type::Non, self.slab.get_mut(slot).take_mid()),
+        };
+        self.send_message(slot, outbox, |out| {
+            let mut writer = Writer::new(out, ty, code, mid, &request.token);
+            fill_code(&mut writer, code, max_age_s);
+            if code.class() != 2
+                && let Admission::Refuse { option: Some(option), .. } =
+                    admit(request, Understood::EDGE_REQUEST)
+            {
+                writer.diagnostic(format_args!("{option}"));
+            }
+            writer.finish().ok()
+        });
+    }
+}
+
+/// The service has no discovery: `/.well-known/core` is not found.
+fn is_discovery(request: &Message<'_>) -> bool {
+    request.code == Code::GET
+        && request.options.all(Number::URI_PATH).eq([&b".well-known"[..], &b"core"[..]])
+}
