@@ -120,6 +120,7 @@ impl Seat {
                     request: wanted.request,
                     device: device_id(number.expect("digits")),
                     stamp: 1.into(),
+                    class: 0.into(),
                     verdict: wire::Verdict::Known as u8,
                     network: wire::Network::Cellular as u8,
                 };
