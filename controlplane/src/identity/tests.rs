@@ -189,7 +189,7 @@ fn the_sheet_holds_what_the_bounds_allow() {
             assert!(write(&mut sheet, &Item::Name(&name)));
         }
     }
-    let device = NoSec { ip: [1; 16], port: 1, network: 1, device: [1; 16], stamp: 1 };
+    let device = NoSec { ip: [1; 16], port: 1, network: 1, device: [1; 16], stamp: 1, class: 0 };
     for _ in 0..NOSEC_MAX {
         assert!(write(&mut sheet, &Item::NoSec(device)));
     }

@@ -32,6 +32,7 @@ impl Worker {
             device: uuid::Uuid::parse_str(device).unwrap().into_bytes(),
             session: 1.into(),
             received_unix_ms: 1_700_000_000_000.into(),
+            class: 0.into(),
             network: Network::Cellular as u8,
             answer_awaited: 0,
         };
