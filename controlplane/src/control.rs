@@ -13,6 +13,7 @@ mod network_block;
 mod page;
 mod profiles;
 mod rule_set;
+mod settings;
 mod start;
 mod tags;
 mod things;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use futures_util::Stream;
 
 pub use self::authorities::{AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX};
+pub use self::settings::{EVENTS_MAX, LOG_LEVELS_MAX};
 pub use self::tags::TAGS_MAX;
 use crate::core::{Reply, Request};
 use crate::edge::Edge;

@@ -12,6 +12,7 @@ mod profile;
 mod refused;
 mod resource;
 mod security;
+mod settings;
 
 pub use authority::Authority;
 pub use destination::{Action, Destination, DestinationChange, ExpressionType, Rule};
@@ -29,6 +30,10 @@ pub use refused::{Refused, ResourceType};
 pub use resource::{Resource, ResourceKind};
 pub use security::{Fingerprint, PublicKey, SecurityMode, SecurityModes, SourceAddress, mapped};
 use serde::{Deserialize, Serialize};
+pub use settings::{
+    EventLogOption, LogLevel, LogLevels, LogOption, MetricConfiguration, ResourceLogLevel,
+    SummaryMetric, Switch,
+};
 
 /// A tag of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -83,7 +83,8 @@ pub const IDENTIFIER: Rule = Rule::length(0, 256);
 
 /// A tag's key.
 pub const TAG_KEY: Rule = Rule::length(1, 128);
-const TAG_VALUE: Rule = Rule::length(0, 256);
+/// Its value.
+pub const TAG_VALUE: Rule = Rule::length(0, 256);
 
 /// Most tags in a request. A resource has at most [`crate::control::TAGS_MAX`].
 pub const TAGS_MAX: usize = 200;

@@ -65,6 +65,11 @@ impl<'a> Members<'a> {
         Self { object, prefix: "" }
     }
 
+    /// The members of an object that stands at `prefix` in the body.
+    pub fn at(object: &'a Map<String, Value>, prefix: &'a str) -> Self {
+        Self { object, prefix }
+    }
+
     /// The path of a member of this object.
     pub fn path(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }

@@ -91,3 +91,33 @@ pub const TRUST_GENERATION: &[u8] = b"trust-generation";
 pub fn token(operation: &str, token: &str) -> Vec<u8> {
     [operation.as_bytes(), b"/", token.as_bytes()].concat()
 }
+
+/// `Settings`: [`crate::model::LogLevels`].
+pub const LOG_LEVELS: &[u8] = b"log-levels";
+
+/// `Settings`: the prefix of what is logged of single resources.
+pub const RESOURCE_LOG_LEVELS: &[u8] = b"log-level/";
+
+/// `Settings`: [`crate::model::ResourceLogLevel`] of a resource.
+pub fn resource_log_level(kind: &str, id: &str) -> Vec<u8> {
+    [RESOURCE_LOG_LEVELS, kind.as_bytes(), b"/", id.as_bytes()].concat()
+}
+
+/// `Settings`: which events are told of every device.
+pub const EVENTS: &[u8] = b"events";
+
+/// `Settings`: the prefix of which events are told of single devices.
+pub const RESOURCE_EVENTS: &[u8] = b"event/";
+
+/// `Settings`: which events are told of a device.
+pub fn resource_events(device: &str) -> Vec<u8> {
+    [RESOURCE_EVENTS, device.as_bytes()].concat()
+}
+
+/// `Settings`: [`crate::model::MetricConfiguration`].
+pub const METRICS: &[u8] = b"metrics";
+
+/// `Settings`: changes with each change under a prefix.
+pub fn settings_changes(prefix: &[u8]) -> Vec<u8> {
+    [b"changes/", prefix].concat()
+}

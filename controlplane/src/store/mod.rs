@@ -12,6 +12,7 @@ pub mod names;
 pub mod queue;
 pub mod records;
 pub mod rocks;
+pub mod settings;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -4,9 +4,12 @@
 use std::future::ready;
 
 use super::{Names, Operation};
+use warp::http::StatusCode;
+
+use crate::api::spec::openapi;
 use crate::api::{
-    authorities, destinations, devices, downlink, endpoint, profiles, queue, rules, tags, things,
-    uplinks,
+    Reply, authorities, destinations, devices, downlink, endpoint, events, logs, metrics, profiles,
+    queue, rules, tags, things, uplinks,
 };
 
 /// By the first segment in braces.
@@ -160,6 +163,73 @@ pub static OPERATIONS: &[Operation] = &[
         &[DESTINATION],
         |api, _, at| Box::pin(destinations::delete(api, at[0])),
     ),
+    at("GET /log-levels", "iotwireless:GetLogLevelsByResourceTypes", &[], |api, _, _| {
+        Box::pin(logs::get(api))
+    }),
+    at("POST /log-levels", "iotwireless:UpdateLogLevelsByResourceTypes", &[], |api, call, _| {
+        Box::pin(logs::update(api, call))
+    }),
+    at("DELETE /log-levels", "iotwireless:ResetAllResourceLogLevels", &[], |api, _, _| {
+        Box::pin(logs::reset_all(api))
+    }),
+    at(
+        "GET /log-levels/{ResourceIdentifier}",
+        "iotwireless:GetResourceLogLevel",
+        &[DEVICE],
+        |api, call, at| Box::pin(logs::get_own(api, call, at[0])),
+    ),
+    at(
+        "PUT /log-levels/{ResourceIdentifier}",
+        "iotwireless:PutResourceLogLevel",
+        &[DEVICE],
+        |api, call, at| Box::pin(logs::put_own(api, call, at[0])),
+    ),
+    at(
+        "DELETE /log-levels/{ResourceIdentifier}",
+        "iotwireless:ResetResourceLogLevel",
+        &[DEVICE],
+        |api, call, at| Box::pin(logs::reset_own(api, call, at[0])),
+    ),
+    at(
+        "GET /event-configurations-resource-types",
+        "iotwireless:GetEventConfigurationByResourceTypes",
+        &[],
+        |api, _, _| Box::pin(events::get(api)),
+    ),
+    at(
+        "PATCH /event-configurations-resource-types",
+        "iotwireless:UpdateEventConfigurationByResourceTypes",
+        &[],
+        |api, call, _| Box::pin(events::update(api, call)),
+    ),
+    at("GET /event-configurations", "iotwireless:ListEventConfigurations", &[], |api, call, _| {
+        Box::pin(events::list(api, call))
+    }),
+    at(
+        "GET /event-configurations/{Identifier}",
+        "iotwireless:GetResourceEventConfiguration",
+        &[DEVICE],
+        |api, call, at| Box::pin(events::get_own(api, call, at[0])),
+    ),
+    at(
+        "PATCH /event-configurations/{Identifier}",
+        "iotwireless:UpdateResourceEventConfiguration",
+        &[DEVICE],
+        |api, call, at| Box::pin(events::update_own(api, call, at[0])),
+    ),
+    at("GET /metric-configuration", "iotwireless:GetMetricConfiguration", &[], |api, _, _| {
+        Box::pin(metrics::get(api))
+    }),
+    at(
+        "PUT /metric-configuration",
+        "iotwireless:UpdateMetricConfiguration",
+        &[],
+        |api, call, _| Box::pin(metrics::put(api, call)),
+    ),
+    at("GET /openapi.json", "iotwireless:GetOpenApiDocument", &[], |_, _, _| {
+        let document = Reply::json(StatusCode::OK, openapi::document());
+        Box::pin(ready(Ok(document)))
+    }),
     at("GET /service-endpoint", "iotwireless:GetServiceEndpoint", &[], |api, call, _| {
         Box::pin(ready(endpoint::get(api, call)))
     }),

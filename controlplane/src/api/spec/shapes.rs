@@ -1,0 +1,423 @@
+//! Which shapes have the requests and answers? Those of AWS IoT Wireless, and ours for CoAP.
+
+use super::Kind::{Boolean, Integer, List, Number, Structure, Text};
+use super::{Member, may, must};
+use crate::api::shape;
+use crate::api::validate::Rule;
+
+const ANY: Rule = Rule::length(0, 65_536);
+const TEXT: super::Kind = Text(&ANY);
+const ID: super::Kind = Text(&shape::IDENTIFIER);
+const ON_OFF: super::Kind = Text(&shape::ON_OFF);
+const TOKEN: Member = may("ClientRequestToken", Text(&shape::CLIENT_REQUEST_TOKEN));
+const DESTINATION_NAME: super::Kind = Text(&shape::DESTINATION_NAME);
+const NEXT: Member = may("NextToken", TEXT);
+
+const TAG: super::Kind =
+    Structure(&[must("Key", Text(&shape::TAG_KEY)), must("Value", Text(&shape::TAG_VALUE))]);
+const TAGS: Member = may("Tags", List(&TAG, shape::TAGS_MAX));
+
+/// maxResults and nextToken of every list.
+pub const PAGE: &[Member] = &[may("maxResults", Integer(0, 250)), may("nextToken", TEXT)];
+
+const LOG_LEVEL_RULE: Rule = Rule::one_of(&["INFO", "ERROR", "DISABLED"]);
+const LOG_LEVEL: super::Kind = Text(&LOG_LEVEL_RULE);
+const DEVICE_EVENT: Rule =
+    Rule::one_of(&["Join", "Rejoin", "Uplink_Data", "Downlink_Data", "Registration"]);
+const GATEWAY_EVENT: Rule = Rule::one_of(&["CUPS_Request", "Certificate"]);
+const FUOTA_EVENT: Rule = Rule::one_of(&["Fuota"]);
+const LORAWAN: Rule = Rule::one_of(&["LoRaWAN"]);
+const OPTIONS_MAX: usize = 16;
+
+const DEVICE_LOG_OPTION: super::Kind = Structure(&[
+    must("Type", Text(&shape::DEVICE_TYPE_FILTER)),
+    must("LogLevel", LOG_LEVEL),
+    may(
+        "Events",
+        List(
+            &Structure(&[must("Event", Text(&DEVICE_EVENT)), must("LogLevel", LOG_LEVEL)]),
+            OPTIONS_MAX,
+        ),
+    ),
+]);
+const GATEWAY_LOG_OPTION: super::Kind = Structure(&[
+    must("Type", Text(&LORAWAN)),
+    must("LogLevel", LOG_LEVEL),
+    may(
+        "Events",
+        List(
+            &Structure(&[must("Event", Text(&GATEWAY_EVENT)), must("LogLevel", LOG_LEVEL)]),
+            OPTIONS_MAX,
+        ),
+    ),
+]);
+const FUOTA_LOG_OPTION: super::Kind = Structure(&[
+    must("Type", Text(&LORAWAN)),
+    must("LogLevel", LOG_LEVEL),
+    may(
+        "Events",
+        List(
+            &Structure(&[must("Event", Text(&FUOTA_EVENT)), must("LogLevel", LOG_LEVEL)]),
+            OPTIONS_MAX,
+        ),
+    ),
+]);
+
+/// GetLogLevelsByResourceTypes, UpdateLogLevelsByResourceTypes.
+pub const LOG_LEVELS: &[Member] = &[
+    may("DefaultLogLevel", LOG_LEVEL),
+    may("WirelessDeviceLogOptions", List(&DEVICE_LOG_OPTION, OPTIONS_MAX)),
+    may("WirelessGatewayLogOptions", List(&GATEWAY_LOG_OPTION, OPTIONS_MAX)),
+    may("FuotaTaskLogOptions", List(&FUOTA_LOG_OPTION, OPTIONS_MAX)),
+];
+/// PutResourceLogLevel, GetResourceLogLevel.
+pub const RESOURCE_LOG_LEVEL: &[Member] = &[must("LogLevel", LOG_LEVEL)];
+
+macro_rules! topic_of {
+    ($technology:literal, $topic:literal) => {
+        may($technology, Structure(&[may($topic, ON_OFF)]))
+    };
+}
+
+/// Of every device.
+pub const EVENTS: &[Member] = &[
+    may(
+        "DeviceRegistrationState",
+        Structure(&[
+            topic_of!("CoAP", "WirelessDeviceEventTopic"),
+            topic_of!("Sidewalk", "WirelessDeviceEventTopic"),
+        ]),
+    ),
+    may("Proximity", Structure(&[topic_of!("Sidewalk", "WirelessDeviceEventTopic")])),
+    may(
+        "Join",
+        Structure(&[
+            topic_of!("CoAP", "WirelessDeviceEventTopic"),
+            topic_of!("LoRaWAN", "WirelessDeviceEventTopic"),
+        ]),
+    ),
+    may(
+        "ConnectionStatus",
+        Structure(&[
+            topic_of!("CoAP", "WirelessDeviceEventTopic"),
+            topic_of!("LoRaWAN", "WirelessGatewayEventTopic"),
+        ]),
+    ),
+    may(
+        "MessageDeliveryStatus",
+        Structure(&[
+            topic_of!("CoAP", "WirelessDeviceEventTopic"),
+            topic_of!("Sidewalk", "WirelessDeviceEventTopic"),
+        ]),
+    ),
+];
+
+const BY_DEVICE: Member = may("WirelessDeviceIdEventTopic", ON_OFF);
+
+/// Of one resource.
+pub const RESOURCE_EVENTS: &[Member] = &[
+    may(
+        "DeviceRegistrationState",
+        Structure(&[topic_of!("Sidewalk", "AmazonIdEventTopic"), BY_DEVICE]),
+    ),
+    may("Proximity", Structure(&[topic_of!("Sidewalk", "AmazonIdEventTopic"), BY_DEVICE])),
+    may("Join", Structure(&[topic_of!("LoRaWAN", "DevEuiEventTopic"), BY_DEVICE])),
+    may(
+        "ConnectionStatus",
+        Structure(&[
+            topic_of!("LoRaWAN", "GatewayEuiEventTopic"),
+            may("WirelessGatewayIdEventTopic", ON_OFF),
+            BY_DEVICE,
+        ]),
+    ),
+    may(
+        "MessageDeliveryStatus",
+        Structure(&[topic_of!("Sidewalk", "AmazonIdEventTopic"), BY_DEVICE]),
+    ),
+];
+
+/// UpdateMetricConfiguration, GetMetricConfiguration.
+pub const METRIC_CONFIGURATION: &[Member] =
+    &[may("SummaryMetric", Structure(&[may("Status", ON_OFF)]))];
+
+const DTLS: Member = may(
+    "DtlsV1_2",
+    Structure(&[
+        may("PreSharedKeyIdentity", Text(&shape::PSK_IDENTITY)),
+        may("PreSharedKeySecret", Text(&shape::PSK_SECRET)),
+        may("RawPublicKey", Text(&shape::RAW_PUBLIC_KEY)),
+        may("CertificateName", Text(&shape::CERTIFICATE_NAME)),
+        may("CertificateFingerprint", Text(&shape::CERTIFICATE_FINGERPRINT)),
+    ]),
+);
+const NO_SEC: Member =
+    may("NoSec", Structure(&[may("SourceAddress", Text(&shape::SOURCE_ADDRESS))]));
+const ENDPOINT: Member = may("Endpoint", Text(&shape::ENDPOINT));
+const MODES: Member = may("SecurityModes", List(&Text(&shape::SECURITY_MODE), 4));
+const CELLULAR: Member =
+    may("Cellular", Structure(&[may("Imei", Text(&shape::IMEI)), DTLS, NO_SEC, ENDPOINT, MODES]));
+const WIFI: Member = may(
+    "WiFi",
+    Structure(&[may("MacAddress", Text(&shape::MAC_ADDRESS)), DTLS, NO_SEC, ENDPOINT, MODES]),
+);
+const NAME: Member = may("Name", Text(&shape::NAME));
+const DESCRIPTION: Member = may("Description", Text(&shape::DESCRIPTION));
+const POSITIONING: Member = may("Positioning", ON_OFF);
+const PROFILE_ID: Member = may("ApplicationProfileId", ID);
+
+/// CreateWirelessDevice.
+pub const NEW_DEVICE: &[Member] = &[
+    must("Type", Text(&shape::DEVICE_TYPE)),
+    NAME,
+    DESCRIPTION,
+    must("DestinationName", DESTINATION_NAME),
+    CELLULAR,
+    WIFI,
+    POSITIONING,
+    PROFILE_ID,
+    TAGS,
+    TOKEN,
+];
+/// UpdateWirelessDevice.
+pub const DEVICE_CHANGE: &[Member] = &[
+    NAME,
+    DESCRIPTION,
+    may("DestinationName", DESTINATION_NAME),
+    CELLULAR,
+    WIFI,
+    POSITIONING,
+    PROFILE_ID,
+];
+/// GetWirelessDevice.
+pub const DEVICE: &[Member] = &[
+    must("Type", Text(&shape::DEVICE_TYPE)),
+    must("Arn", TEXT),
+    must("Id", ID),
+    NAME,
+    DESCRIPTION,
+    must("DestinationName", DESTINATION_NAME),
+    may("ThingName", TEXT),
+    may("ThingArn", TEXT),
+    CELLULAR,
+    WIFI,
+    POSITIONING,
+    PROFILE_ID,
+];
+const SUMMARY: super::Kind = Structure(&[
+    must("Type", Text(&shape::DEVICE_TYPE)),
+    must("Arn", TEXT),
+    must("Id", ID),
+    NAME,
+    must("DestinationName", DESTINATION_NAME),
+    may("LastUplinkReceivedAt", TEXT),
+    CELLULAR,
+    WIFI,
+    POSITIONING,
+    PROFILE_ID,
+]);
+/// ListWirelessDevices.
+pub const DEVICES: &[Member] = &[must("WirelessDeviceList", List(&SUMMARY, 250)), NEXT];
+/// What Create answers.
+pub const MADE: &[Member] = &[must("Arn", TEXT), must("Id", ID)];
+/// What CreateDestination answers.
+pub const MADE_DESTINATION: &[Member] = &[must("Arn", TEXT), must("Name", DESTINATION_NAME)];
+/// GetWirelessDeviceStatistics.
+pub const STATISTICS: &[Member] =
+    &[must("WirelessDeviceId", ID), may("LastUplinkReceivedAt", TEXT)];
+/// AssociateWirelessDeviceWithThing.
+pub const THING: &[Member] = &[must("ThingArn", TEXT)];
+
+/// CreateDestination.
+pub const NEW_DESTINATION: &[Member] = &[
+    must("Name", DESTINATION_NAME),
+    must("ExpressionType", Text(&shape::EXPRESSION_TYPE)),
+    must("Expression", Text(&shape::EXPRESSION)),
+    DESCRIPTION,
+    must("RoleArn", Text(&shape::ROLE_ARN)),
+    TAGS,
+    TOKEN,
+];
+/// UpdateDestination.
+pub const DESTINATION_CHANGE: &[Member] = &[
+    may("ExpressionType", Text(&shape::EXPRESSION_TYPE)),
+    may("Expression", Text(&shape::EXPRESSION)),
+    DESCRIPTION,
+    may("RoleArn", Text(&shape::ROLE_ARN)),
+];
+/// GetDestination.
+pub const DESTINATION: &[Member] = &[
+    must("Arn", TEXT),
+    must("Name", DESTINATION_NAME),
+    must("ExpressionType", Text(&shape::EXPRESSION_TYPE)),
+    must("Expression", Text(&shape::EXPRESSION)),
+    DESCRIPTION,
+    must("RoleArn", Text(&shape::ROLE_ARN)),
+];
+/// ListDestinations.
+pub const DESTINATIONS: &[Member] =
+    &[must("DestinationList", List(&Structure(DESTINATION), 250)), NEXT];
+
+const MESSAGE_TYPE: Rule = Rule::one_of(&["CONFIRMABLE", "NON_CONFIRMABLE"]);
+const METHOD: Rule = Rule::one_of(&["GET", "PUT", "POST", "DELETE"]);
+const PRIORITY: Rule = Rule::one_of(&["URGENT", "HIGH", "NORMAL", "LOW"]);
+const STATUS: Rule =
+    Rule::one_of(&["PENDING", "SENT", "DELIVERED", "RESPONDED", "FAILED", "EXPIRED", "DELETED"]);
+const PAYLOAD: Rule = Rule::length(0, 2048);
+const PAIR: super::Kind = Structure(&[must("Key", TEXT), may("Value", TEXT)]);
+
+/// SendDataToWirelessDevice.
+pub const SEND: &[Member] = &[
+    may("TransmitMode", Integer(0, 1)),
+    may("PayloadData", Text(&PAYLOAD)),
+    must(
+        "CoAP",
+        Structure(&[
+            may("MessageType", Text(&MESSAGE_TYPE)),
+            may("RequestMethod", Text(&METHOD)),
+            may("ResponseStatus", TEXT),
+            may("ResponseToken", TEXT),
+            may("UriPaths", List(&TEXT, 32)),
+            may("UriQuery", List(&PAIR, 32)),
+            may("LocationPath", List(&TEXT, 32)),
+            may("ContentFormat", TEXT),
+            may("Accept", TEXT),
+            may("QueueMode", Integer(0, 1)),
+            may("Priority", Text(&PRIORITY)),
+            may("TtlSeconds", Integer(1, 31_536_000)),
+        ]),
+    ),
+];
+/// What it answers.
+pub const SENT: &[Member] = &[must("MessageId", ID)];
+const QUEUED: super::Kind = Structure(&[
+    must("MessageId", ID),
+    must("TransmitMode", Integer(0, 1)),
+    must("ReceivedAt", TEXT),
+    must(
+        "CoAP",
+        Structure(&[
+            must("MessageType", Text(&MESSAGE_TYPE)),
+            must("RequestMethod", Text(&METHOD)),
+            may("UriPaths", List(&TEXT, 32)),
+            may("UriQuery", List(&PAIR, 32)),
+            may("ContentFormat", TEXT),
+            may("Accept", TEXT),
+            must("QueueMode", Integer(0, 1)),
+            must("Priority", Text(&PRIORITY)),
+            may("ExpiresAt", TEXT),
+            must("Status", Text(&STATUS)),
+        ]),
+    ),
+]);
+/// ListQueuedMessages.
+pub const QUEUE: &[Member] = &[must("DownlinkQueueMessagesList", List(&QUEUED, 250)), NEXT];
+/// GetMessageStatus.
+pub const MESSAGE_STATUS: &[Member] = &[
+    must("MessageId", ID),
+    must("WirelessDeviceId", ID),
+    must("Status", Text(&STATUS)),
+    may("Reason", TEXT),
+    must("AcceptedAt", TEXT),
+    may("ExpiresAt", TEXT),
+    may("SentAt", TEXT),
+    may("DeliveredAt", TEXT),
+    may("EndedAt", TEXT),
+];
+
+macro_rules! profile {
+    ($($before:expr),*; $($after:expr),*) => {
+        &[
+            $($before,)*
+            NAME,
+            may("NStart", Integer(1, 8)),
+            may("AckTimeoutMillis", Integer(1_000, 60_000)),
+            may("AckRandomFactor", Number),
+            may("MaxRetransmit", Integer(0, 10)),
+            may("PiggybackWindowMillis", Integer(0, 60_000)),
+            may("ResponseTimeoutMillis", Integer(1_000, 240_000)),
+            may("QueueTtlSeconds", Integer(1, 31_536_000)),
+            may("QueueDepth", Integer(1, 10_000)),
+            may("UplinkPayloadBytes", Integer(0, 65_536)),
+            may("DownlinkPayloadBytes", Integer(0, 65_536)),
+            $($after,)*
+        ]
+    };
+}
+/// CreateApplicationProfile.
+pub const NEW_PROFILE: &[Member] = profile!(; TAGS, TOKEN);
+/// UpdateApplicationProfile.
+pub const PROFILE_CHANGE: &[Member] = profile!(;);
+/// GetApplicationProfile.
+pub const PROFILE: &[Member] = profile!(must("Arn", TEXT), must("Id", ID););
+/// ListApplicationProfiles.
+pub const PROFILES: &[Member] = &[
+    must(
+        "ApplicationProfileList",
+        List(&Structure(&[must("Arn", TEXT), must("Id", ID), NAME]), 250),
+    ),
+    NEXT,
+];
+
+/// TagResource.
+pub const TAGGING: &[Member] = &[must("Tags", List(&TAG, shape::TAGS_MAX))];
+
+const IDENTIFIER_TYPE: Rule = Rule::one_of(&[
+    "PartnerAccountId",
+    "DevEui",
+    "GatewayEui",
+    "WirelessDeviceId",
+    "WirelessGatewayId",
+]);
+/// ListEventConfigurations.
+pub const EVENT_LIST: &[Member] = &[
+    must(
+        "EventConfigurationsList",
+        List(
+            &Structure(&[
+                must("Identifier", ID),
+                must("IdentifierType", Text(&IDENTIFIER_TYPE)),
+                must("Events", Structure(RESOURCE_EVENTS)),
+            ]),
+            250,
+        ),
+    ),
+    NEXT,
+];
+
+/// GetServiceEndpoint.
+pub const SERVICE_ENDPOINT: &[Member] = &[
+    must("ServiceType", TEXT),
+    may("ServiceEndpoint", TEXT),
+    may(
+        "ServerPublicKey",
+        Structure(&[must("SubjectPublicKeyInfo", TEXT), must("Pem", TEXT), must("Sha256", TEXT)]),
+    ),
+];
+
+/// ListTopicRules and what it lists.
+pub const RULES: &[Member] = &[
+    must(
+        "rules",
+        List(
+            &Structure(&[
+                must("ruleArn", TEXT),
+                must("ruleName", TEXT),
+                may("topicPattern", TEXT),
+                may("createdAt", Number),
+                must("ruleDisabled", Boolean),
+            ]),
+            250,
+        ),
+    ),
+    may("nextToken", TEXT),
+];
+const NO_MEMBERS: super::Kind = Structure(&[]);
+/// CreateTopicRule, ReplaceTopicRule.
+pub const RULE: &[Member] = &[
+    must("sql", TEXT),
+    may("description", TEXT),
+    must("actions", List(&NO_MEMBERS, 10)),
+    may("ruleDisabled", Boolean),
+    may("awsIotSqlVersion", TEXT),
+    may("errorAction", NO_MEMBERS),
+];

@@ -1,0 +1,139 @@
+//! Which events are told, and how do they get to whoever wants them? Published to topics that no
+//! rule sees, once somebody enabled them.
+//!
+//! At least once while this process lives: one that the broker does not take is tried again. What
+//! is not confirmed when the process ends is not told; the state itself can be asked for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::uplinks::Pending;
+use super::{Core, Effect, Now, PublishResult};
+use crate::model::{DeviceId, Failure, MessageState, MessageStatus};
+use crate::store::settings::{Event, is_told};
+
+/// Events that wait, oldest first.
+#[derive(Default)]
+pub(super) struct Events {
+    waiting: VecDeque<Told>,
+    publishing: usize,
+    /// After a failure: not before this.
+    not_before_ms: u64,
+    /// Found no room.
+    dropped: u64,
+}
+
+/// One event on its way.
+pub(super) struct Told {
+    topic: Arc<str>,
+    json: Vec<u8>,
+}
+
+/// Bound: events that wait; a later one is counted and dropped.
+const WAITING_MAX: usize = 10_000;
+/// Bound: events published at a time; uplinks have the rest of the publisher.
+const PUBLISHING_MAX: usize = 64;
+/// After a failure, milliseconds.
+const RETRY_MS: u64 = 5_000;
+
+impl Events {
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        let is_idle = self.waiting.is_empty() || self.publishing >= PUBLISHING_MAX;
+        (!is_idle).then_some(self.not_before_ms)
+    }
+}
+
+impl Core {
+    /// Tells an event of a device, if anybody wants it.
+    pub(super) fn event(
+        &mut self,
+        now: Now,
+        device: DeviceId,
+        event: Event,
+        kind: &str,
+        about: Value,
+    ) {
+        let told = self.store.owner(device).and_then(|owner| {
+            let Some(owner) = owner else { return Ok((false, false)) };
+            let store = self.store.within(owner).unwrap_or_else(|| self.store.clone());
+            is_told(&*store, device, event)
+        });
+        let Ok((of_all, of_device)) = told else { return };
+        if !of_all && !of_device {
+            return;
+        }
+        let root = format!("$aws/iotwireless/events/{}/{kind}/coap/wireless_devices", event.topic());
+        let json = json!({
+            "eventId": uuid::Uuid::new_v4().to_string(),
+            "eventType": kind,
+            "WirelessDeviceId": device.to_string(),
+            "timestamp": now.unix_ms,
+            "CoAP": about,
+        });
+        let json = json.to_string().into_bytes();
+        if of_device {
+            let topic = format!("{root}/wireless_device_id/{device}").into();
+            self.keep_event(Told { topic, json: json.clone() });
+        }
+        if of_all {
+            self.keep_event(Told { topic: root.into(), json });
+        }
+        self.publish_events(now);
+    }
+
+    /// A message reached its end.
+    pub(super) fn event_of_message(&mut self, now: Now, status: &MessageStatus) {
+        let kind = match status.state {
+            MessageState::Failed(_) | MessageState::Expired => "error",
+            MessageState::Sent | MessageState::Delivered | MessageState::Responded => "success",
+            // Its sender wanted it so.
+            MessageState::Queued | MessageState::Deleted => return,
+        };
+        let mut about =
+            json!({ "MessageId": status.id.to_string(), "Status": status.state.as_str() });
+        if let MessageState::Failed(failure) = status.state {
+            about["Reason"] = json!(Failure::as_str(failure));
+        }
+        let event = Event::MessageDeliveryStatus;
+        self.event(now, status.device, event, kind, about);
+    }
+
+    fn keep_event(&mut self, told: Told) {
+        if self.events.waiting.len() >= WAITING_MAX {
+            self.events.dropped += 1;
+            if self.events.dropped.is_power_of_two() {
+                tracing::warn!(dropped = self.events.dropped, "events found no room");
+            }
+            return;
+        }
+        self.events.waiting.push_back(told);
+    }
+
+    pub(super) fn publish_events(&mut self, now: Now) {
+        while self.publisher_up
+            && self.events.not_before_ms <= now.ms
+            && self.events.publishing < PUBLISHING_MAX
+            && self.uplinks.has_room()
+        {
+            let Some(told) = self.events.waiting.pop_front() else { return };
+            self.events.publishing += 1;
+            let (topic, payload) = (told.topic.clone(), told.json.clone());
+            let due_ms = now.ms + self.limits.publish_timeout_ms;
+            for id in self.uplinks.begin_all(due_ms, Pending::Event(told), 1) {
+                let (topic, payload) = (topic.clone(), payload.clone());
+                self.out.push(Effect::Publish { id, topic, payload });
+            }
+        }
+    }
+
+    pub(super) fn on_event_published(&mut self, now: Now, told: Told, result: PublishResult) {
+        self.events.publishing -= 1;
+        if result == PublishResult::Unavailable {
+            self.events.waiting.push_front(told);
+            self.events.not_before_ms = now.ms + RETRY_MS;
+        }
+        self.publish_events(now);
+    }
+}
