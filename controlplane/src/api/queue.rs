@@ -7,7 +7,7 @@ use warp::http::StatusCode;
 use super::error::ApiError;
 use super::validate::{NOT_NULL, Violations};
 use super::{Api, Call, Reply, page, shape};
-use crate::model::{Failure, MessageState, MessageStatus, MessageType, QueueMode, QueuedMessage};
+use crate::model::{MessageState, MessageStatus, MessageType, QueueMode, QueuedMessage};
 
 /// `GET /wireless-devices/{Id}/data`
 pub async fn list(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
@@ -101,7 +101,7 @@ fn described(status: &MessageStatus) -> Value {
         "AcceptedAt": shape::iso8601(status.accepted_unix_ms),
     });
     if let MessageState::Failed(failure) = status.state {
-        body["Reason"] = json!(reason(failure));
+        body["Reason"] = json!(failure.as_str());
     }
     let times = [
         ("ExpiresAt", status.expires_unix_ms),
@@ -120,16 +120,4 @@ fn described(status: &MessageStatus) -> Value {
 /// The registered name of a content format, or its number.
 fn format_name(number: u16) -> String {
     content_format::name(number).map_or_else(|| number.to_string(), ToOwned::to_owned)
-}
-
-fn reason(failure: Failure) -> &'static str {
-    match failure {
-        Failure::Timeout => "TIMEOUT",
-        Failure::Reset => "RESET",
-        Failure::NoSession => "NO_SESSION",
-        Failure::Busy => "BUSY",
-        Failure::TokenGone => "TOKEN_GONE",
-        Failure::Malformed => "MALFORMED",
-        Failure::Restarted => "RESTARTED",
-    }
 }

@@ -65,7 +65,7 @@ impl Control {
             draft_profile(&mut draft, id, None, profile);
             draft.tx.put(Table::Devices, id.0, records::encode(&device));
             if let Committed::Done = self.commit(draft).await? {
-                self.ask(Request::DeviceChanged { device: id, credentials: false }).await?;
+                self.ask(Request::DeviceCreated { device: id }).await?;
                 return Ok(device);
             }
         }

@@ -165,6 +165,11 @@ pub enum Request {
         /// Which; `None`: all that were not sent.
         message: Option<MessageId>,
     },
+    /// There is one more device.
+    DeviceCreated {
+        /// Which.
+        device: DeviceId,
+    },
     /// A device's record changed.
     DeviceChanged {
         /// Which.

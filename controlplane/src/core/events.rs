@@ -64,7 +64,8 @@ impl Core {
         if !of_all && !of_device {
             return;
         }
-        let root = format!("$aws/iotwireless/events/{}/{kind}/coap/wireless_devices", event.topic());
+        let root =
+            format!("$aws/iotwireless/events/{}/{kind}/coap/wireless_devices", event.topic());
         let json = json!({
             "eventId": uuid::Uuid::new_v4().to_string(),
             "eventType": kind,

@@ -14,6 +14,7 @@
 mod connect;
 mod credentials;
 mod effect;
+mod events;
 mod lane;
 mod messages;
 mod outbox;
@@ -32,6 +33,7 @@ mod uplinks;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde_json::json;
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{Counters, Hello, Kind};
 
@@ -45,6 +47,7 @@ pub use messages::{encode_request, encode_response};
 use crate::control::{Limits, WorkerHealth};
 use crate::identity::ServerIdentity;
 use crate::model::DeviceId;
+use crate::store::settings::Event;
 use crate::store::vault::Vault;
 use crate::store::{Store, StoreError, Table, Transaction, keys};
 
@@ -62,6 +65,7 @@ pub struct Core {
     messages: messages::Messages,
     outbox: outbox::Outbox,
     connects: connect::Connects,
+    events: events::Events,
     terms: terms::KnownTerms,
     trust: trust::Trust,
     publisher_up: bool,
@@ -120,6 +124,7 @@ impl Core {
             messages,
             outbox,
             connects: connect::Connects::default(),
+            events: events::Events::default(),
             terms: terms::KnownTerms::default(),
             trust,
             publisher_up: false,
@@ -155,7 +160,7 @@ impl Core {
             Some(Kind::CredentialWanted) => self.on_credential_wanted(link, seq, bytes),
             Some(Kind::Outcome) => self.on_outcome(now, link, seq, bytes),
             Some(Kind::SessionUp) => self.on_session_up(now, link, seq, bytes),
-            Some(Kind::SessionDown) => self.on_session_down(link, seq, bytes),
+            Some(Kind::SessionDown) => self.on_session_down(now, link, seq, bytes),
             Some(Kind::Hello) => self.on_hello(now, link, seq, bytes),
             Some(Kind::ConnectFailed) => self.on_connect_failed(now, link, seq, bytes),
             Some(Kind::Counters) => self.on_counters(link, seq, bytes),
@@ -180,6 +185,13 @@ impl Core {
                     self.connect_anew(device);
                 }
                 self.trust_changed_by(now, device);
+                self.reply(to, Ok(Reply::Done));
+            }
+            Request::DeviceCreated { device } => {
+                self.routes.forget(device);
+                self.terms.forget(device);
+                self.trust_changed_by(now, device);
+                self.event(now, device, Event::DeviceRegistrationState, "provisioned", json!({}));
                 self.reply(to, Ok(Reply::Done));
             }
             Request::DeviceDeleted { device } => {
@@ -221,6 +233,7 @@ impl Core {
         self.publisher_up = up;
         if up {
             self.publish_outbox(now);
+            self.publish_events(now);
         }
     }
 
@@ -251,12 +264,14 @@ impl Core {
         if self.publisher_up && self.outbox.due_ms().is_some_and(|due_ms| due_ms <= now.ms) {
             self.publish_outbox(now);
         }
+        self.publish_events(now);
     }
 
     /// When [`Self::on_due`] has something to do.
     pub fn due_ms(&self) -> Option<u64> {
         let outbox = self.outbox.due_ms().filter(|_| self.publisher_up);
-        let publishing = [self.uplinks.due_ms(), outbox];
+        let events = self.events.due_ms().filter(|_| self.publisher_up);
+        let publishing = [self.uplinks.due_ms(), outbox, events];
         let others = [self.messages.due_ms(), self.connects.due_ms(), self.trust.due_ms()];
         publishing.into_iter().chain(others).flatten().min()
     }

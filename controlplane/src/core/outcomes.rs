@@ -242,6 +242,7 @@ impl Core {
         open.message.status.state = state;
         open.message.status.ended_unix_ms = Some(now.unix_ms);
         store_queue::settle(tx, &open.message, open.place);
+        self.event_of_message(now, &open.message.status);
     }
 
     fn cancel(&mut self, device: DeviceId, id: MessageId, session: SessionRef) {

@@ -7,6 +7,7 @@
 //! *Why uplinks are not written each:* a location is a hint. A stale one costs a downlink a
 //! `NoSession`, and the next sign of life puts it right.
 
+use serde_json::json;
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{EndReason, Kind, SessionDown, SessionEnd, SessionRef, SessionUp};
 use zerocopy::IntoBytes;
@@ -16,6 +17,7 @@ use super::{ByDevice, Core, LinkId, Now, Ticket};
 use crate::model::{DeviceId, Network, SecurityMode};
 use crate::store::names::Standing;
 use crate::store::records::{Location, OtherSession, OtherStanding};
+use crate::store::settings::Event;
 use crate::store::{Store, StoreError, Table, Transaction, keys};
 
 /// Every device that was ever seen. *Bound:* the number of devices.
@@ -155,6 +157,7 @@ impl Core {
                     self.end_session(device, replaced, EndReason::Replaced);
                 }
                 self.locate(device, location, Some(ticket));
+                self.events_of_session_up(now, device, up, before);
                 if location.session == new.session {
                     self.connects.forget(device);
                     self.on_awake(now, device);
@@ -164,7 +167,33 @@ impl Core {
         Some(())
     }
 
-    pub(super) fn on_session_down(&mut self, link: LinkId, seq: Seq, bytes: &[u8]) -> Option<()> {
+    /// A device that was not there is there now.
+    fn events_of_session_up(
+        &mut self,
+        now: Now,
+        device: DeviceId,
+        up: &SessionUp,
+        before: Option<Location>,
+    ) {
+        if before.is_none() {
+            self.event(now, device, Event::DeviceRegistrationState, "registered", json!({}));
+        }
+        if up.resumed == 0 {
+            let about = json!({ "CipherSuite": up.suite.get() });
+            self.event(now, device, Event::Join, "join_accepted", about);
+        }
+        if before.is_none_or(|before| before.session.is_none()) {
+            self.event(now, device, Event::ConnectionStatus, "connected", json!({}));
+        }
+    }
+
+    pub(super) fn on_session_down(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        seq: Seq,
+        bytes: &[u8],
+    ) -> Option<()> {
         let (down, _) = SessionDown::split(bytes)?;
         let (device, ended) = (DeviceId(down.device), down.session.get());
         let Some(before) = self.sessions.location(device) else {
@@ -181,6 +210,11 @@ impl Core {
         } else {
             Location { other, ..before }
         };
+        if before.session.is_some() && location.session.is_none() {
+            let reason = EndReason::from_wire(down.reason).map(|reason| format!("{reason:?}"));
+            let about = json!({ "Reason": reason });
+            self.event(now, device, Event::ConnectionStatus, "disconnected", about);
+        }
         if location == before {
             self.done(link, seq);
         } else {

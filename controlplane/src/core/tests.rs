@@ -5,6 +5,7 @@ mod chance;
 mod connect;
 mod credentials;
 mod downlinks;
+mod events;
 mod rules;
 mod sessions;
 mod terms;

@@ -12,6 +12,7 @@ use tidegate_ring::contract::{
 use zerocopy::IntoBytes;
 
 use super::credentials::from_the_wire;
+use super::events::Told;
 use super::outbox::ResponseKey;
 use super::routes::Route;
 use super::ruled::Ran;
@@ -46,6 +47,8 @@ pub(super) enum Pending {
     },
     /// A device's response to a downlink: it stays in the outbox until it is confirmed.
     Response(ResponseKey),
+    /// An event, kept until it is confirmed.
+    Event(Told),
     /// One of several publishes; the group has the rest.
     Part(PublishId),
 }
@@ -258,6 +261,7 @@ impl Core {
                 self.publication((link, seq), exchange, publication, windows_ms);
             }
             Pending::Response(key) => self.on_response_published(now, key, result),
+            Pending::Event(told) => self.on_event_published(now, told, result),
             Pending::Part(_) => {}
         }
     }

@@ -202,6 +202,21 @@ pub enum Failure {
     Restarted,
 }
 
+impl Failure {
+    /// The name in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "TIMEOUT",
+            Self::Reset => "RESET",
+            Self::NoSession => "NO_SESSION",
+            Self::Busy => "BUSY",
+            Self::TokenGone => "TOKEN_GONE",
+            Self::Malformed => "MALFORMED",
+            Self::Restarted => "RESTARTED",
+        }
+    }
+}
+
 /// The life of one message so far.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageStatus {

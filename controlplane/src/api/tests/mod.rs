@@ -9,6 +9,7 @@ mod messages;
 mod profiles;
 mod rules;
 mod security;
+mod settings;
 mod uplinks;
 
 use harness::Server;

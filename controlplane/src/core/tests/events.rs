@@ -1,0 +1,103 @@
+//! Events are told to whoever wants them, and to nobody else.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::store::keys;
+
+const ROOT: &str = "$aws/iotwireless/events";
+
+impl Story {
+    fn says(&mut self, key: &[u8], value: &Value) {
+        let mut tx = Transaction::new();
+        tx.put(Table::Settings, key, records::encode(value));
+        self.store.submit(tx, Box::new(|_| ()));
+    }
+
+    fn topics(&self) -> Vec<&str> {
+        self.publishes.iter().map(|(_, topic, _)| topic.as_str()).collect()
+    }
+}
+
+fn everything() -> Value {
+    let on = json!({ "CoAP": { "WirelessDeviceEventTopic": "Enabled" } });
+    json!({ "Join": on, "ConnectionStatus": on, "MessageDeliveryStatus": on,
+        "DeviceRegistrationState": on })
+}
+
+#[test]
+fn nothing_is_told_until_somebody_enabled_it() {
+    let mut story = Story::new();
+    story.session_up(1);
+    let id = story.sends(QueueMode::Immediate, b"on");
+    story.fails(id, FailReason::Reset);
+    story.session_down(1);
+    assert!(story.publishes.is_empty());
+}
+
+#[test]
+fn a_session_and_a_message_have_their_events() {
+    let mut story = Story::new();
+    story.says(keys::EVENTS, &everything());
+    story.session_up(1);
+    let of = |event: &str| format!("{ROOT}/{event}/coap/wireless_devices");
+    let up = [
+        "device_registration_state/registered",
+        "join/join_accepted",
+        "connection_status/connected",
+    ];
+    assert_eq!(story.topics(), up.map(of));
+    story.session_up(2);
+    assert_eq!(story.topics()[3..], ["join/join_accepted"].map(of), "it was connected before");
+    let good = story.sends(QueueMode::Immediate, b"on");
+    story.outcome(good, Step::Delivered, true);
+    let bad = story.sends(QueueMode::Immediate, b"on");
+    story.fails(bad, FailReason::Reset);
+    story.session_down(1);
+    story.session_down(2);
+    let rest = [
+        "message_delivery_status/success",
+        "message_delivery_status/error",
+        "connection_status/disconnected",
+    ];
+    assert_eq!(story.topics()[4..], rest.map(of));
+    let failed: Value = serde_json::from_slice(&story.publishes[5].2).unwrap();
+    assert_eq!(failed["WirelessDeviceId"], DEVICE.to_string());
+    assert_eq!((&failed["eventType"], failed["timestamp"].is_u64()), (&json!("error"), true));
+    let about = json!({ "MessageId": bad.to_string(), "Status": "FAILED", "Reason": "RESET" });
+    assert_eq!(failed["CoAP"], about);
+}
+
+#[test]
+fn one_device_has_a_topic_of_its_own() {
+    let mut story = Story::new();
+    let own = json!({ "ConnectionStatus": { "WirelessDeviceIdEventTopic": "Enabled" } });
+    story.says(&keys::resource_events(&DEVICE.to_string()), &own);
+    story.session_up(1);
+    let topic = format!(
+        "{ROOT}/connection_status/connected/coap/wireless_devices/wireless_device_id/{DEVICE}"
+    );
+    assert_eq!(story.topics(), [topic]);
+}
+
+#[test]
+fn what_the_broker_does_not_take_is_told_again() {
+    let mut story = Story::new();
+    let on = json!({ "CoAP": { "WirelessDeviceEventTopic": "Enabled" } });
+    story.says(keys::EVENTS, &json!({ "ConnectionStatus": on }));
+    story.core.on_publisher(story.now(), false);
+    story.session_up(1);
+    assert!(story.publishes.is_empty());
+    story.core.on_publisher(story.now(), true);
+    story.settles();
+    assert_eq!(story.publishes.len(), 1);
+    story.core.on_published(story.now(), story.publishes[0].0, PublishResult::Unavailable);
+    story.waits_ms(4_999);
+    assert_eq!(story.publishes.len(), 1);
+    story.waits_ms(1);
+    assert_eq!(story.publishes.len(), 2);
+    story.confirms(1);
+    story.waits_ms(100_000);
+    assert_eq!(story.publishes.len(), 2);
+    assert_eq!(story.publishes[0].2, story.publishes[1].2, "the same event");
+}
