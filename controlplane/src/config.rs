@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::endpoint::Endpoints;
 use crate::api::{Aws, Bounds};
 use crate::control::{Limits, MqttSettings, Settings};
+use crate::iam::quota::Quotas;
 use crate::identity::{IDENTITIES_MAX, ServerIdentity, ServerPublicKey};
 
 /// The whole configuration of the control plane.
@@ -38,6 +39,8 @@ pub struct Config {
     pub queue: QueueConfig,
     /// `[stream]`
     pub stream: StreamConfig,
+    /// `[account_quotas]`
+    pub account_quotas: Quotas,
     /// `[log]`
     pub log: LogConfig,
 }
@@ -46,8 +49,11 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    /// Loopback address and port.
+    /// Address and port; another than loopback needs `tls`.
     pub listen: SocketAddr,
+    /// A Unix socket to listen on too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unix_socket: Option<PathBuf>,
     /// Longest request body, bytes, 4096..=1048576.
     pub body_bytes_max: usize,
     /// A request body must have arrived after so long, ms, 100..=60000.
@@ -56,6 +62,22 @@ pub struct HttpConfig {
     pub requests_max: usize,
     /// Followers of `/uplinks` at the same time, 1..=4096.
     pub followers_max: usize,
+    /// `[http.tls]`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
+}
+
+/// TLS of the API.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM: the certificate, then those between it and the root.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+    /// PEM: authorities; present: clients must have a certificate of one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Where this installation pretends to be.
@@ -170,10 +192,9 @@ impl Config {
     /// Says which value is out of its range.
     pub fn check(&self) -> Result<(), String> {
         let http = &self.http;
-        if !http.listen.ip().is_loopback() {
+        if !http.listen.ip().is_loopback() && http.tls.is_none() {
             return Err(format!(
-                "http.listen = {} is not a loopback address: the API speaks plain HTTP; let a TLS \
-                 proxy on this host listen on public addresses",
+                "http.listen = {} is not a loopback address: there the API needs [http.tls]",
                 http.listen
             ));
         }
@@ -181,6 +202,7 @@ impl Config {
         within("http.body_timeout_ms", http.body_timeout_ms, 100, 60_000)?;
         within("http.requests_max", http.requests_max as u64, 1, 65_536)?;
         within("http.followers_max", http.followers_max as u64, 1, 4_096)?;
+        self.account_quotas.check()?;
         within("publish.in_flight_max", self.publish.in_flight_max as u64, 1, 60_000)?;
         within("publish.timeout_ms", self.publish.timeout_ms, 100, 240_000)?;
         let max_age_s = u64::from(self.publish.unavailable_max_age_s);
@@ -232,6 +254,7 @@ impl Config {
                 stream_entries_max: self.stream.entries_max,
                 stream_bytes_max: self.stream.bytes_max,
                 stream_age_max_ms: self.stream.age_max_s * 1_000,
+                account_quotas: self.account_quotas,
             },
         }
     }
@@ -337,6 +360,7 @@ impl Default for Config {
             publish: PublishConfig::default(),
             queue: QueueConfig::default(),
             stream: StreamConfig::default(),
+            account_quotas: Quotas::default(),
             log: LogConfig::default(),
         }
     }
@@ -346,10 +370,12 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            unix_socket: None,
             body_bytes_max: 65_536,
             body_timeout_ms: 10_000,
             requests_max: 1_024,
             followers_max: 64,
+            tls: None,
         }
     }
 }

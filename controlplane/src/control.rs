@@ -27,13 +27,17 @@ use futures_util::Stream;
 
 pub use self::authorities::{AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX};
 pub use self::settings::{EVENTS_MAX, LOG_LEVELS_MAX};
+pub use self::start::open_directory;
 pub use self::tags::TAGS_MAX;
 use crate::core::{Reply, Request};
 use crate::edge::Edge;
+use crate::iam::directory::Directory;
+use crate::iam::quota::Quotas;
 use crate::identity::ServerIdentity;
-use crate::model::{Refused, ResourceType, StreamedUplink};
+use crate::model::{DeviceId, Refused, ResourceType, StreamedUplink};
 use crate::publish::broker_url::BrokerUrl;
 use crate::publish::stream::StreamReader;
+use crate::store::account::Account;
 use crate::store::vault::Vault;
 use crate::store::{Store, Table};
 
@@ -52,6 +56,8 @@ struct Held {
     edge: Edge,
     /// The embedded stream, when it is what uplinks go to.
     stream: Option<StreamReader>,
+    /// Every account, its users and keys.
+    directory: Arc<Directory>,
 }
 
 /// What the control plane needs to start.
@@ -109,6 +115,8 @@ pub struct Limits {
     pub stream_bytes_max: u64,
     /// Age of the embedded stream's entries, milliseconds.
     pub stream_age_max_ms: u64,
+    /// What an account may have for which nothing was set.
+    pub account_quotas: Quotas,
 }
 
 impl Default for Limits {
@@ -124,6 +132,7 @@ impl Default for Limits {
             stream_entries_max: 1_000_000,
             stream_bytes_max: 1 << 30,
             stream_age_max_ms: 7 * 24 * HOUR_MS,
+            account_quotas: Quotas::default(),
         }
     }
 }
@@ -190,6 +199,29 @@ pub struct PublisherHealth {
 }
 
 impl Control {
+    /// The same of one account: it sees and changes that account's records alone.
+    pub fn within(&self, account: Account) -> Self {
+        let store: Arc<dyn Store> = Arc::new(self.held.directory.records().of(account));
+        let held = Held {
+            stream: self.held.stream.as_ref().map(|stream| stream.over(store.clone())),
+            store,
+            vault: self.held.vault.clone(),
+            edge: self.held.edge.clone(),
+            directory: self.held.directory.clone(),
+        };
+        Self { held: Arc::new(held) }
+    }
+
+    /// Every account, its users and keys.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.held.directory
+    }
+
+    /// The edge forgets a device and ends its sessions, whatever the store says of it.
+    pub async fn forget_device(&self, device: DeviceId) -> Result<(), Refused> {
+        self.ask(Request::DeviceDeleted { device }).await
+    }
+
     /// Stops taking work, hands over what is decided and lets go of rings and publisher. The
     /// store closes with the last clone; everything in it is durable already.
     pub async fn stop(&self) {

@@ -7,6 +7,7 @@ pub mod config;
 pub mod control;
 pub mod core;
 pub mod edge;
+pub mod iam;
 pub mod identity;
 pub mod model;
 pub mod private_file;

@@ -9,10 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
+use futures_util::future::join_all;
 use tidegate_controlplane::api::access_key::RootKey;
+use tidegate_controlplane::api::serve::{Listener, bind_unix, serve};
 use tidegate_controlplane::api::{self, Api};
 use tidegate_controlplane::config::Config;
-use tidegate_controlplane::control::Control;
+use tidegate_controlplane::control::{Control, open_directory};
+use tidegate_controlplane::iam::admin::{Admin, Order};
+use tidegate_controlplane::iam::{erase, socket};
 use tidegate_controlplane::identity::ServerIdentity;
 use tidegate_controlplane::tail::Tail;
 use tokio::net::TcpListener;
@@ -61,6 +65,11 @@ enum Action {
     },
     /// Show the raw public key of this server: devices in mode RawPublicKey must know it.
     ServerKey,
+    /// Accounts, users, access keys, policies, quotas; in a running control plane or without one.
+    Admin {
+        #[command(subcommand)]
+        order: Order,
+    },
     /// Say whether the configuration is good, the certificates and keys that it names included.
     Check,
     /// Print the configuration with the defaults filled in.
@@ -95,11 +104,15 @@ fn run(command: &Command) -> Result<(), String> {
     } else if command.print {
         &Action::Print
     } else {
-        command.action.as_ref().ok_or("say what to do: serve, tail, server-key, check or print")?
+        command
+            .action
+            .as_ref()
+            .ok_or("say what to do: serve, tail, admin, server-key, check or print")?
     };
     match action {
         Action::Check | Action::Serve { check: true, .. } => {
             ServerIdentity::load_all(&config.server_identity)?;
+            config.http.tls.as_ref().map(api::serve::tls).transpose()?;
             let name = command.file.config.as_deref().unwrap_or(Path::new("the default"));
             println!("{}: good", name.display());
             Ok(())
@@ -110,9 +123,14 @@ fn run(command: &Command) -> Result<(), String> {
         }
         Action::Serve { .. } => {
             log_to_stderr(&config.log.filter)?;
-            runtime()?.block_on(serve(&config))
+            runtime()?.block_on(run_daemon(&config))
         }
         Action::ServerKey => server_key(&config),
+        Action::Admin { order } => {
+            let said = runtime()?.block_on(admin(&config, order.clone().with_files()?))?;
+            print_line(&serde_json::to_string_pretty(&said).map_err(|e| e.to_string())?);
+            Ok(())
+        }
         Action::Tail { from, raw } => {
             log_to_stderr("info")?;
             runtime()?.block_on(tail(&config, *from, *raw))
@@ -120,12 +138,14 @@ fn run(command: &Command) -> Result<(), String> {
     }
 }
 
-async fn serve(config: &Config) -> Result<(), String> {
+async fn run_daemon(config: &Config) -> Result<(), String> {
     // Before anything is opened: a port that is taken must not touch the store of a running one.
     let listen = config.http.listen;
     let listener =
         TcpListener::bind(listen).await.map_err(|e| format!("http.listen {listen}: {e}"))?;
     let address = listener.local_addr().map_err(|e| e.to_string())?;
+    let tls = config.http.tls.as_ref().map(api::serve::tls).transpose()?;
+    let socket = config.http.unix_socket.as_deref().map(bind_unix).transpose()?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let (key, made) = RootKey::load_or_make(&config.data_dir)?;
@@ -143,6 +163,18 @@ async fn serve(config: &Config) -> Result<(), String> {
     tokio::spawn(complain_daily(identities.clone()));
     let control = Control::start(config.settings(identities)).await.map_err(|e| e.to_string())?;
 
+    let admin = Admin {
+        directory: control.directory().clone(),
+        control: Some(control.clone()),
+        root_id: config.aws.account_id.clone(),
+        data_dir: config.data_dir.clone(),
+    };
+    let orders = socket::bind(&config.data_dir)
+        .map_err(|e| format!("{}: {e}", socket::path(&config.data_dir).display()))?;
+    let again = (control.directory().clone(), control.clone());
+    tokio::spawn(async move { erase::resume(&again.0, Some(&again.1)).await });
+    let orders = tokio::spawn(socket::serve(orders, admin));
+
     let (stop, stopping) = watch::channel(false);
     let api = Api::new(
         control.clone(),
@@ -152,12 +184,13 @@ async fn serve(config: &Config) -> Result<(), String> {
         config.bounds(),
         stopping.clone(),
     );
-    let mut stopped = stopping;
-    let server = warp::serve(api::filter(Arc::new(api))).incoming(listener).graceful(async move {
-        let _ = stopped.wait_for(|stopping| *stopping).await;
-    });
-    let server = tokio::spawn(server.run());
-    tracing::info!(%address, region = config.aws.region, "the API listens");
+    let api = Arc::new(api);
+    let is_secure = tls.is_some();
+    let mut servers = vec![Listener::Tcp(listener, tls)];
+    servers.extend(socket.map(Listener::Unix));
+    let servers = servers.into_iter().map(|from| serve(from, api.clone(), stopping.clone()));
+    let server = tokio::spawn(join_all(servers));
+    tracing::info!(%address, is_secure, region = config.aws.region, "the API listens");
 
     tokio::select! {
         _ = terminate.recv() => {}
@@ -168,6 +201,7 @@ async fn serve(config: &Config) -> Result<(), String> {
     if tokio::time::timeout(DRAIN, server).await.is_err() {
         tracing::warn!("some API requests did not end in time");
     }
+    orders.abort();
     control.stop().await;
     tracing::info!("stopped");
     Ok(())
@@ -185,6 +219,22 @@ async fn complain_daily(identities: Vec<ServerIdentity>) {
     }
 }
 
+/// By the daemon when one runs, else on its store.
+async fn admin(config: &Config, order: Order) -> Result<serde_json::Value, String> {
+    if let Some(said) = socket::order(&config.data_dir, &order).await {
+        return said;
+    }
+    let directory = open_directory(&config.settings(Vec::new())).map_err(|e| e.to_string())?;
+    let admin = Admin {
+        directory: Arc::new(directory),
+        control: None,
+        root_id: config.aws.account_id.clone(),
+        data_dir: config.data_dir.clone(),
+    };
+    erase::resume(&admin.directory, None).await;
+    admin.run(order).await
+}
+
 fn server_key(config: &Config) -> Result<(), String> {
     let key = ServerIdentity::load_raw(&config.data_dir)
         .map_err(|why| format!("{why}: has the control plane run with this configuration?"))?
@@ -196,8 +246,12 @@ fn server_key(config: &Config) -> Result<(), String> {
 }
 
 async fn tail(config: &Config, from: Option<u64>, raw: bool) -> Result<(), String> {
+    if config.http.tls.is_some() && config.http.unix_socket.is_none() {
+        return Err("tail speaks no TLS: set http.unix_socket".to_owned());
+    }
     let tail = Tail {
         address: config.http.listen,
+        socket: config.http.unix_socket.clone(),
         key: RootKey::load(&config.data_dir)
             .map_err(|why| format!("{why}: has the control plane run with this configuration?"))?,
         region: config.aws.region.clone(),

@@ -4,21 +4,24 @@
 //! showed. *Why HTTP/1.0:* its body ends with the connection, so no chunks have to be taken apart.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::api::access_key::RootKey;
 use crate::api::sigv4::signer::Signing;
 
 /// What to follow, and how to show it.
 pub struct Tail {
-    /// Where the API listens.
+    /// Where the API listens in the clear.
     pub address: SocketAddr,
+    /// Or a Unix socket that it listens on, preferred.
+    pub socket: Option<PathBuf>,
     /// Who asks.
     pub key: RootKey,
     /// Region of the installation.
@@ -26,6 +29,12 @@ pub struct Tail {
     /// Print the JSON as it came.
     pub raw: bool,
 }
+
+/// TCP or a Unix socket.
+type Connection = Box<dyn Duplex>;
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// Why following ended.
 enum End {
@@ -72,10 +81,13 @@ impl Tail {
         }
     }
 
-    async fn connect(&self, after: Option<u64>) -> Result<BufReader<TcpStream>, End> {
+    async fn connect(&self, after: Option<u64>) -> Result<BufReader<Connection>, End> {
         let lost = |error: std::io::Error| End::Lost(format!("{}: {error}", self.address));
         let query = after.map(|cursor| format!("from={cursor}")).unwrap_or_default();
-        let stream = TcpStream::connect(self.address).await.map_err(lost)?;
+        let stream: Connection = match &self.socket {
+            Some(path) => Box::new(UnixStream::connect(path).await.map_err(lost)?),
+            None => Box::new(TcpStream::connect(self.address).await.map_err(lost)?),
+        };
         let mut stream = BufReader::new(stream);
         stream.write_all(self.request(&query).as_bytes()).await.map_err(lost)?;
         let mut status = String::new();
@@ -147,7 +159,7 @@ struct Event {
     data: String,
 }
 
-async fn next_event(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<Event>> {
+async fn next_event(stream: &mut BufReader<Connection>) -> std::io::Result<Option<Event>> {
     let mut event = Event::default();
     loop {
         let mut line = String::new();

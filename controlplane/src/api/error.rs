@@ -108,6 +108,11 @@ impl ApiError {
         }
     }
 
+    /// A policy does not allow it.
+    pub fn access_denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "AccessDeniedException", message)
+    }
+
     /// Too many requests at once, or a queue is full.
     pub fn throttled(message: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", message)

@@ -1,8 +1,10 @@
 //! How does a request become an answer? The HTTP API in the shapes of AWS IoT Wireless.
 //!
 //! ```text
-//! warp ─▶ slot free? ─▶ body (bounded, in time) ─▶ signature ─▶ route ─▶ one operation ─▶ JSON
-//!           429           413, 408                  403, 400     404      400 404 409 429 500
+//! warp ─▶ slot free? ─▶ body (bounded, in time) ─▶ signature ─▶ route ─▶ rate ─▶ policies ─▶ …
+//!           429           413, 408                  403, 400     404     429      403
+//! … one operation, on the records of the caller's account alone ─▶ JSON
+//!     400 404 409 410 429 500
 //! ```
 //!
 //! Every path but `GET /health` needs a signature; what routes exist is told only to those who
@@ -25,6 +27,7 @@ pub mod query;
 pub mod queue;
 pub mod route;
 pub mod rules;
+pub mod serve;
 pub mod shape;
 pub mod sigv4;
 pub mod spec;
@@ -35,7 +38,7 @@ pub mod validate;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
@@ -44,7 +47,9 @@ use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 use warp::Filter;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use warp::path::FullPath;
 use warp::reply::Response;
+use zeroize::Zeroizing;
 
 use self::error::{ApiError, Dialect};
 use self::query::Query;
@@ -52,21 +57,28 @@ use self::route::Operation;
 use self::sigv4::canonical::Signed;
 use self::sigv4::{Expected, KeyLookup, Refusal};
 use crate::control::Control;
+use crate::iam::caller::{Caller, Peer};
+use crate::iam::quota::Quota;
+use crate::iam::throttle::Throttle;
+use crate::store::account::Account;
 
 /// What the API needs to answer.
+#[derive(Clone)]
 pub struct Api {
     /// The control plane.
     pub control: Control,
-    /// Who may ask.
-    pub keys: Box<dyn KeyLookup>,
+    /// The key pair of the installation's root; the others are in the directory.
+    pub keys: Arc<dyn KeyLookup>,
     /// How resources are named.
     pub aws: Aws,
     /// What GetServiceEndpoint tells.
-    pub endpoints: endpoint::Endpoints,
+    pub endpoints: Arc<endpoint::Endpoints>,
     /// Bounds.
     pub bounds: Bounds,
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    throttle: Arc<Throttle>,
+    started: Instant,
     stopping: watch::Receiver<bool>,
 }
 
@@ -148,7 +160,27 @@ impl Api {
     ) -> Self {
         let requests = Arc::new(Semaphore::new(bounds.requests_max));
         let streams = Arc::new(Semaphore::new(bounds.streams_max));
-        Self { control, keys, aws, endpoints, bounds, requests, streams, stopping }
+        let (keys, endpoints) = (Arc::from(keys), Arc::new(endpoints));
+        let (throttle, started) = (Arc::default(), Instant::now());
+        Self {
+            control,
+            keys,
+            aws,
+            endpoints,
+            bounds,
+            requests,
+            streams,
+            throttle,
+            started,
+            stopping,
+        }
+    }
+
+    /// The same, of one account.
+    fn within(&self, account: Account) -> Self {
+        let control = self.control.within(account);
+        let aws = Aws { account_id: account.to_string(), ..self.aws.clone() };
+        Self { control, aws, ..self.clone() }
     }
 
     async fn answer<B, E>(
@@ -158,6 +190,7 @@ impl Api {
         raw_query: String,
         headers: HeaderMap,
         authority: Option<String>,
+        peer: Peer,
         body: impl Stream<Item = Result<B, E>>,
     ) -> Response
     where
@@ -180,7 +213,7 @@ impl Api {
                 authority: authority.as_deref(),
                 body: &body,
             };
-            self.authenticate(&signed, dialect)?;
+            let caller = self.authenticate(&signed, dialect)?;
             check_media_type(&headers, &body)?;
             let path = route::segments(&path);
             let operation = Operation::of(method.as_str(), &path);
@@ -192,7 +225,7 @@ impl Api {
                 headers: headers.clone(),
                 body,
             };
-            operation.run(self, &call).await
+            self.operate(&caller, operation, &call, peer).await
         };
         let mut response = match answered.await {
             Ok(Reply(response)) => response,
@@ -208,12 +241,39 @@ impl Api {
         response
     }
 
-    fn authenticate(&self, signed: &Signed<'_>, dialect: Dialect) -> Result<(), Refusal> {
+    /// Runs the operation on what belongs to the caller's account, when it may.
+    async fn operate(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        call: &Call,
+        peer: Peer,
+    ) -> Result<Reply, ApiError> {
+        let account = caller.account();
+        let rate = self.control.directory().quota(account, Quota::ApiRate);
+        let now_ms = self.started.elapsed().as_millis() as u64;
+        if rate.is_some_and(|rate| !self.throttle.admits(account, operation.action, rate, now_ms)) {
+            return Err(ApiError::throttled("Rate exceeded"));
+        }
+        let own = (account != Account::ROOT).then(|| self.within(account));
+        let api = own.as_ref().unwrap_or(self);
+        caller.authorize(api, operation, call, peer).await?;
+        operation.run(api, call).await
+    }
+
+    fn authenticate(&self, signed: &Signed<'_>, dialect: Dialect) -> Result<Caller, Refusal> {
         let expected =
             Expected { region: &self.aws.region, services: route::signing_names(dialect) };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        sigv4::verify(signed, now.as_secs().cast_signed(), &expected, self.keys.as_ref())
-            .map(|_| ())
+        let directory = self.control.directory();
+        let keys = Keys { first: self.keys.as_ref(), others: directory.as_ref() };
+        let signer = sigv4::verify(signed, now.as_secs().cast_signed(), &expected, &keys)?;
+        if self.keys.secret(&signer.access_key_id).is_some() {
+            return Ok(Caller { user: None });
+        }
+        // The key may have been deleted since.
+        let user = directory.holder(&signer.access_key_id).ok_or(Refusal::UnknownKey)?;
+        Ok(Caller { user: Some(user) })
     }
 
     async fn read_body<B: Buf, E>(
@@ -239,9 +299,22 @@ impl Api {
     }
 }
 
-/// The whole API as one warp filter.
+/// The root's key pair, then those of the directory.
+struct Keys<'a> {
+    first: &'a dyn KeyLookup,
+    others: &'a dyn KeyLookup,
+}
+
+impl KeyLookup for Keys<'_> {
+    fn secret(&self, access_key_id: &str) -> Option<Zeroizing<String>> {
+        self.first.secret(access_key_id).or_else(|| self.others.secret(access_key_id))
+    }
+}
+
+/// The whole API as one warp filter, for requests that come from `peer`.
 pub fn filter(
     api: Arc<Api>,
+    peer: Peer,
 ) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone + Send + Sync + 'static {
     let raw_query = warp::query::raw().or_else(|_| async { Ok::<_, Infallible>((String::new(),)) });
     let authority = warp::host::optional()
@@ -253,11 +326,11 @@ pub fn filter(
         .and(warp::header::headers_cloned())
         .and(authority)
         .and(warp::body::stream())
-        .then(move |method, path: warp::path::FullPath, query, headers, authority, body| {
+        .then(move |method, path: FullPath, query, headers, authority, body| {
             let api = Arc::clone(&api);
             async move {
                 let path = path.as_str().to_owned();
-                api.answer(method, path, query, headers, authority, body).await
+                api.answer(method, path, query, headers, authority, peer, body).await
             }
         })
 }

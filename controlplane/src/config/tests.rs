@@ -42,13 +42,15 @@ fn each_range_is_checked_on_both_sides() {
 }
 
 #[test]
-fn the_api_stays_on_loopback() {
+fn the_api_stays_on_loopback_unless_it_has_tls() {
     for good in ["127.0.0.1:0", "127.9.9.9:80", "[::1]:8080"] {
         assert!(Config::parse(&format!("http.listen = \"{good}\"")).is_ok(), "{good}");
     }
     for bad in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:8080"] {
         let error = Config::parse(&format!("http.listen = \"{bad}\"")).unwrap_err();
         assert!(error.contains("loopback"), "{error}");
+        let tls = "http.tls = { certificate = \"c\", key = \"k\" }";
+        assert!(Config::parse(&format!("http.listen = \"{bad}\"\n{tls}")).is_ok(), "{bad}");
     }
 }
 

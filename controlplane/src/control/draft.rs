@@ -79,6 +79,10 @@ pub(super) fn refuse(error: StoreError) -> Refused {
     if error == StoreError::Busy {
         return Refused::Throttled { message: "the store has too much to do".to_owned() };
     }
+    if let StoreError::Limit(what, max) = error {
+        let message = format!("The account has {max} {what}, and may have no more.");
+        return Refused::Limit { message };
+    }
     tracing::error!(%error, "the store failed");
     Refused::Internal { message: "the store failed".to_owned() }
 }

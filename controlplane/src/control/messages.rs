@@ -16,6 +16,8 @@ impl Control {
     /// Accepts a message for a device. QueueMode 1: durable when this returns.
     pub async fn send(&self, device: &str, downlink: Downlink) -> Result<MessageId, Refused> {
         let device = device_id(device)?;
+        // Of this account: the core knows all devices.
+        self.read_device(device)?;
         let body = match downlink {
             Downlink::Request(request) => {
                 check_request(&request)?;

@@ -6,53 +6,73 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Control, Held, MqttSettings, Settings, StartError};
+use super::{Control, Held, Limits, MqttSettings, Settings, StartError};
 use crate::core::{Core, Now};
 use crate::edge::{self, Event};
+use crate::iam::directory::Directory;
 use crate::publish::broker_url::BrokerUrl;
 use crate::publish::mqtt::MqttPublisher;
 use crate::publish::{MakePublisher, Tell, stream};
+use crate::store::account::{Account, Keyring};
 use crate::store::rocks::RocksStore;
 use crate::store::stream::Retention;
 use crate::store::vault::Vault;
+use crate::store::view::Records;
 use crate::store::{Store, StoreError};
 
 impl Control {
     /// Opens the store, starts publisher and edge. Needs a tokio runtime.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let limits = settings.limits.clone();
-        let retention = Retention {
-            entries_max: limits.stream_entries_max,
-            bytes_max: limits.stream_bytes_max,
-            age_max_ms: limits.stream_age_max_ms,
-        };
+        let retention = retention(&limits);
         let data_dir = settings.data_dir.clone();
         let opened = tokio::task::spawn_blocking(move || open(&data_dir, retention)).await;
         let (store, vault) = opened.map_err(|_| StartError("the store panicked".to_owned()))??;
 
+        let records = Records::new(store.clone(), Arc::new(Keyring::default()));
+        let directory = Directory::open(records.clone(), vault.clone(), limits.account_quotas)?;
+        let all: Arc<dyn Store> = Arc::new(records.clone());
         let (handle, inbox) = edge::channel();
         let teller = handle.clone();
         let tell: Tell = Arc::new(move |said| teller.tell(Event::Publisher(said)));
         let (publisher, stream): (MakePublisher, _) = if let Some(mqtt) = &settings.mqtt {
             (broker(mqtt, limits.publishes_in_flight_max, tell)?, None)
         } else {
-            let (publisher, reader) = stream::open(store.clone(), tell).map_err(start_error)?;
+            let (publisher, reader) = stream::open(all.clone(), tell).map_err(start_error)?;
             (Box::new(|| Box::new(publisher)), Some(reader))
         };
         let (now, identities) = (start_of_time(), settings.identities);
-        let core = Core::new(now, store.clone(), vault.clone(), limits.clone(), identities);
+        let core = Core::new(now, all.clone(), vault.clone(), limits.clone(), identities);
         let mut core = core.map_err(start_error)?;
         core.set_account(&settings.account_id);
         let parts = edge::Parts {
             core,
-            store: store.clone(),
+            store: all,
             publisher,
             run_dir: settings.run_dir,
             message_history_ms: limits.message_history_ms,
         };
         run_edge(parts, inbox)?;
-        let held = Held { store, vault, edge: handle, stream };
+        let own: Arc<dyn Store> = Arc::new(records.of(Account::ROOT));
+        let stream = stream.map(|stream| stream.over(own.clone()));
+        let directory = Arc::new(directory);
+        let held = Held { store: own, vault, edge: handle, stream, directory };
         Ok(Self { held: Arc::new(held) })
+    }
+}
+
+/// Opens the store of a control plane that does not run: what the admin commands do by themselves.
+pub fn open_directory(settings: &Settings) -> Result<Directory, StartError> {
+    let (store, vault) = open(&settings.data_dir, retention(&settings.limits))?;
+    let records = Records::new(store, Arc::new(Keyring::default()));
+    Ok(Directory::open(records, vault, settings.limits.account_quotas)?)
+}
+
+fn retention(limits: &Limits) -> Retention {
+    Retention {
+        entries_max: limits.stream_entries_max,
+        bytes_max: limits.stream_bytes_max,
+        age_max_ms: limits.stream_age_max_ms,
     }
 }
 

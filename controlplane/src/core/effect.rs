@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::control::WorkerHealth;
 use crate::model::{DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Refused};
 use crate::store::Transaction;
+use crate::store::account::Account;
 
 /// Now, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,8 @@ pub enum Effect {
     Publish {
         /// Names it.
         id: PublishId,
+        /// Whose it is.
+        account: Account,
         /// Where to.
         topic: Arc<str>,
         /// The JSON.

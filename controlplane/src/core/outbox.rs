@@ -90,10 +90,11 @@ impl Core {
                 Ok(Some((device, Route::Rules(ruled), payload))) => {
                     self.publish_ruled(now, key, device, &ruled, &payload);
                 }
-                Ok(Some((_, Route::Topic(topic), payload))) => {
+                Ok(Some((device, Route::Topic(topic), payload))) => {
                     self.outbox.publishing += 1;
                     let id = self.begin_response(now, key);
-                    self.out.push(Effect::Publish { id, topic, payload });
+                    let account = self.account_of(device);
+                    self.out.push(Effect::Publish { id, account, topic, payload });
                 }
                 // Its device or destination is gone: nobody can be told.
                 Ok(_) => {
@@ -121,7 +122,7 @@ impl Core {
         let message = rules::Message {
             topic: ruled.topic.as_deref().unwrap_or_default(),
             client_id: &client_id,
-            account_id: &self.account_id(),
+            account_id: &self.account_id(ruled.account),
             principal: None,
             trace_id: &trace_id,
             now_unix_ms: now.unix_ms,

@@ -1,11 +1,13 @@
 //! Where do a device's uplinks go? Device → destination → topic, or rule; and to every rule whose
 //! FROM takes the topic.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{ByDevice, Core};
 use crate::model::{Destination, Device, DeviceId, ExpressionType, Rule};
 use crate::rules::Compiled;
+use crate::store::account::Account;
 use crate::store::records::{self, read};
 use crate::store::{Store, StoreError, Table};
 
@@ -29,15 +31,17 @@ pub(super) struct Ruled {
     pub(super) topic: Option<Arc<str>>,
     /// At least one.
     pub(super) rules: Vec<Arc<Compiled>>,
+    /// Whose they are, and the device.
+    pub(super) account: Account,
 }
 
 /// Routes found before. Forgotten whole when a destination or rule changes: between two inputs,
 /// so a batch sees one generation.
 #[derive(Default)]
 pub(super) struct Routes {
-    known: ByDevice<Route>,
-    /// Every rule that is enabled, compiled once.
-    rules: Option<Arc<[Arc<Compiled>]>>,
+    known: ByDevice<(Account, Route)>,
+    /// Every rule of an account that is enabled, compiled once.
+    rules: HashMap<Account, Arc<[Arc<Compiled>]>>,
 }
 
 /// Bound: routes kept; at the bound all are looked up anew.
@@ -52,11 +56,15 @@ impl Routes {
 
     pub(super) fn clear(&mut self) {
         self.known.clear();
-        self.rules = None;
+        self.rules.clear();
     }
 
-    fn rules(&mut self, store: &dyn Store) -> Result<Arc<[Arc<Compiled>]>, StoreError> {
-        if let Some(rules) = &self.rules {
+    fn rules(
+        &mut self,
+        store: &dyn Store,
+        account: Account,
+    ) -> Result<Arc<[Arc<Compiled>]>, StoreError> {
+        if let Some(rules) = self.rules.get(&account) {
             return Ok(rules.clone());
         }
         let mut rules = Vec::new();
@@ -71,11 +79,16 @@ impl Routes {
             }
         }
         let rules: Arc<[_]> = rules.into();
-        self.rules = Some(rules.clone());
+        self.rules.insert(account, rules.clone());
         Ok(rules)
     }
 
-    fn find(&mut self, store: &dyn Store, device: DeviceId) -> Result<Route, StoreError> {
+    fn find(
+        &mut self,
+        store: &dyn Store,
+        device: DeviceId,
+        account: Account,
+    ) -> Result<Route, StoreError> {
         let Some(device) = read::<Device>(store, Table::Devices, &device.0)? else {
             return Ok(Route::Stranger);
         };
@@ -83,7 +96,7 @@ impl Routes {
         let Some(destination) = read::<Destination>(store, Table::Destinations, name)? else {
             return Ok(Route::Nowhere);
         };
-        let (expression, all) = (destination.expression, self.rules(store)?);
+        let (expression, all) = (destination.expression, self.rules(store, account)?);
         let (topic, rules): (Option<Arc<str>>, Vec<_>) = match destination.expression_type {
             ExpressionType::MqttTopic => {
                 let taking = all.iter().filter(|rule| rule.takes(&expression)).cloned().collect();
@@ -96,21 +109,36 @@ impl Routes {
         Ok(match (topic, rules) {
             (None, rules) if rules.is_empty() => Route::Nowhere,
             (Some(topic), rules) if rules.is_empty() => Route::Topic(topic),
-            (topic, rules) => Route::Rules(Arc::new(Ruled { topic, rules })),
+            (topic, rules) => Route::Rules(Arc::new(Ruled { topic, rules, account })),
         })
     }
 }
 
 impl Core {
     pub(super) fn route(&mut self, device: DeviceId) -> Result<Route, StoreError> {
-        if let Some(route) = self.routes.known.get(&device) {
+        if let Some((_, route)) = self.routes.known.get(&device) {
             return Ok(route.clone());
         }
-        let route = self.routes.find(&*self.store, device)?;
+        let account = self.store.owner(device)?.unwrap_or_default();
+        let own = self.store.within(account);
+        let route = self.routes.find(&**own.as_ref().unwrap_or(&self.store), device, account)?;
         if self.routes.known.len() >= ROUTES_MAX {
             self.routes.known.clear();
         }
-        self.routes.known.insert(device, route.clone());
+        self.routes.known.insert(device, (account, route.clone()));
         Ok(route)
+    }
+
+    /// Whose the device is, once its route was found.
+    pub(super) fn account_of(&self, device: DeviceId) -> Account {
+        self.routes.known.get(&device).map(|(account, _)| *account).unwrap_or_default()
+    }
+
+    /// The account's id as rules know it.
+    pub(super) fn account_id(&self, account: Account) -> Arc<str> {
+        if account == Account::ROOT {
+            return self.account_id.clone();
+        }
+        account.to_string().into()
     }
 }

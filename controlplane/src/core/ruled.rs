@@ -1,7 +1,5 @@
 //! What goes where once a message's rules have run? All of it, confirmed together, or nothing.
 
-use std::sync::Arc;
-
 use super::routes::Ruled;
 use super::uplinks::Pending;
 use super::{Core, Effect, Now};
@@ -54,17 +52,14 @@ impl Core {
         let ids = self.uplinks.begin_all(due_ms, pending, deliveries.len());
         for (id, Delivery { topic, payload }) in ids.into_iter().zip(deliveries) {
             let payload = payload.unwrap_or_else(|| message.payload.to_vec());
-            self.out.push(Effect::Publish { id, topic, payload });
+            let account = ruled.account;
+            self.out.push(Effect::Publish { id, account, topic, payload });
         }
         Ran::Publishing
     }
 
-    /// The account that rules run for.
+    /// The root account, as its rules know it.
     pub fn set_account(&mut self, account_id: &str) {
         self.account_id = account_id.into();
-    }
-
-    pub(super) fn account_id(&self) -> Arc<str> {
-        self.account_id.clone()
     }
 }

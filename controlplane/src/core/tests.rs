@@ -160,7 +160,7 @@ impl Story {
                         self.posts.push(post);
                     }
                     Effect::Done { seq, .. } => self.done.push(seq),
-                    Effect::Publish { id, topic, payload } => {
+                    Effect::Publish { id, topic, payload, .. } => {
                         self.publishes.push((id, topic.to_string(), payload));
                     }
                     Effect::Abandon { id } => self.abandoned.push(id),

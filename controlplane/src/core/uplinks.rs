@@ -216,7 +216,8 @@ impl Core {
             Route::Topic(topic) => {
                 let due_ms = now.ms + self.limits.publish_timeout_ms;
                 let id = self.uplinks.begin(due_ms, pending);
-                self.out.push(Effect::Publish { id, topic, payload });
+                let account = self.account_of(about.device);
+                self.out.push(Effect::Publish { id, account, topic, payload });
                 None
             }
             Route::Rules(ruled) => {
@@ -227,7 +228,7 @@ impl Core {
                 let message = rules::Message {
                     topic: ruled.topic.as_deref().unwrap_or(&path),
                     client_id: &client_id,
-                    account_id: &self.account_id(),
+                    account_id: &self.account_id(ruled.account),
                     principal: None,
                     trace_id: &trace_id,
                     now_unix_ms: now.unix_ms,

@@ -248,8 +248,8 @@ impl Turn {
             match effect {
                 Effect::Post(post) => self.links.post(post),
                 Effect::Done { link, seq } => self.links.done(link, seq),
-                Effect::Publish { id, topic, payload } => {
-                    self.publisher.publish(id, topic, payload);
+                Effect::Publish { id, account, topic, payload } => {
+                    self.publisher.publish(id, account, topic, payload);
                 }
                 Effect::Abandon { id } => self.publisher.abandon(id),
                 Effect::Write { transaction, ticket } => {

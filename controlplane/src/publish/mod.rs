@@ -7,11 +7,12 @@ pub mod stream;
 use std::sync::Arc;
 
 use crate::core::{PublishId, PublishResult};
+use crate::store::account::Account;
 
 /// Takes what is to be published and says later, by [`Tell`], what became of it.
 pub trait Publisher: Send {
     /// Never blocks. *Bound:* the core's `publishes_in_flight_max`.
-    fn publish(&mut self, id: PublishId, topic: Arc<str>, payload: Vec<u8>);
+    fn publish(&mut self, id: PublishId, account: Account, topic: Arc<str>, payload: Vec<u8>);
     /// Nobody waits for it any more: it need not be sent again.
     fn abandon(&mut self, id: PublishId);
     /// The edge's turn has ended: what it published may leave together.

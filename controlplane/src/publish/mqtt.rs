@@ -23,6 +23,7 @@ use self::window::{Publish, Window};
 use super::broker_url::BrokerUrl;
 use super::{Publisher, Said, Tell};
 use crate::core::PublishId;
+use crate::store::account::Account;
 
 /// Publishes to a broker.
 pub struct MqttPublisher {
@@ -64,7 +65,7 @@ impl MqttPublisher {
 }
 
 impl Publisher for MqttPublisher {
-    fn publish(&mut self, id: PublishId, topic: Arc<str>, payload: Vec<u8>) {
+    fn publish(&mut self, id: PublishId, _: Account, topic: Arc<str>, payload: Vec<u8>) {
         self.unflushed.push(Order::Publish(Publish { id, topic, payload }));
     }
 

@@ -13,6 +13,7 @@ use super::{Publisher, Said, Tell};
 use crate::control::UplinkStream;
 use crate::core::{PublishId, PublishResult};
 use crate::model::{Refused, StreamedUplink};
+use crate::store::account::Account;
 use crate::store::{Receipt, Store, StoreError, Table, Transaction};
 
 /// Publishes to the stream of `store`.
@@ -46,8 +47,8 @@ pub fn open(
 }
 
 impl Publisher for StreamPublisher {
-    fn publish(&mut self, id: PublishId, topic: Arc<str>, payload: Vec<u8>) {
-        let mut tx = Transaction::new();
+    fn publish(&mut self, id: PublishId, account: Account, topic: Arc<str>, payload: Vec<u8>) {
+        let mut tx = Transaction { account: Some(account), ..Transaction::new() };
         tx.append(encode(now_unix_ms(), &topic, &payload));
         let (newest, tell) = (self.newest.clone(), self.tell.clone());
         let done = move |result: Result<Receipt, StoreError>| {
@@ -95,6 +96,11 @@ impl StreamReader {
                 }
             }
         }))
+    }
+
+    /// The same, of what `store` shows.
+    pub fn over(&self, store: Arc<dyn Store>) -> Self {
+        Self { store, newest: self.newest.clone() }
     }
 
     fn page(&self, after: u64) -> Result<Vec<StreamedUplink>, StoreError> {

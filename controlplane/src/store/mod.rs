@@ -18,6 +18,7 @@ pub mod stream;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 pub mod vault;
 pub mod view;
 
@@ -60,6 +61,11 @@ pub trait Store: Send + Sync + 'static {
     /// Writes the files anew without what was deleted. Takes its time.
     fn compact(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// Entries in the files that no reader sees: deleted or replaced, but not gone.
+    fn entries_hidden(&self) -> Result<u64, StoreError> {
+        Ok(0)
     }
 }
 
@@ -253,6 +259,8 @@ pub enum StoreError {
     Busy,
     /// The database said no.
     Failed(String),
+    /// The account has as many of these as it may; nothing was changed.
+    Limit(&'static str, u64),
     /// A record does not parse or does not open.
     Corrupt(&'static str),
 }
@@ -262,6 +270,9 @@ impl fmt::Display for StoreError {
         match self {
             Self::Guarded(guard) => write!(f, "guard {guard} did not hold"),
             Self::Busy => f.write_str("the store has too much to do"),
+            Self::Limit(what, max) => {
+                write!(f, "the account has {max} {what}: no more are allowed")
+            }
             Self::Failed(cause) => write!(f, "the store failed: {cause}"),
             Self::Corrupt(what) => write!(f, "the store holds a damaged {what}"),
         }

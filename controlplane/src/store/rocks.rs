@@ -127,6 +127,19 @@ impl Store for RocksStore {
         }
         Ok(())
     }
+
+    fn entries_hidden(&self) -> Result<u64, StoreError> {
+        let files = self.db.live_files().map_err(failed)?;
+        let in_files: u64 = files.iter().map(|file| file.num_entries).sum();
+        let mut seen = 0;
+        for table in Table::ALL {
+            for entry in entries_from(&self.db, table, &[], &[])? {
+                entry.map_err(failed)?;
+                seen += 1;
+            }
+        }
+        Ok(in_files.saturating_sub(seen))
+    }
 }
 
 impl Drop for RocksStore {

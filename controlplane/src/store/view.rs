@@ -12,6 +12,7 @@
 use std::sync::Arc;
 
 use super::account::{Account, Keyring, owner};
+use super::usage::{Delta, Usage};
 use super::{Change, Done, Entry, Guard, Receipt, Store, StoreError, Table, Transaction};
 use crate::model::DeviceId;
 
@@ -21,6 +22,7 @@ use crate::model::DeviceId;
 pub struct Records {
     inner: Arc<dyn Store>,
     keyring: Arc<Keyring>,
+    usage: Arc<Usage>,
 }
 
 /// The records of one account.
@@ -31,7 +33,7 @@ pub struct AccountStore {
 
 impl Table {
     /// Are the keys of this table names of one account?
-    fn is_named(self) -> bool {
+    pub fn is_named(self) -> bool {
         !matches!(
             self,
             Self::Meta
@@ -55,7 +57,7 @@ impl Table {
 impl Records {
     /// Over the database.
     pub fn new(inner: Arc<dyn Store>, keyring: Arc<Keyring>) -> Self {
-        Self { inner, keyring }
+        Self { inner, keyring, usage: Arc::default() }
     }
 
     /// What lies in the database, as it lies there.
@@ -66,6 +68,11 @@ impl Records {
     /// The keys of the accounts.
     pub fn keyring(&self) -> &Arc<Keyring> {
         &self.keyring
+    }
+
+    /// What the accounts have.
+    pub fn usage(&self) -> &Arc<Usage> {
+        &self.usage
     }
 
     /// One account's.
@@ -269,6 +276,19 @@ impl AccountStore {
         Ok(transaction)
     }
 
+    /// How many records of its own lie in the table.
+    fn count(&self, table: Table) -> Result<u64, StoreError> {
+        let (mut after, mut count): (Option<Vec<u8>>, u64) = (None, 0);
+        loop {
+            let found = self.scan(table, &[], after.as_deref(), COUNTED_ENTRIES)?;
+            count += found.len() as u64;
+            match found.last() {
+                Some((key, _)) if found.len() == COUNTED_ENTRIES => after = Some(key.clone()),
+                _ => return Ok(count),
+            }
+        }
+    }
+
     fn owned(&self, device: &[u8]) -> Vec<u8> {
         [&self.account.prefix(), device].concat()
     }
@@ -311,10 +331,23 @@ impl Store for AccountStore {
     }
 
     fn submit(&self, transaction: Transaction, done: Done) {
-        match self.translate(transaction) {
-            Ok(transaction) => self.records.submit_of(self.account, transaction, done),
-            Err(error) => done(Err(error)),
+        let (account, usage) = (self.account, self.records.usage.clone());
+        if account == Account::ROOT && self.records.keyring.is_empty() && usage.is_idle() {
+            return self.records.inner.submit(transaction, done);
         }
+        let delta = Delta::of(&transaction);
+        let transaction = match self.translate(transaction) {
+            Ok(transaction) => transaction,
+            Err(error) => return done(Err(error)),
+        };
+        if let Err(error) = usage.take(account, &delta, |table| self.count(table)) {
+            return done(Err(error));
+        }
+        let settled = Box::new(move |result: Result<Receipt, StoreError>| {
+            usage.settle(account, &delta, result.is_ok());
+            done(result);
+        });
+        self.records.submit_of(account, transaction, settled);
     }
 
     fn owner(&self, device: DeviceId) -> Result<Option<Account>, StoreError> {
@@ -324,6 +357,8 @@ impl Store for AccountStore {
 
 /// Fewest entries looked at in one go: those of others are passed over.
 const SCAN_ENTRIES_MIN: usize = 64;
+/// Entries counted in one go.
+const COUNTED_ENTRIES: usize = 1_024;
 
 /// The device that a key of this table begins with.
 fn device_in(table: Table, key: &[u8]) -> Option<DeviceId> {

@@ -14,9 +14,11 @@ use zeroize::Zeroizing;
 
 use crate::api::access_key::RootKey;
 use crate::api::endpoint::Endpoints;
+use crate::api::serve::{Listener, serve};
 use crate::api::sigv4::signer::Signing;
-use crate::api::{Api, Aws, Bounds, filter};
+use crate::api::{Api, Aws, Bounds};
 use crate::control::{Control, Limits, MqttSettings, Settings};
+use crate::iam::directory::{Directory, NewKey};
 use crate::identity::ServerPublicKey;
 
 pub(super) const SECRET: &str = "a-secret-of-the-tests-that-nobody-may-see";
@@ -29,9 +31,10 @@ pub(super) const REGION: &str = "us-east-1";
 /// A running API.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    control: Control,
+    pub(super) control: Control,
     dir: PathBuf,
     stop: watch::Sender<bool>,
+    api: Arc<Api>,
     task: JoinHandle<()>,
 }
 
@@ -112,14 +115,13 @@ impl Server {
             raw_key: Some(raw_key()),
             ..Endpoints::default()
         };
-        let mut stopped = stopping.clone();
+        let stopped = stopping.clone();
         let api = Api::new(control.clone(), Box::new(root_key()), aws, endpoints, bounds, stopping);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = warp::serve(filter(Arc::new(api))).incoming(listener).graceful(async move {
-            let _ = stopped.wait_for(|stopping| *stopping).await;
-        });
-        Self { address, control, dir, stop, task: tokio::spawn(server.run()) }
+        let api = Arc::new(api);
+        let server = serve(Listener::Tcp(listener, None), api.clone(), stopped);
+        Self { address, control, dir, stop, api, task: tokio::spawn(server) }
     }
 
     /// Stops it; what still streams ends.
@@ -128,6 +130,16 @@ impl Server {
         self.task.await.unwrap();
         self.control.stop().await;
         std::fs::remove_dir_all(&self.dir).unwrap();
+    }
+
+    /// Listens there too.
+    pub(super) fn listens(&self, listener: Listener) {
+        tokio::spawn(serve(listener, self.api.clone(), self.stop.subscribe()));
+    }
+
+    /// Where the store is.
+    pub(super) fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
     }
 
     /// Where a dataplane would keep its rings.
@@ -152,6 +164,26 @@ impl Server {
         self.unsigned(method, target, &headers, body.as_bytes()).await
     }
 
+    /// A request signed with another key than the root's.
+    pub(super) async fn call_as(
+        &self,
+        key: &NewKey,
+        method: &str,
+        target: &str,
+        body: &Value,
+    ) -> Answer {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let by = (key.id.as_str(), key.secret.as_str());
+        let headers = self.headers_signed_by(by, method, path, query, body.as_bytes());
+        self.unsigned(method, target, &headers, body.as_bytes()).await
+    }
+
+    /// What the admin commands work on.
+    pub(super) fn directory(&self) -> &Directory {
+        self.control.directory()
+    }
+
     /// The headers of a signed request.
     pub(super) fn signed_headers(
         &self,
@@ -160,12 +192,18 @@ impl Server {
         query: &str,
         body: &[u8],
     ) -> Vec<(String, String)> {
-        let signing = Signing {
-            access_key_id: ACCESS_KEY_ID,
-            secret: SECRET,
-            region: REGION,
-            service: "iotwireless",
-        };
+        self.headers_signed_by((ACCESS_KEY_ID, SECRET), method, path, query, body)
+    }
+
+    fn headers_signed_by(
+        &self,
+        (access_key_id, secret): (&str, &str),
+        method: &str,
+        path: &str,
+        query: &str,
+        body: &[u8],
+    ) -> Vec<(String, String)> {
+        let signing = Signing { access_key_id, secret, region: REGION, service: "iotwireless" };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
         let host = self.address.to_string();
         let headers = signing.headers(method, &host, path, query, body, now);

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod authorities;
 mod devices;
 mod harness;
 mod messages;
+mod private;
 mod profiles;
 mod rules;
 mod security;
