@@ -16,6 +16,7 @@ use super::terms::Terms;
 use super::token::ResponseToken;
 use super::{ByDevice, Core, Effect, LinkId, Now, Post, Reply, RequestId, Ticket};
 use crate::control::Limits;
+use crate::iam::quota::Quota;
 use crate::model::{
     DeviceId, DownlinkRequest, DownlinkResponse, Failure, MessageId, MessageState, MessageStatus,
     MessageType, Priority, QueueMode, Refused, ResourceType,
@@ -169,7 +170,9 @@ impl Core {
             return Err(Refused::invalid("PayloadData", constraint));
         }
         let depth = self.messages.lanes.get(&device).map_or(0, |lane| lane.open.len());
-        if depth >= terms.queue_depth {
+        let allowed = self.store.allowance(terms.account, Quota::QueueDepth);
+        let allowed = allowed.map_or(usize::MAX, |allowed| allowed as usize);
+        if depth >= terms.queue_depth.min(allowed) {
             let message = format!("the queue of the device is full ({depth} messages)");
             return Err(Refused::Throttled { message });
         }

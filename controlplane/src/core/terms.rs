@@ -8,12 +8,15 @@ use tidegate_ring::contract::{self, OWN_WINDOW};
 use super::{ByDevice, Core};
 use crate::control::{Limits, PAYLOAD_BYTES_MAX};
 use crate::model::{ApplicationProfile, Device, DeviceId, ProfileTerms};
+use crate::store::account::Account;
 use crate::store::records::read;
 use crate::store::{Store, StoreError, Table};
 
 /// What counts for one device.
 #[derive(Debug)]
 pub(super) struct Terms {
+    /// Whose the device is.
+    pub(super) account: Account,
     /// Requests outstanding with the device.
     pub(super) nstart: usize,
     /// Open messages.
@@ -52,9 +55,10 @@ impl KnownTerms {
 }
 
 impl Terms {
-    fn new(limits: &Limits, said: &ProfileTerms) -> Self {
+    fn new(limits: &Limits, said: &ProfileTerms, account: Account) -> Self {
         let or_own = |told: Option<u32>| told.unwrap_or(0);
         Self {
+            account,
             nstart: said.nstart.unwrap_or(1) as usize,
             queue_depth: said
                 .queue_depth
@@ -85,8 +89,8 @@ impl Core {
         if let Some(terms) = self.terms.known.get(&device) {
             return Ok(Some(terms.clone()));
         }
-        let Some(said) = find(&self.store, device)? else { return Ok(None) };
-        let terms = Arc::new(Terms::new(&self.limits, &said));
+        let Some((account, said)) = find(&self.store, device)? else { return Ok(None) };
+        let terms = Arc::new(Terms::new(&self.limits, &said, account));
         if self.terms.known.len() >= KNOWN_MAX {
             self.terms.clear();
         }
@@ -95,15 +99,18 @@ impl Core {
     }
 }
 
-fn find(store: &Arc<dyn Store>, device: DeviceId) -> Result<Option<ProfileTerms>, StoreError> {
+fn find(
+    store: &Arc<dyn Store>,
+    device: DeviceId,
+) -> Result<Option<(Account, ProfileTerms)>, StoreError> {
     let Some(owner) = store.owner(device)? else { return Ok(None) };
     let store = &*store.within(owner).unwrap_or_else(|| store.clone());
     let Some(device) = read::<Device>(store, Table::Devices, &device.0)? else {
         return Ok(None);
     };
     let Some(profile) = device.application_profile else {
-        return Ok(Some(ProfileTerms::default()));
+        return Ok(Some((owner, ProfileTerms::default())));
     };
     let profile = read::<ApplicationProfile>(store, Table::Profiles, &profile.0)?;
-    Ok(Some(profile.map(|profile| profile.terms).unwrap_or_default()))
+    Ok(Some((owner, profile.map(|profile| profile.terms).unwrap_or_default())))
 }

@@ -11,7 +11,7 @@ use super::policy::{Circumstances, Resource, Verdict};
 use crate::api::error::ApiError;
 use crate::api::route::{Names, Operation};
 use crate::api::{Api, Call};
-use crate::model::{DeviceKey, Refused};
+use crate::model::{DeviceKey, Refused, Resource as Named};
 use crate::store::account::Account;
 
 /// Who signed a request.
@@ -112,16 +112,16 @@ async fn resources(
     let mut resources = Vec::new();
     for names in operation.names {
         resources.extend(match names {
-            Names::Path(kind) => Some(known(api, kind, label).await?),
+            Names::Path(kind) => Some(known(api, kind, label)?),
             Names::Device => Some(device(api, call, label).await?),
             Names::Body(kind, member) => match body.get(member).and_then(Value::as_str) {
-                Some(id) => Some(known(api, kind, id).await?),
+                Some(id) => Some(known(api, kind, id)?),
                 None => None,
             },
             Names::Arn => {
                 let arn = call.query.first("resourceArn").unwrap_or_default();
                 let (kind, id) = arn.rsplit(':').next().and_then(|r| r.split_once('/')).unzip();
-                Some(known(api, kind.unwrap_or_default(), id.unwrap_or_default()).await?)
+                Some(known(api, kind.unwrap_or_default(), id.unwrap_or_default())?)
             }
         });
     }
@@ -133,16 +133,12 @@ async fn resources(
 }
 
 /// A resource by its kind and id, with the tags it has.
-async fn known(api: &Api, kind: &str, id: &str) -> Result<Resource, ApiError> {
+fn known(api: &Api, kind: &str, id: &str) -> Result<Resource, ApiError> {
     let service = if matches!(kind, "rule" | "cacert") { "iot" } else { "iotwireless" };
     let arn = arn(api, service, &format!("{kind}/{id}"));
-    let tags = match kind {
-        "WirelessDevice" => {
-            let found = api.control.device(DeviceKey::Id(id.to_owned())).await;
-            existing(found)?.map(|device| device.tags)
-        }
-        "Destination" => existing(api.control.destination(id).await)?.map(|found| found.tags),
-        _ => None,
+    let tags = match Named::parse(&format!("{kind}/{id}")) {
+        Some(named) => existing(api.control.tags_of(&named))?,
+        None => None,
     };
     let tags = tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect();
     Ok(Resource { arn, tags })
@@ -156,10 +152,10 @@ async fn device(api: &Api, call: &Call, label: &str) -> Result<Resource, ApiErro
         Some("Imei") => DeviceKey::Imei(label),
         Some("MacAddress") => DeviceKey::MacAddress(label),
         Some("PreSharedKeyIdentity") => DeviceKey::Identity(label),
-        _ => return known(api, "WirelessDevice", &label).await,
+        _ => return known(api, "WirelessDevice", &label),
     };
     match existing(api.control.device(key).await)? {
-        Some(device) => known(api, "WirelessDevice", &device.id.to_string()).await,
+        Some(device) => known(api, "WirelessDevice", &device.id.to_string()),
         None => Ok(Resource { arn: arn(api, "iotwireless", "*"), tags: Vec::new() }),
     }
 }

@@ -98,13 +98,17 @@ impl Directory {
 
     /// Says to the store how much it may take for the account.
     fn limit(&self, account: Account) {
+        let usage = self.records.usage();
+        for quota in [Quota::QueueDepth, Quota::UplinksPerSecond] {
+            usage.allow(account, quota, self.quota(account, quota));
+        }
         for table in COUNTED {
             let quota = match table {
                 Table::Devices => Quota::Devices,
                 Table::Destinations => Quota::Destinations,
                 _ => Quota::Rules,
             };
-            self.records.usage().limit(account, table, self.quota(account, quota));
+            usage.limit(account, table, self.quota(account, quota));
         }
     }
 

@@ -26,6 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::account::Account;
+use crate::iam::quota::Quota;
 use crate::model::DeviceId;
 
 /// The verbs. Reads are answered at once; writes are confirmed once they are durable.
@@ -55,6 +56,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// What one account sees; `None`: this store has no accounts, everything is the root's.
     fn within(&self, _: Account) -> Option<Arc<dyn Store>> {
+        None
+    }
+
+    /// How much an account may have of what is counted where it happens; `None`: any number.
+    fn allowance(&self, _: Account, _: Quota) -> Option<u64> {
         None
     }
 

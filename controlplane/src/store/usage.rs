@@ -8,11 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::account::Account;
 use super::{Change, Guard, StoreError, Table, Transaction};
+use crate::iam::quota::Quota;
 
 /// The counts of all accounts. *Bound:* accounts × [`COUNTED`].
 #[derive(Default)]
 pub struct Usage {
     counts: Mutex<HashMap<(Account, Table), Count>>,
+    /// What is not counted here but where it happens.
+    allowances: Mutex<HashMap<(Account, Quota), u64>>,
 }
 
 #[derive(Clone, Copy)]
@@ -66,8 +69,26 @@ impl Usage {
         }
     }
 
+    /// The same of what is counted elsewhere.
+    pub fn allow(&self, account: Account, quota: Quota, max: Option<u64>) {
+        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        match max {
+            Some(max) => allowances.insert((account, quota), max),
+            None => allowances.remove(&(account, quota)),
+        };
+    }
+
+    /// What was allowed; `None`: any number.
+    pub fn allowance(&self, account: Account, quota: Quota) -> Option<u64> {
+        let allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        allowances.get(&(account, quota)).copied()
+    }
+
     /// The account is no more.
     pub fn forget(&self, account: Account) {
+        for quota in Quota::ALL {
+            self.allow(account, quota, None);
+        }
         self.held().retain(|(of, _), _| *of != account);
     }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::account::{Account, Keyring, owner};
 use super::usage::{Delta, Usage};
 use super::{Change, Done, Entry, Guard, Receipt, Store, StoreError, Table, Transaction};
+use crate::iam::quota::Quota;
 use crate::model::DeviceId;
 
 /// Every account's records, opened. What is written goes to the account of what it replaces, or
@@ -192,6 +193,10 @@ impl Store for Records {
     fn within(&self, account: Account) -> Option<Arc<dyn Store>> {
         Some(Arc::new(self.of(account)))
     }
+
+    fn allowance(&self, account: Account, quota: Quota) -> Option<u64> {
+        self.usage.allowance(account, quota)
+    }
 }
 
 impl AccountStore {
@@ -369,3 +374,6 @@ fn device_in(table: Table, key: &[u8]) -> Option<DeviceId> {
     };
     rest.first_chunk::<16>().map(|id| DeviceId(*id))
 }
+
+#[cfg(test)]
+mod tests;

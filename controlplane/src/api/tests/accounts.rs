@@ -41,6 +41,11 @@ impl Server {
     }
 }
 
+fn listed(answer: &Answer) -> Vec<String> {
+    let list = answer.json["WirelessDeviceList"].as_array().unwrap();
+    list.iter().map(|item| item["Id"].as_str().unwrap().to_owned()).collect()
+}
+
 fn by_id(id: &str) -> String {
     format!("/wireless-devices/{id}?identifierType=WirelessDeviceId")
 }
@@ -83,14 +88,10 @@ async fn an_account_sees_its_own_records_alone() {
         format!("/wireless-devices/{}?identifierType=PreSharedKeyIdentity", identity(1));
     assert_eq!(server.get_as(&key, &by_identity).await.status, 404);
 
-    let ids = |answer: Answer| -> Vec<String> {
-        let list = answer.json["WirelessDeviceList"].as_array().unwrap().clone();
-        list.iter().map(|item| item["Id"].as_str().unwrap().to_owned()).collect()
-    };
-    assert_eq!(ids(server.get("/wireless-devices").await), [of_root.clone()]);
-    assert_eq!(ids(server.get_as(&key, "/wireless-devices").await), [own.clone()]);
+    assert_eq!(listed(&server.get("/wireless-devices").await), [of_root.clone()]);
+    assert_eq!(listed(&server.get_as(&key, "/wireless-devices").await), [own.clone()]);
     let of_destination = server.get_as(&key, "/wireless-devices?destinationName=d").await;
-    assert_eq!(ids(of_destination), [own.clone()]);
+    assert_eq!(listed(&of_destination), [own.clone()]);
     let deleted = server.call_as(&key, "DELETE", "/destinations/d", &Value::Null).await;
     assert_eq!(deleted.shape(), "ConflictException", "its device uses it");
     let path = format!("/wireless-devices/{own}");
@@ -232,6 +233,17 @@ async fn an_account_keeps_to_its_quotas() {
     server.made_as(&key, 2).await;
     server.make_device(3).await;
     server.make_device(4).await;
+
+    // A queue of the harness holds three.
+    directory.set_quota(account, Quota::QueueDepth, Some(1)).await.unwrap();
+    let id = listed(&server.get_as(&key, "/wireless-devices").await)[0].clone();
+    let body = json!({ "PayloadData": "b24=",
+        "CoAP": { "RequestMethod": "PUT", "UriPaths": ["led"], "QueueMode": 1 } });
+    for status in [202, 429] {
+        let path = format!("/wireless-devices/{id}/data");
+        let sent = server.call_as(&key, "POST", &path, &body).await;
+        assert_eq!(sent.status, status, "{}", sent.text);
+    }
 
     directory.set_quota(account, Quota::ApiRate, Some(1)).await.unwrap();
     let mut shapes = Vec::new();

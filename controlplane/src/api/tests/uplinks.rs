@@ -127,7 +127,13 @@ async fn tail_prints_one_line_an_uplink_and_goes_on_where_it_was() {
     let device = server.make_device(1).await;
     let mut worker = Worker::attach(&server);
     worker.uplink(&device, 1);
-    let tail = |raw| Tail { address: server.address, key: root_key(), region: REGION.into(), raw };
+    let tail = |raw| Tail {
+        address: server.address,
+        socket: None,
+        key: root_key(),
+        region: REGION.into(),
+        raw,
+    };
     let (lines, mut shown) = mpsc::unbounded_channel();
     let text = tail(false);
     let following = tokio::spawn(async move {
@@ -204,7 +210,13 @@ async fn with_a_broker_there_is_no_stream() {
     let health = server.unsigned("GET", "/health", &[], b"").await;
     assert_eq!((health.status, &health.json["Status"]), (200, &Value::from("degraded")));
     assert_eq!(health.json["Publisher"]["Connected"], false);
-    let tail = Tail { address: server.address, key: root_key(), region: REGION.into(), raw: false };
+    let tail = Tail {
+        address: server.address,
+        socket: None,
+        key: root_key(),
+        region: REGION.into(),
+        raw: false,
+    };
     assert!(tail.follow(None, |_| {}).await.contains("MQTT broker"));
     server.stop().await;
 }
