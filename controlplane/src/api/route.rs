@@ -15,7 +15,7 @@ use super::{Api, Call, Reply};
 /// One operation: how it is asked for, what it is to a policy, who runs it.
 pub struct Operation {
     /// `GET /wireless-devices/{Identifier}`: one segment of the path is one here; one in braces
-    /// stands for any, but not for an empty one.
+    /// stands for any.
     pub pattern: &'static str,
     /// `iotwireless:GetWirelessDevice`: what an IAM statement calls it.
     pub action: &'static str,
@@ -68,10 +68,7 @@ impl Operation {
     fn is_at(&self, method: &str, path: &[String]) -> bool {
         self.pattern.split(' ').next() == Some(method)
             && self.segments().count() == path.len()
-            && self
-                .segments()
-                .zip(path)
-                .all(|(wanted, found)| wanted == found || is_label(wanted) && !found.is_empty())
+            && self.segments().zip(path).all(|(wanted, found)| wanted == found || is_label(wanted))
     }
 
     fn segments(&self) -> impl Iterator<Item = &'static str> {
@@ -133,7 +130,8 @@ mod tests {
         assert_eq!(at("GET", "/wireless-devices"), Some("ListWirelessDevices"));
         assert_eq!(at("GET", "/wireless-devices/a%2Fb"), Some("GetWirelessDevice"));
         assert_eq!(at("POST", "/wireless-devices/a/data"), Some("SendDataToWirelessDevice"));
-        for path in ["/", "/wireless-devices/", "/wireless-devices/a/", "/wireless-devices//data"] {
+        assert_eq!(at("GET", "/wireless-devices/"), Some("GetWirelessDevice"), "an empty one");
+        for path in ["/", "/wireless-devices/a/", "/wireless-devices//data"] {
             assert_eq!(at("GET", path), None, "{path}");
         }
         assert_eq!(at("PUT", "/wireless-devices"), None);

@@ -40,6 +40,8 @@ const MANIFEST_BYTES_MAX: usize = 4_096;
 /// `Meta`: the ends of the stream.
 pub const LEDGER_KEY: &[u8] = b"stream-ledger";
 const SCHEMA_KEY: &[u8] = b"schema";
+/// When the files were last written anew.
+const COMPACTED_KEY: &[u8] = b"compacted";
 /// Changes with the meaning of stored records; another one is refused.
 const SCHEMA: &[u8] = b"1";
 
@@ -114,8 +116,14 @@ impl Store for RocksStore {
 
     /// Everything out of the log into files, and the files written anew, deleted keys left out.
     fn compact(&self) -> Result<(), StoreError> {
+        // `Meta` last, and always: the manifest that its new file is named in is the first that does
+        // not know the others' old ones.
+        let tables = Table::ALL.iter().filter(|table| **table != Table::Meta);
+        let tables = tables.chain([&Table::Meta]);
         let families: Vec<_> =
-            Table::ALL.iter().map(|table| family(&self.db, *table)).collect::<Result<_, _>>()?;
+            tables.map(|table| family(&self.db, *table)).collect::<Result<_, _>>()?;
+        let meta = family(&self.db, Table::Meta)?;
+        self.db.put_cf(meta, COMPACTED_KEY, now_unix_ms().to_be_bytes()).map_err(failed)?;
         for family in &families {
             self.db.flush_cf(family).map_err(failed)?;
         }

@@ -191,12 +191,16 @@ fn a_policy_variable_is_the_caller_s() {
 /// A condition that can't be judged is no permission.
 #[test]
 fn what_can_t_be_judged_is_denied() {
-    let statement = json!([
-        { "Effect": "Allow", "Action": "*", "Resource": "*" },
-        { "Effect": "Allow", "Action": "*", "Resource": "*",
-          "Condition": { "DateLessThan": { "aws:CurrentTime": "soon" } } },
-    ]);
-    assert_eq!(judge(statement, GET, DEVICE), Verdict::Denied);
+    let allow = json!({ "Effect": "Allow", "Action": "*", "Resource": "*" });
+    let soon = json!({ "Effect": "Allow", "Action": "*", "Resource": "*",
+        "Condition": { "DateLessThan": { "aws:CurrentTime": "soon" } } });
+    let document = policy(json!([allow, soon]));
+    assert!(parse(&document).is_err(), "it is not attached");
+    for document in [document, json!("what is this")] {
+        let good = policy(allow.clone());
+        let policies = Policies::of([&good, &document].into_iter());
+        assert_eq!(policies.judge(GET, &of(DEVICE), &about()), Verdict::Denied, "and if it was");
+    }
 }
 
 #[test]
