@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::uplinks::Pending;
 use super::{Core, Effect, Now, PublishResult};
 use crate::model::{DeviceId, Failure, MessageState, MessageStatus};
+use crate::store::account::Account;
 use crate::store::settings::{Event, is_told};
 
 /// Events that wait, oldest first.
@@ -27,6 +28,7 @@ pub(super) struct Events {
 
 /// One event on its way.
 pub(super) struct Told {
+    account: Account,
     topic: Arc<str>,
     json: Vec<u8>,
 }
@@ -56,11 +58,12 @@ impl Core {
         about: Value,
     ) {
         let told = self.store.owner(device).and_then(|owner| {
-            let Some(owner) = owner else { return Ok((false, false)) };
+            let Some(owner) = owner else { return Ok((Account::ROOT, false, false)) };
             let store = self.store.within(owner).unwrap_or_else(|| self.store.clone());
-            is_told(&*store, device, event)
+            let (of_all, of_device) = is_told(&*store, device, event)?;
+            Ok((owner, of_all, of_device))
         });
-        let Ok((of_all, of_device)) = told else { return };
+        let Ok((account, of_all, of_device)) = told else { return };
         if !of_all && !of_device {
             return;
         }
@@ -76,10 +79,10 @@ impl Core {
         let json = json.to_string().into_bytes();
         if of_device {
             let topic = format!("{root}/wireless_device_id/{device}").into();
-            self.keep_event(Told { topic, json: json.clone() });
+            self.keep_event(Told { account, topic, json: json.clone() });
         }
         if of_all {
-            self.keep_event(Told { topic: root.into(), json });
+            self.keep_event(Told { account, topic: root.into(), json });
         }
         self.publish_events(now);
     }
@@ -120,11 +123,11 @@ impl Core {
         {
             let Some(told) = self.events.waiting.pop_front() else { return };
             self.events.publishing += 1;
-            let (topic, payload) = (told.topic.clone(), told.json.clone());
+            let (account, topic, payload) = (told.account, told.topic.clone(), told.json.clone());
             let due_ms = now.ms + self.limits.publish_timeout_ms;
             for id in self.uplinks.begin_all(due_ms, Pending::Event(told), 1) {
                 let (topic, payload) = (topic.clone(), payload.clone());
-                self.out.push(Effect::Publish { id, topic, payload });
+                self.out.push(Effect::Publish { id, account, topic, payload });
             }
         }
     }
