@@ -4,14 +4,17 @@
 //! So that the figures of the dataplane need neither a store nor a broker. A GET or POST is
 //! answered 2.04 as if an application had.
 
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
+use std::ops::Add;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Token, Type, Writer};
+use tidegate_dataplane::fate::Fate;
 use tidegate_ring::contract::{self as wire, Kind};
 use tidegate_ring::link::{self, ControlEnds, LinkError};
 use tidegate_ring::{Corrupt, Producer, trust};
@@ -30,14 +33,80 @@ pub fn serve(run_dir: &Path, workers: u8, key: &[u8]) -> io::Result<()> {
     })
 }
 
+/// What a worker and its ring went through, as far as the stand-in has heard: it writes it down
+/// whenever the worker tells its counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Datagrams the worker received.
+    pub datagrams: u64,
+    /// Of these, those that were another worker's.
+    pub handed_over: u64,
+    /// Entries on the uplink ring.
+    pub entries: u64,
+    /// How often the stand-in slept and was woken for them.
+    pub sleeps: u64,
+}
+
+impl Told {
+    /// What was written down of a worker last.
+    pub fn read(run_dir: &Path, worker: u8) -> io::Result<Self> {
+        let text = match fs::read_to_string(run_dir.join(format!("worker-{worker}.told"))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            text => text?,
+        };
+        let mut numbers = text.split_whitespace().map_while(|word| word.parse().ok());
+        let mut next = || numbers.next().ok_or(io::ErrorKind::InvalidData);
+        Ok(Self { datagrams: next()?, handed_over: next()?, entries: next()?, sleeps: next()? })
+    }
+
+    fn write(&self, run_dir: &Path, worker: u8) -> io::Result<()> {
+        let Self { datagrams, handed_over, entries, sleeps } = self;
+        let path = run_dir.join(format!("worker-{worker}.told"));
+        let part = path.with_extension("part");
+        fs::write(&part, format!("{datagrams} {handed_over} {entries} {sleeps}\n"))?;
+        fs::rename(part, path)
+    }
+
+    /// The worker's counters, in the order of its enums.
+    fn on_counters(&mut self, bytes: &[u8]) {
+        let values = bytes
+            .chunks_exact(8)
+            .map(|bytes| u64::from_le_bytes(bytes.try_into().expect("eight bytes")));
+        let fates = Fate::ALL.iter().zip(values);
+        (self.datagrams, self.handed_over) = (0, 0);
+        for (fate, value) in fates {
+            self.datagrams += value;
+            self.handed_over += if *fate == Fate::HandedOver { value } else { 0 };
+        }
+    }
+}
+
+impl Add for Told {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            datagrams: self.datagrams + other.datagrams,
+            handed_over: self.handed_over + other.handed_over,
+            entries: self.entries + other.entries,
+            sleeps: self.sleeps + other.sleeps,
+        }
+    }
+}
+
 fn serve_one(run_dir: &Path, worker: u8, key: &[u8]) -> io::Result<()> {
     let mut ends = attach(run_dir, worker)?;
+    let mut told = Told::default();
     loop {
-        let taken =
-            turn(&mut ends, key).map_err(|corrupt| io::Error::other(corrupt.to_string()))?;
+        let before = told.datagrams;
+        let taken = turn(&mut ends, key, &mut told)
+            .map_err(|corrupt| io::Error::other(corrupt.to_string()))?;
+        if told.datagrams != before {
+            told.write(run_dir, worker)?;
+        }
         if taken == 0 && ends.up.prepare_sleep() {
             // Bounded: a worker killed between its commit and the bell does not ring.
-            ends.bell.wait(Duration::from_secs(1));
+            told.sleeps += u64::from(ends.bell.wait(Duration::from_secs(1)));
             ends.up.awake();
             ends.bell.drain();
         }
@@ -59,11 +128,17 @@ fn attach(run_dir: &Path, worker: u8) -> io::Result<ControlEnds> {
 }
 
 /// Answers a batch of entries; how many there were.
-fn turn(ends: &mut ControlEnds, key: &[u8]) -> Result<usize, Corrupt> {
+fn turn(ends: &mut ControlEnds, key: &[u8], told: &mut Told) -> Result<usize, Corrupt> {
     let (mut count, mut last) = (0, None);
     while count < BATCH_MAX
         && let Some(entry) = ends.up.next()?
     {
+        if Kind::from_wire(entry.kind) == Some(Kind::Counters)
+            && let Some((_, values)) = wire::Counters::split(entry.bytes)
+        {
+            told.on_counters(values);
+        }
+        told.entries += 1;
         answer(entry.kind, entry.bytes, key, |kind, parts| push(&mut ends.down, kind, parts));
         (count, last) = (count + 1, Some(entry.seq));
     }
@@ -217,6 +292,21 @@ mod tests {
         let key = wire::CredentialWanted { claim: wire::Claim::RawPublicKey as u8, ..wanted };
         let known = answers(Kind::CredentialWanted, &[key.as_bytes(), b"spki"]);
         assert!(wire::Credential::split(&known[0].1).expect("whole").1.is_empty(), "no secret");
+    }
+
+    #[test]
+    fn counters_are_written_down_and_read() {
+        let mut told = Told { entries: 3, sleeps: 2, ..Told::default() };
+        let values: Vec<u8> = (0..Fate::ALL.len() + 5).flat_map(|_| 2u64.to_le_bytes()).collect();
+        told.on_counters(&values);
+        told.on_counters(&values);
+        assert_eq!((told.datagrams, told.handed_over), (2 * Fate::ALL.len() as u64, 2));
+        let directory = std::env::temp_dir().join(format!("tidegate-told-{}", std::process::id()));
+        std::fs::create_dir(&directory).expect("a new one");
+        assert_eq!(Told::read(&directory, 1).expect("nothing yet"), Told::default());
+        told.write(&directory, 1).expect("written");
+        assert_eq!(Told::read(&directory, 1).expect("read"), told);
+        std::fs::remove_dir_all(directory).expect("gone");
     }
 
     #[test]

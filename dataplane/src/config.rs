@@ -54,6 +54,8 @@ pub struct NetConfig {
     pub spin_us: u32,
     /// Most microseconds to wait for a fuller batch under load, 0..=1000; 0 = never.
     pub gather_us: u32,
+    /// Whether datagrams that go to one peer, one behind the other, leave in one call (UDP_SEGMENT).
+    pub gso: bool,
 }
 
 /// Which system calls carry datagrams.
@@ -295,7 +297,13 @@ impl Default for Config {
 
 impl Default for NetConfig {
     fn default() -> Self {
-        Self { backend: Backend::Auto, xdp_interface: String::new(), spin_us: 0, gather_us: 200 }
+        Self {
+            backend: Backend::Auto,
+            xdp_interface: String::new(),
+            spin_us: 0,
+            gather_us: 200,
+            gso: true,
+        }
     }
 }
 

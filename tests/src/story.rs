@@ -48,6 +48,8 @@ pub struct Story {
     listeners: Vec<Listening>,
     /// Sessions to devices that the worker could not open.
     pub unconnected: Vec<wire::ConnectFailed>,
+    /// Most datagrams that one call of the kernel could send.
+    pub longest_run: usize,
     /// Datagrams of the worker to lose, counted down.
     losing: usize,
     /// What the control plane answers an uplink with; `None`: nothing yet.
@@ -152,6 +154,7 @@ impl Story {
             devices: Vec::new(),
             listeners: Vec::new(),
             unconnected: Vec::new(),
+            longest_run: 0,
             losing: 0,
             publishes: Some(wire::Publication::Confirmed),
             uplinks: Vec::new(),
@@ -488,6 +491,8 @@ impl Story {
     }
 
     fn deliver(&mut self) {
+        let longest = self.outbox.runs(true).map(|run| run.count).max();
+        self.longest_run = self.longest_run.max(longest.unwrap_or(0));
         let sent: Vec<(Peer, Vec<u8>)> =
             self.outbox.datagrams().map(|(peer, bytes)| (peer, bytes.to_vec())).collect();
         self.outbox.clear();

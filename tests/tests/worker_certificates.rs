@@ -3,6 +3,7 @@
 
 use tidegate_coap::code::Code;
 use tidegate_coap::message::Type;
+use tidegate_dataplane::config::Config;
 use tidegate_dataplane::fate::Tally;
 use tidegate_dtls::client::{self, Trust};
 use tidegate_dtls::suite::{KeyExchange, Suite};
@@ -66,6 +67,24 @@ fn a_device_is_let_in_by_its_certificate() {
         let mid = story.requests(device, Type::Con, Code::PUT, "/t", b"21");
         assert_eq!(seen(story.hears(device)), Some((Type::Ack, Code::CHANGED, mid)));
         assert_eq!(story.uplinks[0].0.device, device_id(1));
+    }
+}
+
+/// A flight of several datagrams leaves in one call: all but the last are as long as the link takes.
+/// One of a single datagram has nothing to join.
+#[test]
+fn a_flight_with_a_certificate_is_a_run() {
+    for (mtu, is_cut) in [(256, true), (1_400, false)] {
+        let mut edge_config = Config::default();
+        edge_config.handshake.mtu = mtu;
+        let (mut story, authority) = (Story::with(1, edge_config), Authority::new());
+        let server = authority.server(EDGE);
+        story.trusts(&[&[authority.item()][..], &server.items()].concat());
+        let credential = authority.device(&common_name(1), &[]);
+        let device = story.device_as(1, credential, None, config(authority.trust()));
+        story.exchange();
+        assert!(story.at(device).is_up());
+        assert_eq!(story.longest_run > 1, is_cut, "{mtu} bytes: {}", story.longest_run);
     }
 }
 

@@ -4,7 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use super::figure::Figure;
-use super::{broker, memory, records, rings, scale, steady, storm, veth, workers};
+use super::{
+    broker, memory, records, rings, scale, segments, steady, steering, storm, veth, workers,
+};
 use crate::echo::Way;
 use crate::rig::Route;
 
@@ -45,7 +47,7 @@ pub const ROWS: &[Row] = &[
     core("records", |_| Ok(records::open())),
     core("idle", |_| one(scale::idle_bytes())),
     core("handshake", |_| memory::handshakes()),
-    row("xdp", |_| veth::against_sockets(5, STRETCH)),
+    row("xdp", |_| veth::against_sockets(9, STRETCH)),
     row("million", |_| one(scale::requests(7, STRETCH))),
     row("million-in-memory", |_| Ok(vec![memory::scale()])),
     row("libcoap-100", |_| one(steady::libcoap(100, 1.0 / 2.2, 5, STRETCH))),
@@ -53,11 +55,13 @@ pub const ROWS: &[Row] = &[
     row("libcoap-10000", |_| {
         one(steady::libcoap(10_000, 1.0 / 50.0, 3, STRETCH.saturating_mul(3)))
     }),
-    row("storm", |_| one(storm::against_echo(4))),
-    row("storm-libcoap", |_| one(storm::against_libcoap(4))),
+    row("storm", |_| one(storm::against_echo(8))),
+    row("storm-libcoap", |_| one(storm::against_libcoap(6))),
     row("broker", |_| one(broker::full_path(STRETCH.saturating_mul(2)))),
     row("rings", |_| one(rings::messages())),
     row("workers", |_| one(workers::two_against_one(5, STRETCH))),
+    row("steering", |_| steering::shares()),
+    row("gso", |_| segments::bursts(9)),
     row("clear", |_| one(steady::clear(5, STRETCH))),
     row("backends", |_| one(steady::backends(5, STRETCH))),
     row("echoes", |_| {

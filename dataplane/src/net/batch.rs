@@ -157,11 +157,68 @@ impl Outbox {
         in_use.map(|slot| (slot.peer, &slot.bytes[..usize::from(slot.len)]))
     }
 
+    /// The same, those together that one call of the kernel can send: neighbours to one peer, all as
+    /// long as the first but for the last, which may be shorter. `joins`: else each is a run.
+    pub fn runs(&self, joins: bool) -> impl Iterator<Item = Run<'_>> {
+        let mut rest = &self.slots[..self.begun];
+        std::iter::from_fn(move || {
+            let first = rest.iter().position(|slot| slot.len > 0)?;
+            let (run, later) = Run::at_front(&rest[first..], joins);
+            rest = later;
+            Some(run)
+        })
+    }
+
     /// Everything was sent, or given up.
     pub fn clear(&mut self) {
         self.begun = 0;
     }
 }
+
+/// Datagrams that leave together.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// To whom.
+    pub peer: Peer,
+    /// How many, from 1 to [`RUN_MAX`].
+    pub count: usize,
+    /// Length of each but the last, bytes.
+    pub each_bytes: u16,
+    /// Among them such as were given up.
+    slots: &'a [Slot],
+}
+
+impl<'a> Run<'a> {
+    /// The run at the front of `slots`, whose first is to be sent, and what follows it.
+    fn at_front(slots: &'a [Slot], joins: bool) -> (Self, &'a [Slot]) {
+        let (peer, each_bytes) = (slots[0].peer, slots[0].len);
+        let (mut count, mut bytes, mut end, mut last) = (1, each_bytes, 1, each_bytes);
+        while joins && count < RUN_MAX && last == each_bytes {
+            let Some(next) = slots.get(end) else { break };
+            if next.len > 0 {
+                let all = bytes.saturating_add(next.len);
+                if next.peer != peer || next.len > each_bytes || all > RUN_BYTES_MAX {
+                    break;
+                }
+                (count, bytes, last) = (count + 1, all, next.len);
+            }
+            end += 1;
+        }
+        let (slots, later) = slots.split_at(end);
+        (Self { peer, count, each_bytes, slots }, later)
+    }
+
+    /// Each of them.
+    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> {
+        let in_use = self.slots.iter().filter(|slot| slot.len > 0);
+        in_use.map(|slot| &slot.bytes[..usize::from(slot.len)])
+    }
+}
+
+/// Most datagrams of a run: the kernel's UDP_MAX_SEGMENTS, before Linux 6.9.
+pub const RUN_MAX: usize = 64;
+/// Most bytes of a run: a UDP datagram's, over IPv6 or IPv4 (udp(7), UDP_SEGMENT).
+const RUN_BYTES_MAX: u16 = u16::MAX - 20 - 8;
 
 impl Default for Outbox {
     fn default() -> Self {
@@ -188,6 +245,55 @@ mod tests {
         assert_eq!(sent, [[0], [2]]);
         outbox.clear();
         assert!(outbox.is_empty() && outbox.datagrams().next().is_none());
+    }
+
+    fn posted(datagrams: &[(u16, usize)]) -> Outbox {
+        let mut outbox = Outbox::new();
+        for &(port, len) in datagrams {
+            let peer = Peer::new(([127, 0, 0, 1], port).into(), 0);
+            let index = outbox.begin(peer).unwrap();
+            outbox.commit(index, len);
+        }
+        outbox
+    }
+
+    /// Datagrams and bytes of each run.
+    fn runs(outbox: &Outbox, joins: bool) -> Vec<(usize, usize)> {
+        let run = |run: Run<'_>| {
+            assert_eq!(run.datagrams().count(), run.count);
+            assert!(run.datagrams().all(|one| one.len() <= run.each_bytes.into()));
+            (run.count, run.datagrams().map(<[u8]>::len).sum())
+        };
+        outbox.runs(joins).map(run).collect()
+    }
+
+    #[test]
+    fn neighbours_to_one_peer_are_a_run_until_a_shorter_or_a_longer_one() {
+        for (datagrams, expected) in [
+            (&[][..], &[][..]),
+            (&[(1, 9)], &[(1, 9)]),
+            (&[(1, 9), (1, 9), (1, 9)], &[(3, 27)]),
+            (&[(1, 9), (1, 9), (1, 8), (1, 8)], &[(3, 26), (1, 8)]),
+            (&[(1, 9), (1, 10), (1, 10)], &[(1, 9), (2, 20)]),
+            (&[(1, 9), (2, 9), (1, 9)], &[(1, 9), (1, 9), (1, 9)]),
+            // Given up, at every place.
+            (&[(1, 0), (1, 9), (2, 0), (1, 9), (1, 0)], &[(2, 18)]),
+        ] {
+            let outbox = posted(datagrams);
+            assert_eq!(runs(&outbox, true), expected, "{datagrams:?}");
+            let apart: Vec<_> =
+                datagrams.iter().filter(|one| one.1 > 0).map(|one| (1, one.1)).collect();
+            assert_eq!(runs(&outbox, false), apart, "{datagrams:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_ends_at_its_bounds() {
+        let short = posted(&[(1, 100); RUN_MAX + 1]);
+        assert_eq!(runs(&short, true), [(RUN_MAX, RUN_MAX * 100), (1, 100)]);
+        // 44 of 1472 bytes are 64 768, a forty-fifth is too much.
+        let long = posted(&[(1, 1_472); 45]);
+        assert_eq!(runs(&long, true), [(44, 44 * 1_472), (1, 1_472)]);
     }
 
     #[test]

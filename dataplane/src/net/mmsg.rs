@@ -163,33 +163,32 @@ impl Mmsg {
 
     /// Sends everything in the outbox, in order of sockets.
     pub(super) fn flush(&mut self, outbox: &Outbox, ends: &mut Ends) {
-        self.flush_where(outbox, ends, |_| true);
+        self.flush_where(outbox, ends, ends.joins, |_| true);
     }
 
-    /// Sends those datagrams of the outbox, by their place among them, that `is_ours` says.
+    /// Sends those runs of the outbox, by their place among them, that `is_ours` says.
     pub(super) fn flush_where(
         &mut self,
         outbox: &Outbox,
         ends: &mut Ends,
+        joins: bool,
         is_ours: impl Fn(usize) -> bool,
     ) {
-        let ours = || outbox.datagrams().enumerate().filter(|(place, _)| is_ours(*place));
+        let ours = || outbox.runs(joins).enumerate().filter(|(place, _)| is_ours(*place));
         for number in 0..ends.sockets.len() {
-            let mut count = 0;
-            for (_, (peer, bytes)) in ours() {
-                if usize::from(peer.socket()) == number {
-                    if self.sending.set(count, peer, bytes, ends) {
-                        count += 1;
-                        ends.stats.on_sent(bytes.len());
-                    } else {
-                        ends.stats.send_errors.no_socket += 1;
-                    }
+            let (mut count, mut at) = (0, 0);
+            for (_, run) in ours().filter(|(_, run)| usize::from(run.peer.socket()) == number) {
+                if self.sending.set(count, at, &run, ends) {
+                    (count, at) = (count + 1, at + run.count);
+                    ends.stats.on_run_sent(&run);
+                } else {
+                    ends.stats.send_errors.no_socket += run.count as u64;
                 }
             }
             self.send(number, count, ends);
         }
-        let strays = ours().filter(|(_, (peer, _))| usize::from(peer.socket()) >= self.sockets);
-        ends.stats.send_errors.no_socket += strays.count() as u64;
+        let strays = ours().filter(|(_, run)| usize::from(run.peer.socket()) >= self.sockets);
+        ends.stats.send_errors.no_socket += strays.map(|(_, run)| run.count as u64).sum::<u64>();
     }
 
     fn send(&mut self, number: usize, count: usize, ends: &mut Ends) {
@@ -207,7 +206,7 @@ impl Mmsg {
             let error = io::Error::last_os_error();
             if error.kind() != io::ErrorKind::Interrupted {
                 // The first one failed; the others may fare better.
-                ends.stats.on_send_error(&error);
+                ends.on_send_error(&error, self.sending.count(done));
                 done += 1;
             }
         }

@@ -97,6 +97,8 @@ struct Ends {
     bell: Bell,
     sources: Sources,
     stats: Stats,
+    /// Datagrams to one peer leave together (UDP_SEGMENT).
+    joins: bool,
     /// How long to look for work before sleeping.
     spin: Duration,
     pace: Pace,
@@ -140,8 +142,10 @@ impl Net {
         };
         let dtls = config.listen.iter().map(|address| named(address, Spread::ByConnectionId));
         let plain = config.nosec.listen.iter().map(|address| named(address, Spread::ByAddress));
+        let sockets = dtls.chain(plain).collect::<io::Result<Vec<_>>>()?;
         let ends = Ends {
-            sockets: dtls.chain(plain).collect::<io::Result<_>>()?,
+            joins: config.net.gso && sockets.iter().all(Socket::can_join),
+            sockets,
             bell: Bell::new(bell)?,
             sources: Sources::new(),
             stats: Stats::default(),
@@ -269,6 +273,13 @@ impl Ends {
         Some(gather)
     }
 
+    /// The kernel refused `datagrams` datagrams at once. Some devices can't have a run cut: from then
+    /// on each goes by itself.
+    fn on_send_error(&mut self, error: &io::Error, datagrams: usize) {
+        self.joins &= datagrams == 1 || error.raw_os_error() != Some(CANNOT_JOIN);
+        self.stats.on_send_error(error, datagrams);
+    }
+
     /// Looks again and again until `look` finds something or the time for it is over.
     fn spin(&mut self, timeout: Duration, mut look: impl FnMut(&mut Self) -> bool) -> bool {
         if self.spin.is_zero() || timeout.is_zero() {
@@ -286,5 +297,7 @@ impl Ends {
     }
 }
 
+/// What the kernel says when it can't cut a run for a device (no checksums in hardware, XFRM).
+const CANNOT_JOIN: i32 = libc::EIO;
 /// How long a worker waits for the sockets of a process that ended.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -79,24 +79,51 @@ impl Control {
     /// Room for the kernel to write one.
     pub(super) const EMPTY: Self = Self { bytes: [0; CONTROL_BYTES] };
 
-    /// "Leave from `ip`", and how many bytes of it count.
-    pub(super) fn leave_from(ip: [u8; 16], is_ipv6: bool) -> (Self, usize) {
-        let (level, kind, data) = if is_ipv6 { IPV6_INFO } else { IPV4_INFO };
-        let mut control = Self::EMPTY;
-        control.bytes[..8].copy_from_slice(&(HEADER_BYTES + data).to_ne_bytes());
-        control.bytes[8..12].copy_from_slice(&level.to_ne_bytes());
-        control.bytes[12..16].copy_from_slice(&kind.to_ne_bytes());
-        if is_ipv6 {
-            control.bytes[16..32].copy_from_slice(&ip);
-        } else {
-            control.bytes[20..24].copy_from_slice(&ip[12..]);
-        }
-        (control, HEADER_BYTES + data.next_multiple_of(8))
-    }
-
     /// All bytes there is room for.
     pub(super) fn bytes(&self) -> &[u8; CONTROL_BYTES] {
         &self.bytes
+    }
+}
+
+/// Control messages that go with what is sent: where it leaves from, and how it is cut.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(8))]
+pub(super) struct Orders {
+    bytes: [u8; ORDERS_BYTES],
+    len: usize,
+}
+
+impl Orders {
+    /// None.
+    pub(super) const NONE: Self = Self { bytes: [0; ORDERS_BYTES], len: 0 };
+
+    /// "Leave from `ip`."
+    pub(super) fn leave_from(&mut self, ip: [u8; 16], is_ipv6: bool) {
+        if is_ipv6 {
+            self.push(IPV6_INFO)[..16].copy_from_slice(&ip);
+        } else {
+            self.push(IPV4_INFO)[4..8].copy_from_slice(&ip[12..]);
+        }
+    }
+
+    /// "These are datagrams of `bytes` each; the last may be shorter."
+    pub(super) fn cut_every(&mut self, bytes: u16) {
+        self.push(SEGMENT)[..2].copy_from_slice(&bytes.to_ne_bytes());
+    }
+
+    /// Adds a message and returns the room for its data.
+    fn push(&mut self, (level, kind, data): (i32, i32, usize)) -> &mut [u8] {
+        let message = &mut self.bytes[self.len..];
+        message[..8].copy_from_slice(&(HEADER_BYTES + data).to_ne_bytes());
+        message[8..12].copy_from_slice(&level.to_ne_bytes());
+        message[12..16].copy_from_slice(&kind.to_ne_bytes());
+        self.len += HEADER_BYTES + data.next_multiple_of(8);
+        &mut message[16..16 + data]
+    }
+
+    /// How many bytes count; the first ones.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 }
 
@@ -121,14 +148,19 @@ pub(super) const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
 const IPV4_NAME_BYTES: usize = size_of::<libc::sockaddr_in>();
 /// Room for the longest control message.
 pub(super) const CONTROL_BYTES: usize = 40;
+/// Room for a source and a length.
+const ORDERS_BYTES: usize = CONTROL_BYTES + HEADER_BYTES + 8;
 const HEADER_BYTES: usize = size_of::<libc::cmsghdr>();
 /// Level, kind and bytes of data.
 const IPV4_INFO: (i32, i32, usize) =
     (libc::IPPROTO_IP, libc::IP_PKTINFO, size_of::<libc::in_pktinfo>());
 const IPV6_INFO: (i32, i32, usize) =
     (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, size_of::<libc::in6_pktinfo>());
+/// Generic segmentation (udp(7)): the data is a `u16`.
+const SEGMENT: (i32, i32, usize) = (libc::SOL_UDP, libc::UDP_SEGMENT, 2);
 
 const _: () = {
+    assert!(offset_of!(Orders, bytes) == 0);
     assert!(size_of::<usize>() == 8, "the offsets of a control message are those of 64 bits");
     assert!(NAME_BYTES == 28 && IPV4_NAME_BYTES == 16 && HEADER_BYTES == 16);
     assert!(offset_of!(libc::sockaddr_in, sin_port) == 2);
@@ -179,23 +211,38 @@ mod tests {
         assert_eq!(peer_of(&unix, 0), None);
     }
 
+    fn leaving_from(ip: [u8; 16], is_ipv6: bool) -> Orders {
+        let mut orders = Orders::NONE;
+        orders.leave_from(ip, is_ipv6);
+        orders
+    }
+
     #[test]
     fn what_we_say_about_a_source_is_what_we_would_hear() {
         let ip = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().octets();
-        let (control, len) = Control::leave_from(ip, false);
-        assert_eq!((local_of(&control.bytes()[..len]), len), (Some(ip), 32));
+        let Orders { bytes, len } = leaving_from(ip, false);
+        assert_eq!((local_of(&bytes[..len]), len), (Some(ip), 32));
         let ip = "2001:db8::1".parse::<Ipv6Addr>().unwrap().octets();
-        let (control, len) = Control::leave_from(ip, true);
-        assert_eq!((local_of(&control.bytes()[..len]), len), (Some(ip), 40));
+        let Orders { bytes, len } = leaving_from(ip, true);
+        assert_eq!((local_of(&bytes[..len]), len), (Some(ip), 40));
     }
 
     #[test]
     fn no_reply_leaves_from_a_group_or_from_half_a_message() {
         let group = "ff02::fd".parse::<Ipv6Addr>().unwrap().octets();
-        assert_eq!(local_of(Control::leave_from(group, true).0.bytes()), None);
-        let (control, _) = Control::leave_from([7; 16], true);
-        assert_eq!(local_of(&control.bytes()[..31]), None);
+        assert_eq!(local_of(&leaving_from(group, true).bytes), None);
+        assert_eq!(local_of(&leaving_from([7; 16], true).bytes[..31]), None);
         assert_eq!(local_of(&[]), None);
         assert_eq!(local_of(Control::EMPTY.bytes()), None);
+    }
+
+    #[test]
+    fn a_length_stands_behind_a_source() {
+        let mut orders = leaving_from([7; 16], true);
+        orders.cut_every(0x0102);
+        assert_eq!(orders.len(), ORDERS_BYTES);
+        let message = &orders.bytes[40..];
+        assert_eq!(message[..8], 18u64.to_ne_bytes());
+        assert_eq!(message[16..18], 0x0102u16.to_ne_bytes());
     }
 }

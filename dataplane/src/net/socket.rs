@@ -111,6 +111,12 @@ impl Socket {
         Ok(memory[SK_MEMINFO_DROPS])
     }
 
+    /// Whether the kernel knows how to cut a run of datagrams (Linux 4.18).
+    pub(super) fn can_join(&self) -> bool {
+        let mut bytes = [0i32; 1];
+        self.get_at(libc::SOL_UDP, libc::UDP_SEGMENT, &mut bytes).is_ok()
+    }
+
     /// As large as we like where we may (CAP_NET_ADMIN), else as the machine allows.
     fn grow(&self, force: i32, ask: i32) -> io::Result<()> {
         self.set(libc::SOL_SOCKET, force, &BUFFER_BYTES)
@@ -125,8 +131,12 @@ impl Socket {
     }
 
     fn get<T: Copy>(&self, option: i32, values: &mut [T]) -> io::Result<()> {
+        self.get_at(libc::SOL_SOCKET, option, values)
+    }
+
+    fn get_at<T: Copy>(&self, level: i32, option: i32, values: &mut [T]) -> io::Result<()> {
         let mut len = size_of_val(values) as libc::socklen_t;
-        let (level, values) = (libc::SOL_SOCKET, values.as_mut_ptr().cast());
+        let values = values.as_mut_ptr().cast();
         // SAFETY: `values` has room for `len` bytes, of integers for which any bytes will do.
         checked(unsafe { libc::getsockopt(self.fd(), level, option, values, &raw mut len) })
     }

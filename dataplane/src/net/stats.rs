@@ -1,5 +1,6 @@
 //! What did the sockets go through? Every anomaly has a counter; none is logged or fatal.
 
+use super::batch::Run;
 use std::io;
 
 /// Counts since the worker's sockets were opened. `u64`, never reset.
@@ -27,6 +28,8 @@ pub struct Stats {
     pub sent: u64,
     /// Their payload bytes.
     pub sent_bytes: u64,
+    /// Of `sent`: those that left in one call with the one before, to the same peer.
+    pub joined: u64,
     /// Of `sent`: refused by the kernel, and why.
     pub send_errors: SendErrors,
     /// Waits that ended by the bell.
@@ -74,7 +77,7 @@ impl SendErrors {
         self.full + self.unreachable + self.forbidden + self.too_long + self.no_socket + self.other
     }
 
-    pub(super) fn count(&mut self, errno: i32) {
+    pub(super) fn count(&mut self, errno: i32, datagrams: usize) {
         let counter = match errno {
             libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => &mut self.full,
             libc::EHOSTUNREACH
@@ -89,7 +92,7 @@ impl SendErrors {
             libc::EMSGSIZE => &mut self.too_long,
             _ => &mut self.other,
         };
-        *counter += 1;
+        *counter += datagrams as u64;
     }
 }
 
@@ -106,12 +109,17 @@ impl Stats {
         self.sent_bytes += bytes as u64;
     }
 
-    pub(super) fn on_send_error(&mut self, error: &io::Error) {
-        self.send_errors.count(error.raw_os_error().unwrap_or(0));
+    pub(super) fn on_run_sent(&mut self, run: &Run<'_>) {
+        run.datagrams().for_each(|bytes| self.on_sent(bytes.len()));
+        self.joined += run.count as u64 - 1;
+    }
+
+    pub(super) fn on_send_error(&mut self, error: &io::Error, datagrams: usize) {
+        self.send_errors.count(error.raw_os_error().unwrap_or(0), datagrams);
     }
 
     /// Name and value of every counter, for metrics.
-    pub fn named(&self) -> [(&'static str, u64); 26] {
+    pub fn named(&self) -> [(&'static str, u64); 27] {
         [
             ("received", self.received),
             ("received_bytes", self.received_bytes),
@@ -124,6 +132,7 @@ impl Stats {
             ("completion_overflows", self.completion_overflows),
             ("sent", self.sent),
             ("sent_bytes", self.sent_bytes),
+            ("joined", self.joined),
             ("send_full", self.send_errors.full),
             ("send_unreachable", self.send_errors.unreachable),
             ("send_forbidden", self.send_errors.forbidden),
@@ -152,7 +161,7 @@ mod tests {
         let mut errors = SendErrors::default();
         let errnos = [libc::EAGAIN, libc::ENETUNREACH, libc::EPERM, libc::EMSGSIZE, libc::EINVAL];
         for (times, errno) in errnos.into_iter().enumerate() {
-            (0..=times).for_each(|_| errors.count(errno));
+            (0..=times).for_each(|_| errors.count(errno, 1));
         }
         let SendErrors { full, unreachable, forbidden, too_long, no_socket, other } = errors;
         assert_eq!([full, unreachable, forbidden, too_long, no_socket, other], [1, 2, 3, 4, 0, 5]);

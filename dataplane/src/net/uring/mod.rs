@@ -13,14 +13,14 @@
 mod buffers;
 mod ring;
 
-use super::batch::{Batch, Datagram, Outbox};
+use super::batch::{Batch, Datagram, Outbox, Run};
 use super::fixed::Fixed;
 use super::headers::{SendHeaders, empty_message};
 use super::name::{CONTROL_BYTES, local_of, peer_of};
 use super::peer::Peer;
 use super::socket::Socket;
 use super::stats::Stats;
-use super::{Ends, Woken};
+use super::{CANNOT_JOIN, Ends, Woken};
 use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS};
 use arrayvec::ArrayVec;
 use buffers::{Buffers, COUNT, GROUP, HEADER_BYTES};
@@ -49,6 +49,8 @@ pub(super) struct Uring {
     rang: bool,
     /// The last batch was full enough for more to be on their way, whatever the rate was before.
     follows_many: bool,
+    /// The kernel refused to cut a run.
+    cannot_join: bool,
 }
 
 /// The state of one socket's multishot receive.
@@ -99,6 +101,7 @@ impl Uring {
             bell: Polled::Ended,
             rang: false,
             follows_many: false,
+            cannot_join: false,
         };
         let mut first = Stats::default();
         uring.arm(&mut first);
@@ -158,16 +161,19 @@ impl Uring {
     /// Sends everything in the outbox; when this returns, the kernel is done with it.
     pub(super) fn flush(&mut self, outbox: &Outbox, ends: &mut Ends) {
         self.give_back();
-        for (index, (peer, bytes)) in outbox.datagrams().enumerate() {
-            if !self.sending.set(index, peer, bytes, ends) {
-                ends.stats.send_errors.no_socket += 1;
+        ends.joins &= !self.cannot_join;
+        let mut at = 0;
+        for run in outbox.runs(ends.joins) {
+            if !self.sending.set(at, at, &run, ends) {
+                ends.stats.send_errors.no_socket += run.count as u64;
                 continue;
             }
-            let entry = self.send_entry(index, peer.socket(), bytes);
-            // SAFETY: name, control and headers live in `sending`, which changes only in the next
-            // flush; `bytes` in the outbox, borrowed until `submit` returned and the send is over.
+            let entry = self.send_entry(at, &run);
+            // SAFETY: name, orders and headers live in `sending`, which changes only in the next
+            // flush; the bytes in the outbox, borrowed until `submit` returned and the send is over.
             unsafe { self.ring.push(&entry) };
-            ends.stats.on_sent(bytes.len());
+            ends.stats.on_run_sent(&run);
+            at += run.count;
         }
         if self.ring.unsubmitted() > 0 {
             self.arm(&mut ends.stats);
@@ -175,19 +181,20 @@ impl Uring {
         }
     }
 
-    fn send_entry(&self, index: usize, socket: u8, bytes: &[u8]) -> squeue::Entry {
+    fn send_entry(&self, index: usize, run: &Run<'_>) -> squeue::Entry {
         let message = self.sending.message(index);
-        let file = File(u32::from(socket));
-        let entry = if message.msg_control.is_null() {
-            opcode::Send::new(file, bytes.as_ptr(), bytes.len() as u32)
-                .flags(libc::MSG_DONTWAIT)
-                .dest_addr(message.msg_name.cast())
-                .dest_addr_len(message.msg_namelen)
-                .build()
-        } else {
-            opcode::SendMsg::new(file, message).flags(libc::MSG_DONTWAIT as u32).build()
+        let file = File(u32::from(run.peer.socket()));
+        let entry = match run.datagrams().next() {
+            Some(bytes) if message.msg_control.is_null() => {
+                opcode::Send::new(file, bytes.as_ptr(), bytes.len() as u32)
+                    .flags(libc::MSG_DONTWAIT)
+                    .dest_addr(message.msg_name.cast())
+                    .dest_addr_len(message.msg_namelen)
+                    .build()
+            }
+            _ => opcode::SendMsg::new(file, message).flags(libc::MSG_DONTWAIT as u32).build(),
         };
-        entry.flags(Flags::SKIP_SUCCESS).user_data(SEND)
+        entry.flags(Flags::SKIP_SUCCESS).user_data(SEND | run.count as u64)
     }
 
     /// Hands everything pushed to the kernel, and fetches what has arrived meanwhile.
@@ -235,10 +242,13 @@ impl Uring {
         for completion in self.ring.completions() {
             let (result, flags) = (completion.result(), completion.flags());
             match completion.user_data() {
-                SEND if result < 0 => {
-                    stats.on_send_error(&io::Error::from_raw_os_error(-result));
+                sent if sent & SEND != 0 => {
+                    let count = (sent & !SEND) as usize;
+                    self.cannot_join |= count > 1 && -result == CANNOT_JOIN;
+                    if result < 0 {
+                        stats.on_send_error(&io::Error::from_raw_os_error(-result), count);
+                    }
                 }
-                SEND => {}
                 BELL => {
                     self.rang |= result >= 0;
                     if !cqueue::more(flags) && self.bell == Polled::Armed {
@@ -330,7 +340,7 @@ impl Receive {
     }
 }
 
-/// What a completion belongs to: these, or the number of a socket.
+/// What a completion belongs to: these, or the number of a socket. With a send, how many datagrams.
 const SEND: u64 = 1 << 32;
 const BELL: u64 = 1 << 33;
 /// A batch of this many says that more are on their way, and that they are worth a moment.

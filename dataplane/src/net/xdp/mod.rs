@@ -171,13 +171,13 @@ impl Xdp {
             ends.stats.xdp_sent += by_frames as u64;
             if let Err(error) = self.socket.send() {
                 // An interface that is down keeps them until it is up; one that is gone, for ever.
-                ends.stats.on_send_error(&error);
+                ends.stats.on_send_error(&error, 1);
                 self.is_lost = error.raw_os_error() == Some(libc::ENXIO);
                 ends.stats.interfaces_lost += u64::from(self.is_lost);
             }
         }
         if by_frames < all {
-            self.others.flush_where(outbox, ends, |index| !taken[index]);
+            self.others.flush_where(outbox, ends, false, |index| !taken[index]);
         }
     }
 
