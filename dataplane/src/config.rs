@@ -54,7 +54,7 @@ pub struct NetConfig {
     pub spin_us: u32,
     /// Most microseconds to wait for a fuller batch under load, 0..=1000; 0 = never.
     pub gather_us: u32,
-    /// Whether datagrams that go to one peer, one behind the other, leave in one call (UDP_SEGMENT).
+    /// Whether datagrams to one peer, one behind the other, leave in one call (UDP_SEGMENT).
     pub gso: bool,
 }
 

@@ -100,7 +100,8 @@ pub struct Negotiated<'a> {
     pub suite: Suite,
     /// Length of the Connection ID toward us, at most [`CID_BYTES_MAX`]; 0 for none.
     pub own_cid_len: usize,
-    /// The Connection ID toward the peer, at most 32 bytes, 16 with a 256-bit suite; empty for none.
+    /// The Connection ID toward the peer, at most 32 bytes, 16 with a 256-bit suite; empty for
+    /// none.
     pub peer_cid: &'a [u8],
     /// Whether the master secret is an extended one.
     pub extended_master_secret: bool,

@@ -70,8 +70,8 @@ fn a_device_is_let_in_by_its_certificate() {
     }
 }
 
-/// A flight of several datagrams leaves in one call: all but the last are as long as the link takes.
-/// Flights of one datagram have nothing to join.
+/// A flight of several datagrams leaves in one call: all but the last are as long as the link
+/// takes. Flights of one datagram have nothing to join.
 #[test]
 fn a_flight_with_a_certificate_is_a_run() {
     let mut small = Config::default();

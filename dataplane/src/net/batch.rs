@@ -157,8 +157,8 @@ impl Outbox {
         in_use.map(|slot| (slot.peer, &slot.bytes[..usize::from(slot.len)]))
     }
 
-    /// The same, those together that one call of the kernel can send: neighbours to one peer, all as
-    /// long as the first but for the last, which may be shorter. `joins`: else each is a run.
+    /// The same, those together that one call of the kernel can send: neighbours to one peer, all
+    /// as long as the first but for the last, which may be shorter. `joins`: else each is a run.
     pub fn runs(&self, joins: bool) -> impl Iterator<Item = Run<'_>> {
         let mut rest = &self.slots[..self.begun];
         std::iter::from_fn(move || {

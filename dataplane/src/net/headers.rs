@@ -1,6 +1,6 @@
-//! What does the kernel read to send datagrams? A message header that points at a name, at one piece
-//! of memory for each datagram of a run, and perhaps at control messages; all of them live here, one
-//! set for each outbox slot.
+//! What does the kernel read to send datagrams? A message header that points at a name, at one
+//! piece of memory for each datagram of a run, and perhaps at control messages; all of them live
+//! here, one set for each outbox slot.
 
 use super::Ends;
 use super::batch::Run;
@@ -10,7 +10,8 @@ use super::name::{Name, Orders};
 /// Message headers and what they point at.
 ///
 /// *Invariant:* the pointers in `messages[i]` are null or lead to index `i` of `names` and `orders`
-/// and to as many of `vectors` as the run of the last `set(i, …)` had datagrams; those lead to them.
+/// and to as many of `vectors` as the run of the last `set(i, …)` had datagrams; those lead to
+/// them.
 pub(super) struct SendHeaders {
     messages: Fixed<libc::mmsghdr>,
     names: Fixed<Name>,
@@ -29,8 +30,8 @@ impl SendHeaders {
         }
     }
 
-    /// Makes header `index` say: these datagrams, to their peer, from the address it wrote to. Their
-    /// places are kept from index `at` on. False if the peer's socket can't reach it.
+    /// Makes header `index` say: these datagrams, to their peer, from the address it wrote to.
+    /// Their places are kept from index `at` on. False if the peer's socket can't reach it.
     pub(super) fn set(&mut self, index: usize, at: usize, run: &Run<'_>, ends: &Ends) -> bool {
         let Some(socket) = ends.sockets.get(usize::from(run.peer.socket())) else { return false };
         let Some(name) = Name::of(run.peer, socket.is_ipv6) else { return false };

@@ -273,8 +273,8 @@ impl Ends {
         Some(gather)
     }
 
-    /// The kernel refused `datagrams` datagrams at once. Some devices can't have a run cut: from then
-    /// on each goes by itself.
+    /// The kernel refused `datagrams` datagrams at once. Some devices can't have a run cut: from
+    /// then on each goes by itself.
     fn on_send_error(&mut self, error: &io::Error, datagrams: usize) {
         self.joins &= datagrams == 1 || error.raw_os_error() != Some(CANNOT_JOIN);
         self.stats.on_send_error(error, datagrams);

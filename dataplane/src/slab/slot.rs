@@ -110,8 +110,8 @@ impl Slot {
     }
 }
 
-/// Bytes of one slot. *Why not 256:* nobody pays for the fill. One in four begins where a cache line
-/// does and has all that a request touches in three of them, the others in four.
+/// Bytes of one slot. *Why not 256:* nobody pays for the fill. One in four begins where a cache
+/// line does and has all that a request touches in three of them, the others in four.
 pub const SLOT_BYTES: usize = 240;
 /// The part of it that requests touch, from its beginning.
 pub(super) const HOT_BYTES: usize = 192;

@@ -2,7 +2,7 @@
 //! devices: the address says who it is, one socket bound to all addresses serves all of a port.
 //!
 //! ```text
-//! device  = first + local, local = address + addresses * port   (of one thread: others have others)
+//! device  = first + local, local = address + addresses * port     (of one thread: others differ)
 //! socket  = plane % of * ports + port               (a device that is rebound changes its plane)
 //! address = base + plane / of * fleet + first + address
 //! ```

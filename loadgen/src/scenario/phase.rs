@@ -49,12 +49,12 @@ pub struct Phase {
     /// has, 0..=100.
     #[serde(default)]
     pub resume_percent: u8,
-    /// Of `storm` phases, and of `sleepy` ones that wake with a handshake: leaves the sessions open;
-    /// else each is closed, in a storm at once, by a sleepy device before its next handshake.
+    /// Of `storm` phases, and of `sleepy` ones that wake with a handshake: leaves the sessions
+    /// open; else each is closed, in a storm at once, by a sleepy device before its next handshake.
     #[serde(default)]
     pub leave_open: bool,
-    /// Of the same: each handshake comes from the port the device had (RFC 6347 section 4.2.8); else
-    /// from one that the server has not seen.
+    /// Of the same: each handshake comes from the port the device had (RFC 6347 section 4.2.8);
+    /// else from one that the server has not seen.
     #[serde(default)]
     pub keep_port: bool,
     /// Cipher suites of this phase's handshakes; empty: those of `[dtls]`.

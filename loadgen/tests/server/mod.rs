@@ -63,7 +63,8 @@ pub(crate) struct Seen {
     pub(crate) confirmed: u64,
     /// PSK identities.
     pub(crate) identities: HashSet<String>,
-    /// Sessions that came to be: the suite, and whether the device may be called by a Connection ID.
+    /// Sessions that came to be: the suite, and whether the device may be called by a Connection
+    /// ID.
     pub(crate) sessions: Vec<(&'static str, bool)>,
     /// From where they came.
     pub(crate) callers: HashSet<SocketAddr>,

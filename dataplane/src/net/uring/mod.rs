@@ -170,7 +170,8 @@ impl Uring {
             }
             let entry = self.send_entry(at, &run);
             // SAFETY: name, orders and headers live in `sending`, which changes only in the next
-            // flush; the bytes in the outbox, borrowed until `submit` returned and the send is over.
+            // flush; the bytes in the outbox, borrowed until `submit` returned and the send is
+            // over.
             unsafe { self.ring.push(&entry) };
             ends.stats.on_run_sent(&run);
             at += run.count;
