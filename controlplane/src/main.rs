@@ -22,6 +22,7 @@ use tidegate_controlplane::tail::Tail;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -163,18 +164,7 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     tokio::spawn(complain_daily(identities.clone()));
     let control = Control::start(config.settings(identities)).await.map_err(|e| e.to_string())?;
 
-    let admin = Admin {
-        directory: control.directory().clone(),
-        control: Some(control.clone()),
-        root_id: config.aws.account_id.clone(),
-        data_dir: config.data_dir.clone(),
-    };
-    let orders = socket::bind(&config.data_dir)
-        .map_err(|e| format!("{}: {e}", socket::path(&config.data_dir).display()))?;
-    let again = (control.directory().clone(), control.clone());
-    tokio::spawn(async move { erase::resume(&again.0, Some(&again.1)).await });
-    let orders = tokio::spawn(socket::serve(orders, admin));
-
+    let orders = take_orders(config, &control)?;
     let (stop, stopping) = watch::channel(false);
     let api = Api::new(
         control.clone(),
@@ -205,6 +195,21 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     control.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Hears the admin commands, and goes on with terminations that were interrupted.
+fn take_orders(config: &Config, control: &Control) -> Result<JoinHandle<()>, String> {
+    let admin = Admin {
+        directory: control.directory().clone(),
+        control: Some(control.clone()),
+        root_id: config.aws.account_id.clone(),
+        data_dir: config.data_dir.clone(),
+    };
+    let orders = socket::bind(&config.data_dir)
+        .map_err(|e| format!("{}: {e}", socket::path(&config.data_dir).display()))?;
+    let again = (control.directory().clone(), control.clone());
+    tokio::spawn(async move { erase::resume(&again.0, Some(&again.1)).await });
+    Ok(tokio::spawn(socket::serve(orders, admin)))
 }
 
 /// Says of certificates that they have expired or will soon, at the start and then once a day.

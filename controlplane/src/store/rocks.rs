@@ -116,8 +116,8 @@ impl Store for RocksStore {
 
     /// Everything out of the log into files, and the files written anew, deleted keys left out.
     fn compact(&self) -> Result<(), StoreError> {
-        // `Meta` last, and always: the manifest that its new file is named in is the first that does
-        // not know the others' old ones.
+        // `Meta` last, and always: the manifest that names its new file is the first that does not
+        // know the others' old ones.
         let tables = Table::ALL.iter().filter(|table| **table != Table::Meta);
         let tables = tables.chain([&Table::Meta]);
         let families: Vec<_> =
