@@ -200,6 +200,7 @@ pub struct PublisherHealth {
 
 impl Control {
     /// The same of one account: it sees and changes that account's records alone.
+    #[must_use]
     pub fn within(&self, account: Account) -> Self {
         let store: Arc<dyn Store> = Arc::new(self.held.directory.records().of(account));
         let held = Held {

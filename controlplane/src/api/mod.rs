@@ -185,17 +185,14 @@ impl Api {
 
     async fn answer<B, E>(
         &self,
-        method: Method,
-        path: String,
-        raw_query: String,
-        headers: HeaderMap,
-        authority: Option<String>,
+        head: Head,
         peer: Peer,
         body: impl Stream<Item = Result<B, E>>,
     ) -> Response
     where
         B: Buf,
     {
+        let Head { method, path, raw_query, headers, authority } = head;
         let dialect = route::dialect(&path);
         let answered = async {
             let _slot = self.requests.try_acquire().map_err(|_| {
@@ -299,6 +296,15 @@ impl Api {
     }
 }
 
+/// A request without its body, as it came.
+struct Head {
+    method: Method,
+    path: String,
+    raw_query: String,
+    headers: HeaderMap,
+    authority: Option<String>,
+}
+
 /// The root's key pair, then those of the directory.
 struct Keys<'a> {
     first: &'a dyn KeyLookup,
@@ -329,8 +335,9 @@ pub fn filter(
         .then(move |method, path: FullPath, query, headers, authority, body| {
             let api = Arc::clone(&api);
             async move {
-                let path = path.as_str().to_owned();
-                api.answer(method, path, query, headers, authority, peer, body).await
+                let (path, raw_query) = (path.as_str().to_owned(), query);
+                let head = Head { method, path, raw_query, headers, authority };
+                api.answer(head, peer, body).await
             }
         })
 }

@@ -92,7 +92,9 @@ impl Directory {
         let accounts: Vec<_> = known.accounts.keys().copied().collect();
         let (known, changing) = (RwLock::new(known), Mutex::new(()));
         let directory = Self { records, vault, defaults, known, changing };
-        accounts.into_iter().for_each(|account| directory.limit(account));
+        for account in accounts {
+            directory.limit(account);
+        }
         Ok(directory)
     }
 
@@ -178,7 +180,7 @@ impl Directory {
         self.put_account(account, record).await?;
         self.records.keyring().add(account, Key::new(*data_key));
         self.limit(account);
-        let key = self.add_key(account, self.new_user(ROOT)).await?;
+        let key = self.add_key(account, Self::new_user(ROOT)).await?;
         Ok((account, key))
     }
 
@@ -224,7 +226,7 @@ impl Directory {
         if users.len() >= USERS_MAX {
             return Err(format!("there are {USERS_MAX} users: no more are possible"));
         }
-        self.put_user(account, self.new_user(name)).await
+        self.put_user(account, Self::new_user(name)).await
     }
 
     /// Deletes a user and its keys.
@@ -245,7 +247,7 @@ impl Directory {
     pub async fn create_key(&self, account: Account, user: &str) -> Changed<NewKey> {
         let _turn = self.changing.lock().await;
         let user = match self.known().user(account, user) {
-            Err(_) if user == ROOT && account == Account::ROOT => self.new_user(ROOT),
+            Err(_) if user == ROOT && account == Account::ROOT => Self::new_user(ROOT),
             found => found?.record.clone(),
         };
         if user.keys.len() >= KEYS_MAX {
@@ -327,7 +329,7 @@ impl Directory {
         Ok(())
     }
 
-    fn new_user(&self, name: &str) -> UserRecord {
+    fn new_user(name: &str) -> UserRecord {
         let (name, created_unix_ms) = (name.to_owned(), now_unix_ms());
         UserRecord { name, created_unix_ms, keys: Vec::new(), policies: Vec::new() }
     }

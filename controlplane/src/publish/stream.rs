@@ -99,6 +99,7 @@ impl StreamReader {
     }
 
     /// The same, of what `store` shows.
+    #[must_use]
     pub fn over(&self, store: Arc<dyn Store>) -> Self {
         Self { store, newest: self.newest.clone() }
     }

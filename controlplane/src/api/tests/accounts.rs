@@ -88,10 +88,10 @@ async fn an_account_sees_its_own_records_alone() {
         format!("/wireless-devices/{}?identifierType=PreSharedKeyIdentity", identity(1));
     assert_eq!(server.get_as(&key, &by_identity).await.status, 404);
 
-    assert_eq!(listed(&server.get("/wireless-devices").await), [of_root.clone()]);
-    assert_eq!(listed(&server.get_as(&key, "/wireless-devices").await), [own.clone()]);
+    assert_eq!(listed(&server.get("/wireless-devices").await), [of_root.as_str()]);
+    assert_eq!(listed(&server.get_as(&key, "/wireless-devices").await), [own.as_str()]);
     let of_destination = server.get_as(&key, "/wireless-devices?destinationName=d").await;
-    assert_eq!(listed(&of_destination), [own.clone()]);
+    assert_eq!(listed(&of_destination), [own.as_str()]);
     let deleted = server.call_as(&key, "DELETE", "/destinations/d", &Value::Null).await;
     assert_eq!(deleted.shape(), "ConflictException", "its device uses it");
     let path = format!("/wireless-devices/{own}");
