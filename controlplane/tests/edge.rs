@@ -11,8 +11,9 @@ use fake_worker::{
 };
 use futures_util::StreamExt as _;
 use tidegate_controlplane::control::{Control, Limits, Settings};
+use tidegate_controlplane::iam::erase;
 use tidegate_controlplane::model::{Downlink, MessageState, PageRequest, QueueMode, Refused};
-use tidegate_ring::contract::{Publication, Step, Verdict};
+use tidegate_ring::contract::{Kind, Publication, Step, Verdict};
 
 #[tokio::test]
 async fn an_uplink_is_in_the_stream_before_it_is_confirmed() {
@@ -229,5 +230,38 @@ async fn a_stopped_control_plane_refuses_and_lets_go() {
     drop(control);
     let limits = Limits { stream_entries_max: 1, ..Limits::default() };
     let control = Control::start(Settings { limits, ..place.settings() }).await.unwrap();
+    control.stop().await;
+}
+
+/// An account's devices shake hands, its uplinks are its own; once it is gone they are strangers.
+#[tokio::test]
+async fn a_terminated_account_s_sessions_end_and_its_devices_are_strangers() {
+    let place = Place::new();
+    let mut worker = FakeWorker::attach(&place.run_dir(), 1);
+    let control = Control::start(place.settings()).await.unwrap();
+    let (account, _) = control.directory().create_account("tenant").await.unwrap();
+    let own = control.within(account);
+    let device = provision(&own).await;
+    let (credential, key) = worker.credential(IDENTITY).await;
+    assert_eq!((credential.verdict, credential.device), (Verdict::Known as u8, device.id.0));
+    assert_eq!(key, SECRET.as_bytes());
+    worker.session_up(device.id).await;
+    worker.uplink(device.id, 1, b"21").unwrap();
+    assert_eq!(worker.published().await, (1, Publication::Confirmed));
+    assert_eq!(own.uplinks(Some(0)).await.unwrap().next().await.unwrap().unwrap().topic, TOPIC);
+    let mut of_root = control.uplinks(Some(0)).await.unwrap();
+    let nothing = tokio::time::timeout(std::time::Duration::from_millis(50), of_root.next()).await;
+    assert!(nothing.is_err(), "another account's");
+
+    erase::terminate(control.directory(), Some(&control), account).await.unwrap();
+    let mut kinds = Vec::new();
+    while !kinds.contains(&Kind::SessionEnd) {
+        kinds.push(worker.next().await.0);
+    }
+    assert!(kinds.contains(&Kind::CredentialDropped), "{kinds:?}");
+    let (credential, key) = worker.credential(IDENTITY).await;
+    assert_eq!((credential.verdict, key), (Verdict::Unknown as u8, Vec::new()));
+    worker.uplink(device.id, 2, b"22").unwrap();
+    assert_eq!(worker.published().await, (2, Publication::Forbidden));
     control.stop().await;
 }
