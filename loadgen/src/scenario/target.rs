@@ -162,6 +162,7 @@ impl Dtls {
     }
 
     /// What the devices offer in one phase.
+    #[must_use]
     pub fn of(&self, phase: &Phase) -> Self {
         let suites = if phase.suites.is_empty() { &self.suites } else { &phase.suites };
         let connection_id = phase.connection_id.unwrap_or(self.connection_id);
