@@ -52,7 +52,7 @@ impl Place {
         let daemon = Daemon(child);
         let start = Instant::now();
         while std::os::unix::net::UnixStream::connect(&socket).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(60), "the daemon does not come up");
+            assert!(start.elapsed() < Duration::from_mins(1), "the daemon does not come up");
             std::thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(fs::metadata(socket).unwrap().permissions().mode() & 0o777, 0o600);
