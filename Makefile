@@ -11,11 +11,11 @@ BIN_DIR := $(CARGO_TARGET_DIR)/release
 # clang: bindgen and RocksDB. libcoap3-bin, openssl, gnutls-bin: foreign devices and servers.
 # tshark: a foreign reader of our sessions. mosquitto: the MQTT broker. libssl-dev: OpenSSL as a
 # yardstick in the handshake bench. python3-venv: the aws client, foreign devices; python3-dev and
-# automake: one of these is compiled. iproute2: namespaces for AF_XDP. The rest: C compiler and
-# shell tools.
+# automake: one of these is compiled. iproute2: namespaces for AF_XDP. nats-server, kcat: a NATS
+# server and a Kafka broker (librdkafka's) for actions of rules. The rest: C compiler, shell tools.
 PACKAGES := build-essential clang libclang-dev pkg-config libssl-dev libcoap3-bin mosquitto \
-	mosquitto-clients openssl gnutls-bin tshark iproute2 python3-venv python3-dev automake xxd \
-	curl ca-certificates
+	mosquitto-clients openssl gnutls-bin tshark iproute2 nats-server kcat python3-venv python3-dev \
+	automake xxd curl ca-certificates
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 

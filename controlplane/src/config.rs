@@ -12,6 +12,7 @@ use crate::api::{Aws, Bounds};
 use crate::control::{Limits, MqttSettings, Settings};
 use crate::iam::quota::Quotas;
 use crate::identity::{IDENTITIES_MAX, ServerIdentity, ServerPublicKey};
+use crate::sinks;
 
 /// The whole configuration of the control plane.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -35,6 +36,8 @@ pub struct Config {
     pub mqtt: Option<MqttConfig>,
     /// `[publish]`
     pub publish: PublishConfig,
+    /// `[actions]`: what rules may reach.
+    pub actions: sinks::Settings,
     /// `[queue]`
     pub queue: QueueConfig,
     /// `[stream]`
@@ -214,6 +217,7 @@ impl Config {
         within("stream.entries_max", self.stream.entries_max, 1, 1_000_000_000)?;
         within("stream.bytes_max", self.stream.bytes_max, 1 << 20, 1 << 40)?;
         within("stream.age_max_s", self.stream.age_max_s, 1, YEAR_S)?;
+        self.actions.check(self.publish.timeout_ms)?;
         self.aws.check()?;
         self.endpoints.check()?;
         let identities = self.server_identity.len() as u64;
@@ -237,6 +241,7 @@ impl Config {
     pub fn settings(&self, identities: Vec<ServerIdentity>) -> Settings {
         Settings {
             identities,
+            actions: self.actions.clone(),
             account_id: self.aws.account_id.clone(),
             run_dir: self.run_dir.clone(),
             data_dir: self.data_dir.clone(),
@@ -358,6 +363,7 @@ impl Default for Config {
             server_identity: Vec::new(),
             mqtt: None,
             publish: PublishConfig::default(),
+            actions: sinks::Settings::default(),
             queue: QueueConfig::default(),
             stream: StreamConfig::default(),
             account_quotas: Quotas::default(),

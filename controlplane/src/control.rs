@@ -37,6 +37,7 @@ use crate::identity::ServerIdentity;
 use crate::model::{DeviceId, Refused, ResourceType, StreamedUplink};
 use crate::publish::broker_url::BrokerUrl;
 use crate::publish::stream::StreamReader;
+use crate::sinks;
 use crate::store::account::Account;
 use crate::store::vault::Vault;
 use crate::store::{Store, Table};
@@ -58,6 +59,9 @@ struct Held {
     stream: Option<StreamReader>,
     /// Every account, its users and keys.
     directory: Arc<Directory>,
+    /// What actions of rules may reach, if this account's may.
+    actions: Arc<sinks::Settings>,
+    may_reach: bool,
 }
 
 /// What the control plane needs to start.
@@ -73,6 +77,8 @@ pub struct Settings {
     pub identities: Vec<ServerIdentity>,
     /// Twelve digits: what rules call their account.
     pub account_id: String,
+    /// What actions of rules may reach; nothing by default.
+    pub actions: sinks::Settings,
     /// Bounds.
     pub limits: Limits,
 }
@@ -209,6 +215,8 @@ impl Control {
             vault: self.held.vault.clone(),
             edge: self.held.edge.clone(),
             directory: self.held.directory.clone(),
+            may_reach: self.held.actions.allows(account),
+            actions: self.held.actions.clone(),
         };
         Self { held: Arc::new(held) }
     }

@@ -13,5 +13,6 @@ pub mod model;
 pub mod private_file;
 pub mod publish;
 pub mod rules;
+pub mod sinks;
 pub mod store;
 pub mod tail;

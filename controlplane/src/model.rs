@@ -3,6 +3,7 @@
 //! These are the types of the facade [`crate::control::Control`]: the API reads and writes them,
 //! the core and the store keep them. No secret is readable through any of them.
 
+mod action;
 mod authority;
 mod destination;
 mod device;
@@ -14,8 +15,9 @@ mod resource;
 mod security;
 mod settings;
 
+pub use action::{Action, Header};
 pub use authority::Authority;
-pub use destination::{Action, Destination, DestinationChange, ExpressionType, Rule};
+pub use destination::{Destination, DestinationChange, ExpressionType, Rule};
 pub use device::{
     Device, DeviceChange, DeviceFilter, DeviceKey, DeviceSummary, Network, NetworkBlock, NewDevice,
     NewNetwork,

@@ -26,6 +26,7 @@ pub mod profiles;
 pub mod query;
 pub mod queue;
 pub mod route;
+mod rule_actions;
 pub mod rules;
 pub mod serve;
 pub mod shape;

@@ -5,8 +5,8 @@ use warp::http::StatusCode;
 
 use super::error::ApiError;
 use super::validate::{Form, Members, NOT_NULL, Rule as Shape, Violations, parse_body};
-use super::{Api, Call, Reply, page};
-use crate::model::{Action, Rule};
+use super::{Api, Call, Reply, page, rule_actions};
+use crate::model::Rule;
 use crate::rules;
 
 /// `POST /rules/{ruleName}`
@@ -85,8 +85,8 @@ fn read(call: &Call, name: &str) -> Result<Rule, ApiError> {
     let description = body.checked("description", &DESCRIPTION, v)?.map(ToOwned::to_owned);
     let sql_version = body.checked("awsIotSqlVersion", &SQL_VERSION, v)?.map(ToOwned::to_owned);
     let disabled = body.boolean("ruleDisabled")?.unwrap_or(false);
-    let error_action = body.nested("errorAction", |item| action(&item, v))?.flatten();
-    let actions = body.nested_list("actions", |item| action(&item, v))?;
+    let error_action = body.nested("errorAction", |item| rule_actions::read(&item, v))?.flatten();
+    let actions = body.nested_list("actions", |item| rule_actions::read(&item, v))?;
     match &actions {
         None => v.add("actions", NOT_NULL),
         Some(actions) if !(1..=ACTIONS_MAX).contains(&actions.len()) => {
@@ -109,25 +109,6 @@ fn read(call: &Call, name: &str) -> Result<Rule, ApiError> {
     })
 }
 
-fn action(item: &Members<'_>, v: &mut Violations) -> Result<Option<Action>, ApiError> {
-    let republish = item.nested("republish", |republish| {
-        let topic = republish.required("topic", &TOPIC, v)?.to_owned();
-        let qos = republish.integer("qos", 0..=1, v)?.unwrap_or(0) as u8;
-        let role_arn = republish.text("roleArn")?.map(ToOwned::to_owned);
-        if republish.has("headers") {
-            v.add(
-                &republish.path("headers"),
-                "Member must not be set: brokers are asked by MQTT 3.1.1",
-            );
-        }
-        Ok(Action::Republish { topic, qos, role_arn })
-    })?;
-    if republish.is_none() {
-        v.add(&item.path("republish"), format!("{NOT_NULL}: the only action served yet"));
-    }
-    Ok(republish)
-}
-
 fn checked_name(name: &str) -> Result<&str, ApiError> {
     let mut violations = Violations::default();
     RULE_NAME.check("ruleName", name, &mut violations);
@@ -136,7 +117,7 @@ fn checked_name(name: &str) -> Result<&str, ApiError> {
 }
 
 fn described(rule: &Rule) -> Value {
-    let actions: Vec<Value> = rule.actions.iter().map(described_action).collect();
+    let actions: Vec<Value> = rule.actions.iter().map(rule_actions::described).collect();
     let mut body = json!({
         "ruleName": rule.name,
         "sql": rule.sql,
@@ -150,18 +131,9 @@ fn described(rule: &Rule) -> Value {
     // What AWS takes for a rule that names none.
     body["awsIotSqlVersion"] = json!(rule.sql_version.as_deref().unwrap_or("2015-10-08"));
     if let Some(action) = &rule.error_action {
-        body["errorAction"] = described_action(action);
+        body["errorAction"] = rule_actions::described(action);
     }
     body
-}
-
-fn described_action(action: &Action) -> Value {
-    let Action::Republish { topic, qos, role_arn } = action;
-    let mut republish = json!({ "topic": topic, "qos": qos });
-    if let Some(role_arn) = role_arn {
-        republish["roleArn"] = json!(role_arn);
-    }
-    json!({ "republish": republish })
 }
 
 fn arn(api: &Api, name: &str) -> String {
@@ -185,7 +157,6 @@ const RULE_NAME: Shape =
 const SQL: Shape = Shape::length(1, 262_144);
 const DESCRIPTION: Shape = Shape::length(0, 1_000);
 const SQL_VERSION: Shape = Shape::one_of(&["2015-10-08", "2016-03-23", "beta"]);
-const TOPIC: Shape = Shape::length(1, 2_048);
 
 fn is_rule_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

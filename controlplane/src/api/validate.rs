@@ -7,6 +7,8 @@
 //!
 //! Nothing here puts a value into a text: members may be secret.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::error::ApiError;
@@ -166,6 +168,16 @@ impl<'a> Members<'a> {
         let Some(items) = self.list(name)? else { return Ok(None) };
         let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
         texts.map(Some).ok_or_else(|| self.wrong_type(name, "a list of strings"))
+    }
+
+    /// A map of strings.
+    pub fn texts_by_name(&self, name: &str) -> Result<Option<BTreeMap<String, String>>, ApiError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let members = value.as_object().ok_or_else(|| self.wrong_type(name, "a map"))?;
+        let read =
+            |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+        let texts: Option<BTreeMap<_, _>> = members.iter().map(read).collect();
+        texts.map(Some).ok_or_else(|| self.wrong_type(name, "a map of strings"))
     }
 
     /// Reads a nested object with `read`, which gets its members.

@@ -1,17 +1,19 @@
 //! Which rules are there? Create, replace, find, list, enable, delete.
 
+use std::collections::BTreeSet;
+
 use super::Control;
 use super::devices::now_unix_ms;
 use super::draft::{Committed, Draft, TRIES_MAX, contended, refuse};
 use crate::core::Request;
 use crate::model::{Page, PageRequest, Refused, ResourceType, Rule};
-use crate::rules;
+use crate::rules::{self, Lane};
 use crate::store::{Guard, Table, records};
 
 impl Control {
     /// Creates a rule; Conflict when the name is taken.
     pub async fn create_rule(&self, rule: Rule) -> Result<(), Refused> {
-        rules::check(&rule)?;
+        rules::check(&rule, &self.lanes())?;
         let mut draft = Draft::default();
         let key = rule.name.as_bytes().to_vec();
         let message = "A rule of this name exists.";
@@ -27,7 +29,7 @@ impl Control {
 
     /// Replaces a rule that exists.
     pub async fn replace_rule(&self, rule: Rule) -> Result<(), Refused> {
-        rules::check(&rule)?;
+        rules::check(&rule, &self.lanes())?;
         let name = rule.name.clone();
         let replace =
             |before: Rule| Rule { created_unix_ms: before.created_unix_ms, ..rule.clone() };
@@ -63,6 +65,11 @@ impl Control {
             Committed::Done => self.ask(Request::RoutesChanged).await,
             Committed::Again => Err(contended()),
         }
+    }
+
+    /// What actions of this account's rules may reach.
+    fn lanes(&self) -> BTreeSet<Lane> {
+        if self.held.may_reach { self.held.actions.lanes() } else { BTreeSet::new() }
     }
 
     async fn change_rule(&self, name: &str, change: impl Fn(Rule) -> Rule) -> Result<(), Refused> {

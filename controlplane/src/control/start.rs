@@ -13,6 +13,7 @@ use crate::iam::directory::Directory;
 use crate::publish::broker_url::BrokerUrl;
 use crate::publish::mqtt::MqttPublisher;
 use crate::publish::{MakePublisher, Tell, stream};
+use crate::sinks::{Sinks, TellDelivered};
 use crate::store::account::{Account, Keyring};
 use crate::store::rocks::RocksStore;
 use crate::store::stream::Retention;
@@ -45,10 +46,15 @@ impl Control {
         let core = Core::new(now, all.clone(), vault.clone(), limits.clone(), identities);
         let mut core = core.map_err(start_error)?;
         core.set_account(&settings.account_id);
+        let teller = handle.clone();
+        let tell: TellDelivered =
+            Arc::new(move |id, delivered| teller.tell(Event::Delivered(id, delivered)));
+        let sinks = Sinks::start(&settings.actions, tell).map_err(StartError)?;
         let parts = edge::Parts {
             core,
             store: all,
             publisher,
+            sinks,
             run_dir: settings.run_dir,
             message_history_ms: limits.message_history_ms,
         };
@@ -56,7 +62,9 @@ impl Control {
         let own: Arc<dyn Store> = Arc::new(records.of(Account::ROOT));
         let stream = stream.map(|stream| stream.over(own.clone()));
         let directory = Arc::new(directory);
-        let held = Held { store: own, vault, edge: handle, stream, directory };
+        let actions = Arc::new(settings.actions);
+        let held =
+            Held { store: own, vault, edge: handle, stream, directory, actions, may_reach: true };
         Ok(Self { held: Arc::new(held) })
     }
 }

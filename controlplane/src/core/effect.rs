@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::control::WorkerHealth;
 use crate::model::{DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Refused};
+use crate::rules::{Lane, Sink};
 use crate::store::Transaction;
 use crate::store::account::Account;
 
@@ -53,6 +54,19 @@ pub enum Effect {
         /// Where to.
         topic: Arc<str>,
         /// The JSON.
+        payload: Vec<u8>,
+    },
+    /// Deliver out of the house; [`super::Core::on_delivered`] follows.
+    Deliver {
+        /// Names it.
+        id: PublishId,
+        /// Whose message it is.
+        account: Account,
+        /// By which lane.
+        lane: Lane,
+        /// Where to.
+        sink: Sink,
+        /// The message.
         payload: Vec<u8>,
     },
     /// Nobody waits for this publish any more.
@@ -143,12 +157,14 @@ pub enum Ticket {
 }
 
 /// What became of a publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PublishResult {
     /// Broker PUBACK, or synced to the stream.
     Confirmed,
     /// Not now.
     Unavailable,
+    /// Not by this rule: an action has failed, and no error action takes that.
+    Failed,
 }
 
 /// What the API asks the core. Identities and texts are validated already.

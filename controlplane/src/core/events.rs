@@ -125,10 +125,8 @@ impl Core {
             self.events.publishing += 1;
             let (account, topic, payload) = (told.account, told.topic.clone(), told.json.clone());
             let due_ms = now.ms + self.limits.publish_timeout_ms;
-            for id in self.uplinks.begin_all(due_ms, Pending::Event(told), 1) {
-                let (topic, payload) = (topic.clone(), payload.clone());
-                self.out.push(Effect::Publish { id, account, topic, payload });
-            }
+            let id = self.uplinks.begin(due_ms, Pending::Event(told));
+            self.out.push(Effect::Publish { id, account, topic, payload });
         }
     }
 

@@ -4,6 +4,7 @@
 //! ring entries ──▶ on_entry ─┐                 ┌─▶ Post       an entry for a worker
 //! API          ──▶ on_request├─▶ one core ─────┼─▶ Done       a ring entry may be released
 //! publisher    ──▶ on_published, on_publisher  ├─▶ Publish, Abandon
+//! sinks        ──▶ on_delivered                ├─▶ Deliver
 //! store        ──▶ on_stored │                 ├─▶ Write      a transaction, confirmed by ticket
 //! time         ──▶ on_due ───┘                 └─▶ Reply      to the API
 //! ```
@@ -15,6 +16,7 @@ mod connect;
 mod credentials;
 mod effect;
 mod events;
+mod group;
 mod lane;
 mod messages;
 mod outbox;

@@ -150,6 +150,11 @@ impl Core {
                 self.counts.confirmed += 1;
                 self.forget_response(key);
             }
+            // The rule's actions will not take it, whenever it is tried.
+            PublishResult::Failed => {
+                self.counts.responses_dropped += 1;
+                self.forget_response(key);
+            }
             PublishResult::Unavailable => {
                 self.outbox.waiting.push_front(key);
                 self.outbox.not_before_ms = now.ms + RETRY_MS;

@@ -35,6 +35,18 @@ pub(super) struct Ruled {
     pub(super) account: Account,
 }
 
+impl Route {
+    /// Does nothing get anywhere while the publisher is away?
+    pub(super) fn wants_publisher(&self) -> bool {
+        match self {
+            Self::Rules(ruled) => {
+                ruled.topic.is_some() || ruled.rules.iter().any(|rule| rule.republishes())
+            }
+            _ => true,
+        }
+    }
+}
+
 /// Routes found before. Forgotten whole when a destination or rule changes: between two inputs,
 /// so a batch sees one generation.
 #[derive(Default)]

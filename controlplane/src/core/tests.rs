@@ -8,6 +8,7 @@ mod downlinks;
 mod events;
 mod rules;
 mod sessions;
+mod sinks;
 mod terms;
 mod trust;
 mod uplinks;
@@ -31,6 +32,7 @@ use crate::model::{
     Action, Destination, Device, DeviceId, DownlinkRequest, ExpressionType, MessageId,
     MessageState, MessageType, Method, Network, NetworkBlock, Priority, QueueMode, Refused, Rule,
 };
+use crate::rules::{Lane, Sink};
 use crate::store::memory::MemoryStore;
 use crate::store::names::{Replacement, Standing};
 use crate::store::records::{self, Identity, Message, read};
@@ -61,6 +63,7 @@ struct Story {
     posts: Vec<Post>,
     done: Vec<Seq>,
     publishes: Vec<(PublishId, String, Vec<u8>)>,
+    deliveries: Vec<(PublishId, Lane, Sink, Vec<u8>)>,
     abandoned: Vec<PublishId>,
     replies: Vec<(RequestId, Result<Reply, Refused>)>,
 }
@@ -114,6 +117,7 @@ impl Story {
             posts: Vec::new(),
             done: Vec::new(),
             publishes: Vec::new(),
+            deliveries: Vec::new(),
             abandoned: Vec::new(),
             replies: Vec::new(),
         }
@@ -162,6 +166,9 @@ impl Story {
                     Effect::Done { seq, .. } => self.done.push(seq),
                     Effect::Publish { id, topic, payload, .. } => {
                         self.publishes.push((id, topic.to_string(), payload));
+                    }
+                    Effect::Deliver { id, lane, sink, payload, .. } => {
+                        self.deliveries.push((id, lane, sink, payload));
                     }
                     Effect::Abandon { id } => self.abandoned.push(id),
                     Effect::Write { transaction, ticket } if self.syncs => {

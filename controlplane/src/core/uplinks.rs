@@ -13,6 +13,7 @@ use zerocopy::IntoBytes;
 
 use super::credentials::from_the_wire;
 use super::events::Told;
+use super::group::{Ended, Group, Part, Run};
 use super::outbox::ResponseKey;
 use super::routes::Route;
 use super::ruled::Ran;
@@ -21,14 +22,15 @@ use super::uplink_json::{Circumstances, uplink_json};
 use super::{Core, Effect, LinkId, Now, PublishId, PublishResult};
 use crate::model::{DeviceId, MessageId};
 use crate::rules;
+use crate::store::account::Account;
 
 /// Publishes under way, uplinks and device responses alike.
 pub(super) struct Uplinks {
     /// In the order of their ids and so of their deadlines: every publish has the same time. One
     /// that has ended is `None` until those before it have ended too; the first never is.
     pending: VecDeque<(u64, Option<Pending>)>,
-    /// What is confirmed once several publishes are, by the first of them.
-    groups: HashMap<PublishId, Group>,
+    /// What is confirmed once several deliveries are, by the first of them.
+    pub(super) groups: HashMap<PublishId, Group>,
     /// The id of the first of them.
     first: u64,
     in_flight: usize,
@@ -49,14 +51,8 @@ pub(super) enum Pending {
     Response(ResponseKey),
     /// An event, kept until it is confirmed.
     Event(Told),
-    /// One of several publishes; the group has the rest.
-    Part(PublishId),
-}
-
-struct Group {
-    left: usize,
-    result: PublishResult,
-    pending: Pending,
+    /// One of several deliveries; the group of that name has the rest.
+    Part(PublishId, Part),
 }
 
 impl Uplinks {
@@ -82,7 +78,7 @@ impl Uplinks {
         self.pending.front().map(|(due_ms, _)| *due_ms)
     }
 
-    fn begin(&mut self, due_ms: u64, pending: Pending) -> PublishId {
+    pub(super) fn begin(&mut self, due_ms: u64, pending: Pending) -> PublishId {
         let id = self.next();
         self.pending.push_back((due_ms, Some(pending)));
         self.in_flight += 1;
@@ -93,37 +89,20 @@ impl Uplinks {
         PublishId(self.first + self.pending.len() as u64)
     }
 
-    /// Begins so many publishes (one or more) that are confirmed together.
+    /// Begins these deliveries (one or more), confirmed together.
     pub(super) fn begin_all(
         &mut self,
         due_ms: u64,
         pending: Pending,
-        count: usize,
+        parts: &[Part],
+        of: (Account, Vec<Run>),
     ) -> Vec<PublishId> {
-        if count == 1 {
+        if parts == [Part::Publish] {
             return vec![self.begin(due_ms, pending)];
         }
         let first = self.next();
-        self.groups.insert(first, Group { left: count, result: PublishResult::Confirmed, pending });
-        (0..count).map(|_| self.begin(due_ms, Pending::Part(first))).collect()
-    }
-
-    /// A publish of several ended: what it was for, once all have.
-    fn end_part(
-        &mut self,
-        first: PublishId,
-        result: PublishResult,
-    ) -> Option<(Pending, PublishResult)> {
-        let group = self.groups.get_mut(&first)?;
-        group.left -= 1;
-        if result == PublishResult::Unavailable {
-            group.result = result;
-        }
-        if group.left > 0 {
-            return None;
-        }
-        let group = self.groups.remove(&first)?;
-        Some((group.pending, group.result))
+        self.groups.insert(first, Group::new(parts.len(), pending, of));
+        parts.iter().map(|part| self.begin(due_ms, Pending::Part(first, *part))).collect()
     }
 
     fn end(&mut self, id: PublishId) -> Option<Pending> {
@@ -168,7 +147,7 @@ impl Core {
             }
             Ok(_) if self.sessions.is_ending(device, session) => Some(Publication::Forbidden),
             Ok(route @ (Route::Topic(_) | Route::Rules(_)))
-                if self.publisher_up && self.uplinks.has_room() =>
+                if (self.publisher_up || !route.wants_publisher()) && self.uplinks.has_room() =>
             {
                 let answer_awaited = uplink.answer_awaited != 0;
                 let about = Circumstances {
@@ -247,23 +226,30 @@ impl Core {
 
     /// What became of a publish. An id that is not pending is of the past, and ignored.
     pub fn on_published(&mut self, now: Now, id: PublishId, result: PublishResult) {
-        let ended = match self.uplinks.end(id) {
-            Some(Pending::Part(first)) => self.uplinks.end_part(first, result),
-            ended => ended.map(|ended| (ended, result)),
+        self.on_ended(now, id, Ended::Published(result));
+    }
+
+    pub(super) fn on_ended(&mut self, now: Now, id: PublishId, ended: Ended) {
+        let over = match (self.uplinks.end(id), ended) {
+            (Some(Pending::Part(first, part)), ended) => self.end_part(now, first, part, ended),
+            (Some(pending), Ended::Published(result)) => Some((pending, result)),
+            // A sink's delivery is a part always.
+            (Some(pending), Ended::Failed(_)) => Some((pending, PublishResult::Failed)),
+            (None, _) => None,
         };
-        let Some((ended, result)) = ended else { return };
-        match ended {
+        let Some((over, result)) = over else { return };
+        match over {
             Pending::Uplink { link, seq, exchange, answer_awaited, windows_ms } => {
                 let publication = match result {
                     PublishResult::Confirmed if answer_awaited => Publication::AwaitingAnswer,
                     PublishResult::Confirmed => Publication::Confirmed,
-                    PublishResult::Unavailable => Publication::Unavailable,
+                    PublishResult::Unavailable | PublishResult::Failed => Publication::Unavailable,
                 };
                 self.publication((link, seq), exchange, publication, windows_ms);
             }
             Pending::Response(key) => self.on_response_published(now, key, result),
             Pending::Event(told) => self.on_event_published(now, told, result),
-            Pending::Part(_) => {}
+            Pending::Part(..) => {}
         }
     }
 

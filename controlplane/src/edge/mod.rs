@@ -4,7 +4,8 @@
 //! ```text
 //! rings ─ bells ─┐                       ┌─▶ rings
 //! API requests ──┼─▶ turn: core, effects ┼─▶ publisher, store (confirmed by event)
-//! events ────────┘                       └─▶ API replies
+//! events ────────┘                       ├─▶ sinks (confirmed by event)
+//!                                        └─▶ API replies
 //! ```
 
 mod janitor;
@@ -20,9 +21,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::core::{Core, Effect, Now, PublishResult, Reply, Request, RequestId, Ticket};
+use crate::core::{Core, Effect, Now, PublishId, PublishResult, Reply, Request, RequestId, Ticket};
 use crate::model::Refused;
 use crate::publish::{MakePublisher, Publisher, Said};
+use crate::sinks::{Delivered, Sinks};
 use crate::store::{Store, StoreError};
 
 /// Asks the core; cheap to clone.
@@ -40,6 +42,8 @@ pub enum Event {
     Stored(Ticket, Result<(), StoreError>),
     /// The publisher says something.
     Publisher(Said),
+    /// A sink says what became of a delivery.
+    Delivered(PublishId, Delivered),
     /// Leave.
     Stop(oneshot::Sender<()>),
 }
@@ -103,6 +107,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Where uplinks go.
     pub publisher: MakePublisher,
+    /// Where actions of rules go.
+    pub sinks: Sinks,
     /// Where the rings are.
     pub run_dir: PathBuf,
     /// Final states are kept so long, milliseconds.
@@ -137,6 +143,7 @@ struct Turn {
     core: Core,
     store: Arc<dyn Store>,
     publisher: Box<dyn Publisher>,
+    sinks: Sinks,
     links: links::Links,
     janitor: janitor::Janitor,
     inbox: Inbox,
@@ -163,6 +170,7 @@ impl Turn {
             core: parts.core,
             store: parts.store,
             publisher: (parts.publisher)(),
+            sinks: parts.sinks,
             links: links::Links::new(parts.run_dir, bell.clone()),
             janitor: janitor::Janitor::new(parts.message_history_ms),
             inbox,
@@ -238,6 +246,7 @@ impl Turn {
                     self.core.on_published(now, id, PublishResult::Confirmed);
                 }
             }
+            Event::Delivered(id, delivered) => self.core.on_delivered(now, id, delivered),
             Event::Stop(stopped) => self.stopped = Some(stopped),
         }
     }
@@ -250,6 +259,9 @@ impl Turn {
                 Effect::Done { link, seq } => self.links.done(link, seq),
                 Effect::Publish { id, account, topic, payload } => {
                     self.publisher.publish(id, account, topic, payload);
+                }
+                Effect::Deliver { id, account, lane, sink, payload } => {
+                    self.sinks.deliver(id, account, &lane, sink, payload);
                 }
                 Effect::Abandon { id } => self.publisher.abandon(id),
                 Effect::Write { transaction, ticket } => {

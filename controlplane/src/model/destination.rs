@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Tag;
+use super::{Action, Tag};
 
 /// A destination: where the uplinks of its devices go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,18 +65,4 @@ pub struct Rule {
     pub error_action: Option<Action>,
     /// Unix time of creation, milliseconds (the facade sets it).
     pub created_unix_ms: u64,
-}
-
-/// What a rule does with a message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Action {
-    /// Publishes to another topic.
-    Republish {
-        /// A topic, perhaps with `${…}`.
-        topic: String,
-        /// 0 or 1; sent with QoS 1 either way, since a 2.xx promises a PUBACK.
-        qos: u8,
-        /// Kept, no meaning here.
-        role_arn: Option<String>,
-    },
 }

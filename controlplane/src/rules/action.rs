@@ -1,18 +1,18 @@
-//! What does a rule do with a message? It asks WHERE, selects once, and says what goes to which
-//! topic; what fails goes to its error action.
+//! What does a rule do with a message? It asks WHERE, selects once, and says what goes where; what
+//! fails goes to its error action.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use super::act::{Act, Target};
 use super::evaluate::{self, Scene, Scope, TEXT_BYTES_MAX};
 use super::program::{Projection, Statement};
-use super::template::Template;
+use super::sink::Lane;
 use super::{Message, SqlVersion, json as writer, parse, topic};
-use crate::model::{Action, Refused, Rule};
+use crate::model::{Refused, Rule};
 
 /// A rule that can be run.
 #[derive(Debug)]
@@ -20,17 +20,9 @@ pub struct Compiled {
     name: String,
     version: SqlVersion,
     statement: Statement<Option<String>>,
-    actions: Vec<Republish>,
-    error_action: Option<Republish>,
+    actions: Vec<Act>,
+    error_action: Option<Act>,
     failed: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Republish {
-    topic: Template,
-    /// The topic, when it is the same for every message.
-    plain: Option<Arc<str>>,
-    text: String,
 }
 
 enum Selected {
@@ -41,11 +33,11 @@ enum Selected {
     Payload(Vec<u8>),
 }
 
-/// Something to publish.
+/// Something to publish or deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Where to.
-    pub topic: Arc<str>,
+    pub target: Target,
     /// What; `None`: the message as it came.
     pub payload: Option<Vec<u8>>,
 }
@@ -64,9 +56,9 @@ pub struct Outcome {
 /// An action that failed, in AWS's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// `RepublishAction`, or `SqlStatement`.
+    /// `RepublishAction`, `HttpAction` …, or `SqlStatement`.
     pub action: &'static str,
-    /// The topic as the rule writes it, or the rule.
+    /// The topic, URL … as the rule writes it, or the rule.
     pub resource: String,
     /// For people.
     pub message: String,
@@ -84,14 +76,13 @@ impl Compiled {
             let message = format!("Member must have length between 1 and {ACTIONS_MAX}");
             return Err(Refused::invalid("actions", &message));
         }
-        let actions = rule.actions.iter().enumerate().map(|(at, action)| {
-            Republish::new(action, &format!("actions.{}.member.republish", at + 1))
-        });
-        let actions = actions.collect::<Result<_, _>>()?;
+        let actions = rule.actions.iter().enumerate();
+        let actions = actions
+            .map(|(at, action)| Act::new(action, &format!("actions.{}.member", at + 1)))
+            .collect::<Result<_, _>>()?;
         let error_action = rule.error_action.as_ref();
-        let error_action = error_action
-            .map(|action| Republish::new(action, "errorAction.republish"))
-            .transpose()?;
+        let error_action =
+            error_action.map(|action| Act::new(action, "errorAction")).transpose()?;
         Ok(Self {
             name: rule.name.clone(),
             version: SqlVersion::of(rule.sql_version.as_deref()),
@@ -105,6 +96,24 @@ impl Compiled {
     /// The rule's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whom the operator must allow, and where the rule says so.
+    pub fn lanes(&self) -> impl Iterator<Item = (String, &Lane)> {
+        let actions = self.actions.iter().enumerate();
+        let actions = actions.map(|(at, act)| (format!("actions.{}.member", at + 1), act));
+        let error_action = self.error_action.iter().map(|act| ("errorAction".to_owned(), act));
+        actions.chain(error_action).filter_map(|(path, act)| Some((path, act.lane()?)))
+    }
+
+    /// Is one of its actions the publisher's?
+    pub fn republishes(&self) -> bool {
+        self.actions.iter().any(|act| act.lane().is_none())
+    }
+
+    /// Does somebody take what fails?
+    pub fn has_error_action(&self) -> bool {
+        self.error_action.is_some()
     }
 
     /// Does its FROM take the topic?
@@ -155,31 +164,35 @@ impl Compiled {
     }
 
     fn act(&self, scene: &Scene<'_>, selected: Option<&Vec<u8>>, outcome: &mut Outcome) {
-        for action in &self.actions {
-            match action.fill(scene) {
-                Ok(topic) => {
-                    let delivery = Delivery { topic, payload: selected.cloned() };
+        for act in &self.actions {
+            match act.fill(scene) {
+                Ok(target) => {
+                    let delivery = Delivery { target, payload: selected.cloned() };
                     outcome.deliveries.push(delivery);
                 }
-                Err(message) => outcome.failures.push(Failed {
-                    action: "RepublishAction",
-                    resource: action.text.clone(),
-                    message,
-                }),
+                Err(message) => {
+                    let (action, resource) = act.names();
+                    let resource = resource.to_owned();
+                    outcome.failures.push(Failed { action, resource, message });
+                }
             }
         }
     }
 
-    /// One message to the error action for all that failed, in AWS's shape.
     fn act_on_failures(&self, message: &Message<'_>, outcome: &mut Outcome) {
+        match self.error_message(message, &outcome.failures) {
+            Some(delivery) => outcome.deliveries.push(delivery),
+            None => outcome.is_unhandled = true,
+        }
+    }
+
+    /// One message to the error action for all that failed, in AWS's shape; `None`: nobody takes
+    /// it.
+    pub fn error_message(&self, message: &Message<'_>, failures: &[Failed]) -> Option<Delivery> {
         // The error action has its own allowance: the statement may have used up the first.
         let scene = Scene::new(message, self.version, &self.name);
-        let topic = self.error_action.as_ref().and_then(|action| action.fill(&scene).ok());
-        let Some(topic) = topic else {
-            outcome.is_unhandled = true;
-            return;
-        };
-        let failures = outcome.failures.iter().map(|failed| {
+        let target = self.error_action.as_ref()?.fill(&scene).ok()?;
+        let failures = failures.iter().map(|failed| {
             json!({
                 "failedAction": failed.action,
                 "failedResource": failed.resource,
@@ -194,52 +207,12 @@ impl Compiled {
             "base64OriginalPayload": STANDARD.encode(message.payload),
             "failures": failures.collect::<Vec<_>>(),
         });
-        let payload = Some(payload.to_string().into_bytes());
-        outcome.deliveries.push(Delivery { topic, payload });
-    }
-}
-
-impl Republish {
-    fn new(action: &Action, path: &str) -> Result<Self, Refused> {
-        let Action::Republish { topic: text, qos, .. } = action;
-        let path_of_topic = format!("{path}.topic");
-        if *qos > 1 {
-            let constraint = "Member must have value less than or equal to 1";
-            return Err(Refused::invalid(&format!("{path}.qos"), constraint));
-        }
-        if text.len() > TOPIC_TEXT_BYTES_MAX {
-            let constraint = format!("Member must have at most {TOPIC_TEXT_BYTES_MAX} bytes");
-            return Err(Refused::invalid(&path_of_topic, &constraint));
-        }
-        let topic = Template::parse(text).map_err(|fault| fault.refused(&path_of_topic))?;
-        let plain = topic.plain().map(|plain| topic::unreserve(plain.to_owned()));
-        if let Some(fault) = plain.as_deref().and_then(topic::fault) {
-            return Err(Refused::invalid(&path_of_topic, fault));
-        }
-        Ok(Self { topic, plain: plain.map(Into::into), text: text.clone() })
-    }
-
-    /// The topic for this message, or why there is none.
-    fn fill(&self, scene: &Scene<'_>) -> Result<Arc<str>, String> {
-        if let Some(plain) = &self.plain {
-            return Ok(plain.clone());
-        }
-        let filled = self.topic.fill(scene).map_err(|failure| failure.to_string())?;
-        let topic = filled.ok_or("A substitution template of the topic is Undefined.")?;
-        let topic = topic::unreserve(topic);
-        if topic.len() > FILLED_BYTES_MAX || topic::fault(&topic).is_some() {
-            return Err("The substitution templates do not make a topic to publish to.".to_owned());
-        }
-        Ok(topic.into())
+        Some(Delivery { target, payload: Some(payload.to_string().into_bytes()) })
     }
 }
 
 /// Most actions of a rule.
 const ACTIONS_MAX: usize = 10;
-/// Longest topic with its templates, bytes.
-const TOPIC_TEXT_BYTES_MAX: usize = 2_048;
-/// Longest topic that templates make, bytes; the stream keeps its length in 16 bits.
-const FILLED_BYTES_MAX: usize = 2_048;
 
 /// What a statement selects of a payload: the bytes it writes. For tests and benches.
 #[cfg(test)]

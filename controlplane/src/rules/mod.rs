@@ -3,10 +3,12 @@
 //! ```text
 //! CreateTopicRule ─▶ check ─▶ tokens ─▶ sqlparser ─▶ parse, expression ─▶ program  (once a change)
 //! message ─▶ Compiled::run ─▶ evaluate (WHERE, SELECT, ${…}) ─▶ deliveries         (microseconds)
+//! failures ─▶ Compiled::error_message ─▶ one delivery to the error action
 //! ```
 //!
 //! No sockets and no clock: what is delivered, and whether that worked, is the core's business.
 
+mod act;
 mod action;
 mod evaluate;
 mod expression;
@@ -15,6 +17,7 @@ mod json;
 mod number;
 mod parse;
 mod program;
+mod sink;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -22,8 +25,12 @@ mod tokens;
 mod topic;
 mod value;
 
-pub use action::{Compiled, Delivery, Outcome};
+pub use act::Target;
+pub use action::{Compiled, Delivery, Failed, Outcome};
+pub use sink::{Lane, Sink, origin};
 pub use topic::check_topic;
+
+use std::collections::BTreeSet;
 
 use crate::model::{Refused, Rule};
 
@@ -99,10 +106,17 @@ impl Fault {
 /// Longest explanation, bytes.
 const FAULT_BYTES_MAX: usize = 300;
 
-/// Is this a rule we can run?
-pub fn check(rule: &Rule) -> Result<(), Refused> {
+/// Is this a rule we can run, and may it reach what it wants to?
+pub fn check(rule: &Rule, allowed: &BTreeSet<Lane>) -> Result<(), Refused> {
     check_name("ruleName", &rule.name)?;
-    Compiled::new(rule).map(|_| ())
+    let compiled = Compiled::new(rule)?;
+    match compiled.lanes().find(|(_, lane)| !allowed.contains(*lane)) {
+        None => Ok(()),
+        Some((path, lane)) => {
+            let constraint = format!("Member must be allowed by the operator: {lane} is not");
+            Err(Refused::invalid(&path, constraint))
+        }
+    }
 }
 
 /// The topic filter of a statement's FROM, as AWS lists it; empty when there is none.

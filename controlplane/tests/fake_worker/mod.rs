@@ -52,6 +52,7 @@ impl Place {
             mqtt: None,
             identities: Vec::new(),
             account_id: "123456789012".to_owned(),
+            actions: tidegate_controlplane::sinks::Settings::default(),
             limits: Limits::default(),
         }
     }

@@ -94,6 +94,7 @@ impl Server {
             mqtt,
             identities: Vec::new(),
             account_id: "123456789012".to_owned(),
+            actions: crate::sinks::Settings::default(),
             limits,
         };
         std::fs::create_dir_all(dir.join("run")).unwrap();

@@ -6,12 +6,12 @@ use super::*;
 
 const SENT: &[u8] = br#"{"t":31}"#;
 
-fn republish(topic: &str) -> Action {
+pub(super) fn republish(topic: &str) -> Action {
     Action::Republish { topic: topic.to_owned(), qos: 0, role_arn: None }
 }
 
 /// A rule of that name; `change` makes it what the story needs.
-fn put_rule(story: &mut Story, name: &str, sql: &str, change: impl FnOnce(&mut Rule)) {
+pub(super) fn put_rule(story: &mut Story, name: &str, sql: &str, change: impl FnOnce(&mut Rule)) {
     let mut rule = Rule {
         name: name.to_owned(),
         sql: sql.to_owned(),
@@ -30,11 +30,11 @@ fn put_rule(story: &mut Story, name: &str, sql: &str, change: impl FnOnce(&mut R
 }
 
 /// A story whose destination names the rule `route`.
-fn ruled(sql: &str, change: impl FnOnce(&mut Rule)) -> Story {
+pub(super) fn ruled(sql: &str, change: impl FnOnce(&mut Rule)) -> Story {
     ruled_with(Limits::default(), sql, change)
 }
 
-fn ruled_with(limits: Limits, sql: &str, change: impl FnOnce(&mut Rule)) -> Story {
+pub(super) fn ruled_with(limits: Limits, sql: &str, change: impl FnOnce(&mut Rule)) -> Story {
     let mut story = Story::with_limits(limits);
     story.core.set_account("123456789012");
     set_destination(&story.store, ExpressionType::RuleName, "route");
@@ -42,11 +42,11 @@ fn ruled_with(limits: Limits, sql: &str, change: impl FnOnce(&mut Rule)) -> Stor
     story
 }
 
-fn topics(story: &Story) -> Vec<&str> {
+pub(super) fn topics(story: &Story) -> Vec<&str> {
     story.publishes.iter().map(|(_, topic, _)| topic.as_str()).collect()
 }
 
-fn health(story: &mut Story) -> super::super::CoreHealth {
+pub(super) fn health(story: &mut Story) -> super::super::CoreHealth {
     match story.asks(Request::Health) {
         Some(Ok(Reply::Health(health))) => *health,
         other => panic!("{other:?}"),

@@ -85,15 +85,17 @@ const GROUPS: [&[Function]; 7] = [
     time::FUNCTIONS,
 ];
 
-/// Ask a service of AWS.
-const ELSEWHERE: [&str; 7] = [
+/// Ask a service of AWS, or MQTT 5.
+const ELSEWHERE: [&str; 9] = [
     "aws_lambda",
     "get_dynamodb",
     "get_mqtt_property",
+    "get_registry_data",
     "get_secret",
     "get_thing_shadow",
     "get_user_properties",
     "machinelearning_predict",
+    "sourceip",
 ];
 
 /// The function of that name.

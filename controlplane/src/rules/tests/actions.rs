@@ -1,8 +1,10 @@
 //! Where does a message go? Topics with templates, several actions, the error action.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
-use super::super::{Compiled, Outcome, check};
+use super::super::{Compiled, Outcome, Target};
 use super::{V2, message};
 use crate::model::{Action, Refused, Rule};
 
@@ -28,7 +30,15 @@ fn run(rule: &Rule, payload: &str) -> Outcome {
 }
 
 fn topics(outcome: &Outcome) -> Vec<&str> {
-    outcome.deliveries.iter().map(|delivery| &*delivery.topic).collect()
+    let topics = outcome.deliveries.iter().map(|delivery| match &delivery.target {
+        Target::Topic(topic) => &**topic,
+        Target::Sink(..) => panic!("no topic"),
+    });
+    topics.collect()
+}
+
+fn check(rule: &Rule) -> Result<(), Refused> {
+    super::super::check(rule, &BTreeSet::new())
 }
 
 /// The example of substitution templates: an alias is not seen, the message is.
