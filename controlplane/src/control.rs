@@ -8,6 +8,7 @@ pub mod credential;
 mod destinations;
 mod devices;
 mod draft;
+mod imports;
 mod messages;
 mod network_block;
 mod page;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use futures_util::Stream;
 
 pub use self::authorities::{AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX};
+pub use self::imports::{NewImport, NewSource};
 pub use self::settings::{EVENTS_MAX, LOG_LEVELS_MAX};
 pub use self::start::open_directory;
 pub use self::tags::TAGS_MAX;
@@ -62,6 +64,8 @@ struct Held {
     /// What actions of rules may reach, if this account's may.
     actions: Arc<sinks::Settings>,
     may_reach: bool,
+    /// Where the files of import tasks lie.
+    import_dir: PathBuf,
 }
 
 /// What the control plane needs to start.
@@ -217,6 +221,8 @@ impl Control {
             directory: self.held.directory.clone(),
             may_reach: self.held.actions.allows(account),
             actions: self.held.actions.clone(),
+            // Files of others are none of its business.
+            import_dir: self.held.import_dir.join(account.to_string()),
         };
         Self { held: Arc::new(held) }
     }

@@ -165,6 +165,10 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     let control = Control::start(config.settings(identities)).await.map_err(|e| e.to_string())?;
 
     let orders = take_orders(config, &control)?;
+    control.resume_imports();
+    for (account, _) in control.directory().accounts() {
+        control.within(account).resume_imports();
+    }
     let (stop, stopping) = watch::channel(false);
     let api = Api::new(
         control.clone(),

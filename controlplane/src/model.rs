@@ -8,6 +8,7 @@ mod authority;
 mod destination;
 mod device;
 mod id;
+mod import;
 mod message;
 mod profile;
 mod refused;
@@ -22,7 +23,8 @@ pub use device::{
     Device, DeviceChange, DeviceFilter, DeviceKey, DeviceSummary, Network, NetworkBlock, NewDevice,
     NewNetwork,
 };
-pub use id::{DeviceId, MessageId, ProfileId};
+pub use id::{DeviceId, ImportId, MessageId, ProfileId};
+pub use import::{ImportSource, ImportStatus, ImportTask, Imported};
 pub use message::{
     Downlink, DownlinkRequest, DownlinkResponse, Failure, MessageState, MessageStatus, MessageType,
     Method, Priority, QueueMode, QueuedMessage, TTL_S_MAX,

@@ -19,6 +19,7 @@ pub mod endpoint;
 pub mod error;
 pub mod events;
 pub mod health;
+pub mod imports;
 pub mod logs;
 pub mod metrics;
 pub mod page;

@@ -29,9 +29,6 @@ impl Control {
         new: NewDevice,
         token: Option<&str>,
     ) -> Result<Device, Refused> {
-        check_new(&new)?;
-        let blocks = wanted(Door::Create, new.cellular.as_ref(), new.wifi.as_ref())?;
-        let profile = new.application_profile.as_deref().map(profile_id).transpose()?;
         let parameters = parameters_of_device(self.held.vault.tokens(), &new);
         for _ in 0..TRIES_MAX {
             let mut draft = Draft::default();
@@ -42,34 +39,48 @@ impl Control {
             if let Some(made) = made.map(|made| self.read_device(made)) {
                 return made;
             }
-            let mut device = Device {
-                id,
-                name: new.name.clone(),
-                description: new.description.clone(),
-                destination: new.destination.clone(),
-                cellular: None,
-                wifi: None,
-                positioning: new.positioning.clone(),
-                application_profile: profile,
-                thing_arn: None,
-                tags: new.tags.clone(),
-                created_unix_ms: now_unix_ms(),
-            };
-            for (network, block) in &blocks {
-                let block = self.draft_block(&mut draft, id, *network, None, block)?;
-                *block_of(&mut device, *network) = Some(block);
-            }
-            self.draft_names(&mut draft, None, &device)?;
-            draft_destination(&mut draft, &device.destination);
-            draft.tx.put(Table::Index, keys::user_of(&device.destination, id), []);
-            draft_profile(&mut draft, id, None, profile);
-            draft.tx.put(Table::Devices, id.0, records::encode(&device));
+            let device = self.draft_device(&mut draft, id, &new)?;
             if let Committed::Done = self.commit(draft).await? {
                 self.ask(Request::DeviceCreated { device: id }).await?;
                 return Ok(device);
             }
         }
         Err(contended())
+    }
+
+    /// Everything that makes a device.
+    pub(super) fn draft_device(
+        &self,
+        draft: &mut Draft,
+        id: DeviceId,
+        new: &NewDevice,
+    ) -> Result<Device, Refused> {
+        check_new(new)?;
+        let blocks = wanted(Door::Create, new.cellular.as_ref(), new.wifi.as_ref())?;
+        let profile = new.application_profile.as_deref().map(profile_id).transpose()?;
+        let mut device = Device {
+            id,
+            name: new.name.clone(),
+            description: new.description.clone(),
+            destination: new.destination.clone(),
+            cellular: None,
+            wifi: None,
+            positioning: new.positioning.clone(),
+            application_profile: profile,
+            thing_arn: None,
+            tags: new.tags.clone(),
+            created_unix_ms: now_unix_ms(),
+        };
+        for (network, block) in &blocks {
+            let block = self.draft_block(draft, id, *network, None, block)?;
+            *block_of(&mut device, *network) = Some(block);
+        }
+        self.draft_names(draft, None, &device)?;
+        draft_destination(draft, &device.destination);
+        draft.tx.put(Table::Index, keys::user_of(&device.destination, id), []);
+        draft_profile(draft, id, None, profile);
+        draft.tx.put(Table::Devices, id.0, records::encode(&device));
+        Ok(device)
     }
 
     /// Finds one device.

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::Control;
 use crate::model::{Device, Refused, ResourceType};
 use crate::store::names::{Name, Replacement};
-use crate::store::{Guard, Receipt, StoreError, Transaction};
+use crate::store::{Guard, Receipt, StoreError, Table, Transaction};
 
 /// A transaction whose guards know what to say when they do not hold.
 #[derive(Default)]
@@ -35,6 +35,22 @@ impl Draft {
     pub(super) fn or_again(&mut self, guard: Guard) {
         self.tx.when(guard);
         self.meanings.push(None);
+    }
+
+    /// What must not be there, and what is said when it is.
+    pub(super) fn absent(&self) -> impl Iterator<Item = (Table, &[u8], &Refused)> {
+        let guards = self.tx.guards.iter().zip(&self.meanings);
+        guards.filter_map(|(guard, meaning)| match (guard, meaning) {
+            (Guard::Absent(table, key), Some(refused)) => Some((*table, key.as_slice(), refused)),
+            _ => None,
+        })
+    }
+
+    /// Takes the other in: both or neither.
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.tx.guards.extend(other.tx.guards);
+        self.tx.changes.extend(other.tx.changes);
+        self.meanings.extend(other.meanings);
     }
 
     /// From now on the device is known by what `after` says, and its stamp is another one.

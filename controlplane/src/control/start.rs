@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Control, Held, Limits, MqttSettings, Settings, StartError};
+use super::{Control, Held, Limits, MqttSettings, Settings, StartError, imports};
 use crate::core::{Core, Now};
 use crate::edge::{self, Event};
 use crate::iam::directory::Directory;
@@ -63,8 +63,18 @@ impl Control {
         let stream = stream.map(|stream| stream.over(own.clone()));
         let directory = Arc::new(directory);
         let actions = Arc::new(settings.actions);
-        let held =
-            Held { store: own, vault, edge: handle, stream, directory, actions, may_reach: true };
+        let import_dir = settings.data_dir.join(imports::IMPORT_DIR);
+        let may_reach = true;
+        let held = Held {
+            store: own,
+            vault,
+            edge: handle,
+            stream,
+            directory,
+            actions,
+            may_reach,
+            import_dir,
+        };
         Ok(Self { held: Arc::new(held) })
     }
 }

@@ -8,7 +8,9 @@ use serde_json::Value;
 use super::Control;
 use super::draft::{Committed, Draft, TRIES_MAX, contended, refuse};
 use super::validate;
-use crate::model::{DeviceId, ProfileId, Refused, Resource, ResourceKind, ResourceType, Tag};
+use crate::model::{
+    DeviceId, ImportId, ProfileId, Refused, Resource, ResourceKind, ResourceType, Tag,
+};
 use crate::store::{Guard, StoreError, Table, records};
 
 /// Most tags of one resource.
@@ -93,7 +95,9 @@ fn place_of(resource: &Resource) -> Result<(Table, Vec<u8>), Refused> {
             id.parse().ok().map(|ProfileId(id)| (Table::Profiles, id.to_vec()))
         }
         ResourceKind::Destination => Some((Table::Destinations, id.as_bytes().to_vec())),
-        ResourceKind::ImportTask => None,
+        ResourceKind::ImportTask => {
+            id.parse().ok().map(|ImportId(id)| (Table::Imports, id.to_vec()))
+        }
     };
     place.ok_or_else(|| missing(resource))
 }

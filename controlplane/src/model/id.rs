@@ -56,3 +56,7 @@ uuid_id! {
     /// An application profile.
     ProfileId
 }
+uuid_id! {
+    /// An import task.
+    ImportId
+}

@@ -2,7 +2,7 @@
 //!
 //! Ids are 16 bytes, numbers are big-endian, so that key order is the order we want to read in.
 
-use crate::model::{DeviceId, MessageId, Network, ProfileId};
+use crate::model::{DeviceId, ImportId, MessageId, Network, ProfileId};
 
 /// `Index`: an IMEI or MAC address → device id.
 pub fn hardware(network: Network, hardware: &str) -> Vec<u8> {
@@ -120,4 +120,14 @@ pub const METRICS: &[u8] = b"metrics";
 /// `Settings`: changes with each change under a prefix.
 pub fn settings_changes(prefix: &[u8]) -> Vec<u8> {
     [b"changes/", prefix].concat()
+}
+
+/// `Imported`: a line of an import task.
+pub fn imported(task: ImportId, line: u64) -> Vec<u8> {
+    [&task.0[..], &line.to_be_bytes()].concat()
+}
+
+/// The line of an [`imported`] key.
+pub fn imported_line(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(16..)?.try_into().ok()?))
 }

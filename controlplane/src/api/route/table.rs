@@ -8,8 +8,8 @@ use warp::http::StatusCode;
 
 use crate::api::spec::openapi;
 use crate::api::{
-    Reply, authorities, destinations, devices, downlink, endpoint, events, logs, metrics, profiles,
-    queue, rules, tags, things, uplinks,
+    Reply, authorities, destinations, devices, downlink, endpoint, events, imports, logs, metrics,
+    profiles, queue, rules, tags, things, uplinks,
 };
 
 /// By the first segment in braces.
@@ -19,6 +19,7 @@ const RULE: Names = Names::Path("rule");
 const AUTHORITY: Names = Names::Path("cacert");
 /// The destination that the body names.
 const TO: Names = Names::Body("Destination", "DestinationName");
+const IMPORT: Names = Names::Path("ImportTask");
 const PROFILE: Names = Names::Path("ApplicationProfile");
 /// The application profile that the body names.
 const AS: Names = Names::Body("ApplicationProfile", "ApplicationProfileId");
@@ -225,6 +226,42 @@ pub static OPERATIONS: &[Operation] = &[
         "iotwireless:UpdateMetricConfiguration",
         &[],
         |api, call, _| Box::pin(metrics::put(api, call)),
+    ),
+    at(
+        "POST /wireless_device_import_task",
+        "iotwireless:StartWirelessDeviceImportTask",
+        &[TO],
+        |api, call, _| Box::pin(imports::start(api, call)),
+    ),
+    at(
+        "GET /wireless_device_import_task",
+        "iotwireless:ListDevicesForWirelessDeviceImportTask",
+        &[],
+        |api, call, _| Box::pin(imports::devices(api, call)),
+    ),
+    at(
+        "GET /wireless_device_import_tasks",
+        "iotwireless:ListWirelessDeviceImportTasks",
+        &[],
+        |api, call, _| Box::pin(imports::list(api, call)),
+    ),
+    at(
+        "GET /wireless_device_import_task/{Id}",
+        "iotwireless:GetWirelessDeviceImportTask",
+        &[IMPORT],
+        |api, _, at| Box::pin(imports::get(api, at[0])),
+    ),
+    at(
+        "PATCH /wireless_device_import_task/{Id}",
+        "iotwireless:UpdateWirelessDeviceImportTask",
+        &[IMPORT],
+        |api, call, at| Box::pin(imports::update(api, call, at[0])),
+    ),
+    at(
+        "DELETE /wireless_device_import_task/{Id}",
+        "iotwireless:DeleteWirelessDeviceImportTask",
+        &[IMPORT],
+        |api, _, at| Box::pin(imports::delete(api, at[0])),
     ),
     at("GET /openapi.json", "iotwireless:GetOpenApiDocument", &[], |_, _, _| {
         let document = Reply::json(StatusCode::OK, openapi::document());

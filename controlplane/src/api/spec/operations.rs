@@ -164,6 +164,23 @@ pub const SPECS: &[Spec] = &[
         EMPTY,
     ),
     op("DeleteCACertificate", NO, None, 200, EMPTY),
+    op("StartWirelessDeviceImportTask", NO, Some(shapes::NEW_IMPORT), 201, Some(shapes::MADE)),
+    op(
+        "ListDevicesForWirelessDeviceImportTask",
+        &[
+            must("id", Kind::Text(&shape::IDENTIFIER)),
+            may("status", TEXT),
+            may("maxResults", Kind::Integer(0, 250)),
+            may("nextToken", TEXT),
+        ],
+        None,
+        200,
+        Some(shapes::IMPORTED),
+    ),
+    op("ListWirelessDeviceImportTasks", PAGE, None, 200, Some(shapes::IMPORTS)),
+    op("GetWirelessDeviceImportTask", NO, None, 200, Some(shapes::IMPORT)),
+    op("UpdateWirelessDeviceImportTask", NO, Some(shapes::IMPORT_CHANGE), 204, None),
+    op("DeleteWirelessDeviceImportTask", NO, None, 204, None),
     op("GetOpenApiDocument", NO, None, 200, EMPTY),
 ];
 

@@ -421,3 +421,52 @@ pub const RULE: &[Member] = &[
     may("awsIotSqlVersion", TEXT),
     may("errorAction", NO_MEMBERS),
 ];
+
+const SOURCE: Member = may(
+    "CoAP",
+    Structure(&[
+        may("DeviceCreationFile", TEXT),
+        may("DeviceCreationData", TEXT),
+        may("ApplicationProfileId", ID),
+    ]),
+);
+/// StartWirelessDeviceImportTask.
+pub const NEW_IMPORT: &[Member] =
+    &[must("DestinationName", DESTINATION_NAME), POSITIONING, TAGS, TOKEN, SOURCE];
+/// UpdateWirelessDeviceImportTask.
+pub const IMPORT_CHANGE: &[Member] = &[SOURCE];
+const IMPORT_STATUS: Rule =
+    Rule::one_of(&["INITIALIZED", "PENDING", "COMPLETE", "FAILED", "DELETING"]);
+/// GetWirelessDeviceImportTask.
+pub const IMPORT: &[Member] = &[
+    must("Arn", TEXT),
+    must("Id", ID),
+    must("DestinationName", DESTINATION_NAME),
+    must("CreationTime", TEXT),
+    must("Status", Text(&IMPORT_STATUS)),
+    may("StatusReason", TEXT),
+    POSITIONING,
+    must("InitializedImportedDeviceCount", Integer(0, i64::MAX)),
+    must("PendingImportedDeviceCount", Integer(0, i64::MAX)),
+    must("OnboardedImportedDeviceCount", Integer(0, i64::MAX)),
+    must("FailedImportedDeviceCount", Integer(0, i64::MAX)),
+];
+/// ListWirelessDeviceImportTasks.
+pub const IMPORTS: &[Member] =
+    &[must("WirelessDeviceImportTaskList", List(&Structure(IMPORT), 250)), NEXT];
+const LINE: super::Kind = Structure(&[must(
+    "CoAP",
+    Structure(&[
+        must("Line", Integer(1, i64::MAX)),
+        must("OnboardingStatus", TEXT),
+        may("OnboardingStatusReason", TEXT),
+        may("WirelessDeviceId", ID),
+        must("LastUpdateTime", TEXT),
+    ]),
+)]);
+/// ListDevicesForWirelessDeviceImportTask.
+pub const IMPORTED: &[Member] = &[
+    must("DestinationName", DESTINATION_NAME),
+    must("ImportedWirelessDeviceList", List(&LINE, 250)),
+    NEXT,
+];
