@@ -1,6 +1,8 @@
 //! What may an operator set, and is it in range? One TOML file; unknown keys are errors.
 //! Every knob is documented in `deploy/controlplane.toml`.
 
+mod watch;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +15,7 @@ use crate::control::{Limits, MqttSettings, Settings};
 use crate::iam::quota::Quotas;
 use crate::identity::{IDENTITIES_MAX, ServerIdentity, ServerPublicKey};
 use crate::sinks;
+pub use watch::{CustomerLogConfig, MetricsConfig, QuotaConfig};
 
 /// The whole configuration of the control plane.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -46,6 +49,12 @@ pub struct Config {
     pub account_quotas: Quotas,
     /// `[log]`
     pub log: LogConfig,
+    /// `[quota]`
+    pub quota: QuotaConfig,
+    /// `[customer_log]`
+    pub customer_log: CustomerLogConfig,
+    /// `[metrics]`
+    pub metrics: MetricsConfig,
 }
 
 /// The HTTP API.
@@ -218,6 +227,9 @@ impl Config {
         within("stream.bytes_max", self.stream.bytes_max, 1 << 20, 1 << 40)?;
         within("stream.age_max_s", self.stream.age_max_s, 1, YEAR_S)?;
         self.actions.check(self.publish.timeout_ms)?;
+        self.quota.check()?;
+        self.customer_log.check()?;
+        self.metrics.check()?;
         self.aws.check()?;
         self.endpoints.check()?;
         let identities = self.server_identity.len() as u64;
@@ -260,6 +272,8 @@ impl Config {
                 stream_bytes_max: self.stream.bytes_max,
                 stream_age_max_ms: self.stream.age_max_s * 1_000,
                 account_quotas: self.account_quotas,
+                uplink_quotas: self.quota.uplinks(),
+                log: self.customer_log.limits(),
             },
         }
     }
@@ -368,6 +382,9 @@ impl Default for Config {
             stream: StreamConfig::default(),
             account_quotas: Quotas::default(),
             log: LogConfig::default(),
+            quota: QuotaConfig::default(),
+            customer_log: CustomerLogConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }

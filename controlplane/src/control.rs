@@ -9,9 +9,11 @@ mod destinations;
 mod devices;
 mod draft;
 mod imports;
+mod logs;
 mod messages;
 mod network_block;
 mod page;
+mod policies;
 mod profiles;
 mod rule_set;
 mod settings;
@@ -28,10 +30,14 @@ use futures_util::Stream;
 
 pub use self::authorities::{AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX};
 pub use self::imports::{NewImport, NewSource};
+pub use self::logs::{FoundEntry, LogQuery};
+pub use self::policies::PolicyOf;
 pub use self::settings::{EVENTS_MAX, LOG_LEVELS_MAX};
 pub use self::start::open_directory;
 pub use self::tags::TAGS_MAX;
-use crate::core::{Reply, Request};
+use crate::core::{CoreHealth, Reply, Request, UplinkQuotas};
+use crate::customer_log::LogLimits;
+use crate::customer_log::feed::Feed;
 use crate::edge::Edge;
 use crate::iam::directory::Directory;
 use crate::iam::quota::Quotas;
@@ -66,6 +72,7 @@ struct Held {
     may_reach: bool,
     /// Where the files of import tasks lie.
     import_dir: PathBuf,
+    feed: Feed,
 }
 
 /// What the control plane needs to start.
@@ -127,6 +134,10 @@ pub struct Limits {
     pub stream_age_max_ms: u64,
     /// What an account may have for which nothing was set.
     pub account_quotas: Quotas,
+    /// How many uplinks are let through.
+    pub uplink_quotas: UplinkQuotas,
+    /// What the customer's log keeps.
+    pub log: LogLimits,
 }
 
 impl Default for Limits {
@@ -143,6 +154,8 @@ impl Default for Limits {
             stream_bytes_max: 1 << 30,
             stream_age_max_ms: 7 * 24 * HOUR_MS,
             account_quotas: Quotas::default(),
+            uplink_quotas: UplinkQuotas::default(),
+            log: LogLimits::default(),
         }
     }
 }
@@ -253,39 +266,33 @@ impl Control {
 
     /// Is everything well?
     pub async fn health(&self) -> Health {
+        self.measured().await.0
+    }
+
+    /// The same, and what the core counts.
+    pub async fn measured(&self) -> (Health, Option<Box<CoreHealth>>) {
         let kind = if self.held.stream.is_some() { "stream" } else { "mqtt" };
         let store_ok = self.held.store.get(Table::Meta, b"").is_ok();
-        match self.held.edge.ask(Request::Health).await {
-            Ok(Reply::Health(core)) => Health {
-                workers: core.workers,
-                publisher: PublisherHealth {
-                    kind,
-                    connected: core.connected,
-                    in_flight: core.in_flight,
-                    confirmed: core.confirmed,
-                    unavailable: core.unavailable,
-                },
-                sessions: core.sessions,
-                open_messages: core.open_messages,
-                trust_omitted: core.trust_omitted,
-                rules_failed: core.rules_failed,
-                store_ok,
-            },
-            _ => Health {
-                workers: Vec::new(),
-                publisher: PublisherHealth {
-                    kind,
-                    connected: false,
-                    in_flight: 0,
-                    confirmed: 0,
-                    unavailable: 0,
-                },
-                sessions: 0,
-                open_messages: 0,
-                trust_omitted: 0,
-                rules_failed: 0,
-                store_ok,
-            },
-        }
+        let core = match self.held.edge.ask(Request::Health).await {
+            Ok(Reply::Health(core)) => Some(core),
+            _ => None,
+        };
+        let publisher = PublisherHealth {
+            kind,
+            connected: core.as_ref().is_some_and(|core| core.connected),
+            in_flight: core.as_ref().map_or(0, |core| core.in_flight),
+            confirmed: core.as_ref().map_or(0, |core| core.confirmed),
+            unavailable: core.as_ref().map_or(0, |core| core.unavailable),
+        };
+        let health = Health {
+            workers: core.as_ref().map_or_else(Vec::new, |core| core.workers.clone()),
+            publisher,
+            sessions: core.as_ref().map_or(0, |core| core.sessions),
+            open_messages: core.as_ref().map_or(0, |core| core.open_messages),
+            trust_omitted: core.as_ref().map_or(0, |core| core.trust_omitted),
+            rules_failed: core.as_ref().map_or(0, |core| core.rules_failed),
+            store_ok,
+        };
+        (health, core)
     }
 }

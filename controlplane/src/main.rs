@@ -13,11 +13,14 @@ use futures_util::future::join_all;
 use tidegate_controlplane::api::access_key::RootKey;
 use tidegate_controlplane::api::serve::{Listener, bind_unix, serve};
 use tidegate_controlplane::api::{self, Api};
-use tidegate_controlplane::config::Config;
+use tidegate_controlplane::config::{Config, CustomerLogConfig};
 use tidegate_controlplane::control::{Control, open_directory};
+use tidegate_controlplane::customer_log::file::LogFile;
+use tidegate_controlplane::customer_log::otlp::Target;
 use tidegate_controlplane::iam::admin::{Admin, Order};
 use tidegate_controlplane::iam::{erase, socket};
 use tidegate_controlplane::identity::ServerIdentity;
+use tidegate_controlplane::metrics;
 use tidegate_controlplane::tail::Tail;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -147,6 +150,13 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let tls = config.http.tls.as_ref().map(api::serve::tls).transpose()?;
     let socket = config.http.unix_socket.as_deref().map(bind_unix).transpose()?;
+    let metrics = match config.metrics.listen {
+        Some(listen) => {
+            let listener = TcpListener::bind(listen).await;
+            Some(listener.map_err(|e| format!("metrics.listen {listen}: {e}"))?)
+        }
+        None => None,
+    };
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let (key, made) = RootKey::load_or_make(&config.data_dir)?;
@@ -168,6 +178,10 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     control.resume_imports();
     for (account, _) in control.directory().accounts() {
         control.within(account).resume_imports();
+    }
+    follow_log(&control, &config.customer_log);
+    if let Some(listener) = metrics {
+        tokio::spawn(metrics::serve(control.clone(), listener));
     }
     let (stop, stopping) = watch::channel(false);
     let api = Api::new(
@@ -214,6 +228,18 @@ fn take_orders(config: &Config, control: &Control) -> Result<JoinHandle<()>, Str
     let again = (control.directory().clone(), control.clone());
     tokio::spawn(async move { erase::resume(&again.0, Some(&again.1)).await });
     Ok(tokio::spawn(socket::serve(orders, admin)))
+}
+
+/// Files and collectors that the customer's log goes to.
+fn follow_log(control: &Control, log: &CustomerLogConfig) {
+    if let Some(path) = &log.file {
+        let (bytes_max, files_max) = (log.file_bytes_max, log.files_max);
+        let file = LogFile { path: path.clone(), bytes_max, files_max };
+        tokio::spawn(file.write(control.follow_log()));
+    }
+    if let Some(target) = log.otlp.as_deref().and_then(Target::parse) {
+        tokio::spawn(target.export(control.follow_log()));
+    }
 }
 
 /// Says of certificates that they have expired or will soon, at the start and then once a day.

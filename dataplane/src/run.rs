@@ -221,7 +221,10 @@ fn take_left(down: &mut Consumer) -> Result<Vec<(u8, Vec<u8>)>, Corrupt> {
     let mut last = None;
     while let Some(entry) = down.next()? {
         last = Some(entry.seq);
-        if matches!(Kind::from_wire(entry.kind), Some(Kind::SessionEnd | Kind::CredentialDropped)) {
+        if matches!(
+            Kind::from_wire(entry.kind),
+            Some(Kind::SessionEnd | Kind::CredentialDropped | Kind::Class)
+        ) {
             left.push((entry.kind, entry.bytes.to_vec()));
         }
     }

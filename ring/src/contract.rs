@@ -204,6 +204,8 @@ wire_enum! {
         /// A handshake failed before the device had proven anything: the name it claimed, which
         /// anyone could have, as in [`CredentialWanted`]; its [`Claim`] stands in `code`.
         HandshakeUnproven = 5,
+        /// The control plane did not take the request, the device was answered 4.xx or 5.xx: no tail.
+        Unpublished = 6,
     }
 }
 
@@ -364,7 +366,8 @@ layout! {
         class: U16, /// [`Event`].
         event: u8, /// The method of the request, CoAP code; 0 where there is none.
         method: u8, /// What it was answered, CoAP code; 0: nothing.
-        code: u8, /// [`Mishap`] of a handshake, else 0.
+        code: u8, /// [`Mishap`] of a handshake; of a refused request what it was, or would have been,
+        /// answered.
         detail: u8, /// 1 when the request was Confirmable.
         confirmable: u8, /// The request's Message ID.
         mid: U16 }

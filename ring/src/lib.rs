@@ -31,6 +31,7 @@
 
 mod consumer;
 pub mod contract;
+pub mod counters;
 #[cfg(not(loom))]
 mod doorbell;
 #[cfg(all(test, not(loom)))]

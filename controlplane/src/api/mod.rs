@@ -12,6 +12,7 @@
 
 pub mod access_key;
 pub mod authorities;
+pub mod customer_logs;
 pub mod destinations;
 pub mod devices;
 pub mod downlink;
@@ -23,6 +24,7 @@ pub mod imports;
 pub mod logs;
 pub mod metrics;
 pub mod page;
+pub mod policies;
 pub mod profiles;
 pub mod query;
 pub mod queue;

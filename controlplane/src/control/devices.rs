@@ -232,6 +232,7 @@ impl Control {
             }
             draft.replaces(Some(&device), None);
             draft.tx.delete(Table::Devices, id.0);
+            draft.tx.delete(Table::Policies, keys::policy_of_device(id));
             if let Committed::Done = self.commit(draft).await? {
                 return self.ask(Request::DeviceDeleted { device: id }).await;
             }

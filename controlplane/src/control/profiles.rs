@@ -100,6 +100,7 @@ impl Control {
         let used = Refused::conflict(ResourceType::ApplicationProfile, id, message);
         draft.or_refuse(Guard::NoneUnder(Table::Index, keys::profile_users_of(id)), used);
         draft.tx.delete(Table::Profiles, id.0);
+        draft.tx.delete(Table::Policies, keys::policy_of_profile(id));
         match self.commit(draft).await? {
             Committed::Done => Ok(()),
             Committed::Again => Err(contended()),

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Control, Held, Limits, MqttSettings, Settings, StartError, imports};
 use crate::core::{Core, Now};
+use crate::customer_log::feed::Feed;
 use crate::edge::{self, Event};
 use crate::iam::directory::Directory;
 use crate::publish::broker_url::BrokerUrl;
@@ -50,6 +51,9 @@ impl Control {
         let tell: TellDelivered =
             Arc::new(move |id, delivered| teller.tell(Event::Delivered(id, delivered)));
         let sinks = Sinks::start(&settings.actions, tell).map_err(StartError)?;
+        let directory = Arc::new(directory);
+        core.set_directory(directory.clone());
+        let feed = Feed::new();
         let parts = edge::Parts {
             core,
             store: all,
@@ -57,14 +61,13 @@ impl Control {
             sinks,
             run_dir: settings.run_dir,
             message_history_ms: limits.message_history_ms,
+            feed: feed.clone(),
         };
         run_edge(parts, inbox)?;
         let own: Arc<dyn Store> = Arc::new(records.of(Account::ROOT));
         let stream = stream.map(|stream| stream.over(own.clone()));
-        let directory = Arc::new(directory);
         let actions = Arc::new(settings.actions);
         let import_dir = settings.data_dir.join(imports::IMPORT_DIR);
-        let may_reach = true;
         let held = Held {
             store: own,
             vault,
@@ -72,8 +75,9 @@ impl Control {
             stream,
             directory,
             actions,
-            may_reach,
+            may_reach: true,
             import_dir,
+            feed,
         };
         Ok(Self { held: Arc::new(held) })
     }

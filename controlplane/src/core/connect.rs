@@ -238,11 +238,12 @@ impl Core {
             }
             (None, _) | (_, Err(_)) => return self.connect_fails(now, device),
         };
+        let Ok(class) = self.class_of(device) else { return self.connect_fails(now, device) };
         let attempt: u64 = rand::random();
         let connect = Connect {
             device: device.0,
             stamp: listener.stamp.into(),
-            class: 0.into(),
+            class: class.into(),
             attempt: attempt.into(),
             peer_ip: mapped(listener.at.ip()),
             peer_port: listener.at.port().into(),

@@ -20,6 +20,7 @@ use crate::store::{StoreError, Table};
 struct Found {
     owner: Owner,
     stamp: u64,
+    class: u16,
     /// For an identity.
     key: Option<Secret>,
 }
@@ -36,12 +37,24 @@ impl Core {
         bytes: &[u8],
     ) -> Option<()> {
         let (wanted, name) = CredentialWanted::split(bytes)?;
-        let found = match Claim::from_wire(wanted.claim)? {
+        let mut found = match Claim::from_wire(wanted.claim)? {
             Claim::PskIdentity => self.by_identity(name),
             Claim::RawPublicKey => self.by_key(name),
             Claim::Certificate => self.by_leaf(&Leaf::parse(name)?),
             Claim::Address => return None,
         };
+        match &mut found {
+            Ok(Some(known)) => match self.class_of(known.owner.device) {
+                Ok(class) => known.class = class,
+                Err(error) => found = Err(error),
+            },
+            Ok(None) => {
+                if let Err(error) = self.class_of_nobody() {
+                    found = Err(error);
+                }
+            }
+            Err(_) => {}
+        }
         let verdict = match &found {
             Ok(Some(_)) => Verdict::Known,
             Ok(None) => Verdict::Unknown,
@@ -52,7 +65,7 @@ impl Core {
             request: wanted.request,
             device: found.as_ref().map_or([0; 16], |found| found.owner.device.0),
             stamp: found.as_ref().map_or(0, |found| found.stamp).into(),
-            class: 0.into(),
+            class: found.as_ref().map_or(0, |found| found.class).into(),
             verdict: verdict as u8,
             network: found.as_ref().map_or(0, |found| on_the_wire(found.owner.network)),
         };
@@ -72,7 +85,7 @@ impl Core {
         let key = stored.open(&self.vault, identity)?;
         let owner = Owner { device: stored.device, network: stored.network };
         let stamp = self.stamp(owner, SecurityMode::PreSharedKey)?;
-        Ok(stamp.map(|stamp| Found { owner, stamp, key: Some(key) }))
+        Ok(stamp.map(|stamp| Found { owner, stamp, class: 0, key: Some(key) }))
     }
 
     fn by_key(&self, public_key: &[u8]) -> Result<Option<Found>, StoreError> {
@@ -96,13 +109,18 @@ impl Core {
         self.found(owner, SecurityMode::Certificate)
     }
 
+    /// The device that such a certificate would be of.
+    pub(super) fn device_of_leaf(&self, leaf: &Leaf<'_>) -> Option<DeviceId> {
+        self.by_leaf(leaf).ok().flatten().map(|found| found.owner.device)
+    }
+
     fn found(&self, owner: Option<Owner>, by: SecurityMode) -> Result<Option<Found>, StoreError> {
         let Some(owner) = owner else {
             Standing::of_nobody(&*self.store)?;
             return Ok(None);
         };
         let stamp = self.stamp(owner, by)?;
-        Ok(stamp.map(|stamp| Found { owner, stamp, key: None }))
+        Ok(stamp.map(|stamp| Found { owner, stamp, class: 0, key: None }))
     }
 
     /// `None`: the device is gone, or may not use this mode.
@@ -124,13 +142,13 @@ impl Core {
 }
 
 /// What crosses of a validated leaf: `SHA-256:32`, then names, each `length:2 | UTF-8`.
-struct Leaf<'a> {
+pub(super) struct Leaf<'a> {
     fingerprint: Fingerprint,
     names: Vec<&'a str>,
 }
 
 impl<'a> Leaf<'a> {
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (fingerprint, mut rest) = bytes.split_first_chunk::<32>()?;
         let mut names = Vec::new();
         while !rest.is_empty() {

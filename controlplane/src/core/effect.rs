@@ -7,6 +7,7 @@ use tidegate_ring::contract::Kind;
 use zeroize::Zeroizing;
 
 use crate::control::WorkerHealth;
+use crate::customer_log::Logged;
 use crate::model::{DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Refused};
 use crate::rules::{Lane, Sink};
 use crate::store::Transaction;
@@ -81,6 +82,8 @@ pub enum Effect {
         /// What it is for.
         ticket: Option<Ticket>,
     },
+    /// An entry of the customer's log, for who follows it.
+    Logged(Arc<Logged>),
     /// Answer the API.
     Reply {
         /// Whom.
@@ -205,6 +208,18 @@ pub enum Request {
     TrustChanged,
     /// An application profile changed.
     TermsChanged,
+    /// Is there room for one more policy?
+    PolicyCheck {
+        /// How long it is, compiled.
+        bytes: usize,
+    },
+    /// A device has another policy, or none any more.
+    PolicyOfDevice {
+        /// Which.
+        device: DeviceId,
+    },
+    /// An application profile has.
+    PolicyOfProfile,
     /// A destination or rule changed.
     RoutesChanged,
     /// When did these devices last send something?
@@ -263,6 +278,10 @@ pub struct CoreHealth {
     pub sessions: usize,
     /// Messages without a final state.
     pub open_messages: usize,
+    /// The customer's log.
+    pub log: super::LogCounts,
+    /// How long publishing takes.
+    pub publish_latency: super::Latency,
 }
 
 pub(super) fn store_failed() -> Refused {

@@ -12,12 +12,15 @@
 //! Reads go straight to the store behind its trait; everything that must survive is written by
 //! effect. The shell ([`crate::edge`]) carries the effects out; the simulator is another shell.
 
+mod classes;
 mod connect;
 mod credentials;
+mod customer_log;
 mod effect;
 mod events;
 mod group;
 mod lane;
+mod latency;
 mod messages;
 mod outbox;
 mod outcomes;
@@ -44,6 +47,9 @@ pub use effect::{
     RequestId, Ticket,
 };
 
+pub use classes::UplinkQuotas;
+pub use customer_log::LogCounts;
+pub use latency::Latency;
 pub use messages::{encode_request, encode_response};
 
 use crate::control::{Limits, WorkerHealth};
@@ -70,6 +76,8 @@ pub struct Core {
     events: events::Events,
     terms: terms::KnownTerms,
     trust: trust::Trust,
+    classes: classes::Classes,
+    log: customer_log::CustomerLog,
     publisher_up: bool,
     counts: Counts,
     out: Vec<Effect>,
@@ -97,6 +105,7 @@ struct Counts {
     malformed: u64,
     /// Device responses that could not be kept for publishing.
     responses_dropped: u64,
+    publish_latency: Latency,
     /// Actions of rules, or their statements, that failed for a message.
     rules_failed: u64,
 }
@@ -113,7 +122,9 @@ impl Core {
         let sessions = sessions::Sessions::restore(&*store)?;
         let messages = messages::Messages::restore(&*store, now, &limits)?;
         let outbox = outbox::Outbox::restore(&*store)?;
-        let trust = trust::Trust::restore(&*store, now, identities)?;
+        let classes = classes::Classes::restore(&*store, now, limits.uplink_quotas)?;
+        let log = customer_log::CustomerLog::restore(&*store, now, limits.log)?;
+        let trust = trust::Trust::restore(&*store, &classes, now, identities)?;
         let remembered = Effect::Write { transaction: trust.remember(), ticket: None };
         Ok(Self {
             store,
@@ -129,6 +140,8 @@ impl Core {
             events: events::Events::default(),
             terms: terms::KnownTerms::default(),
             trust,
+            classes,
+            log,
             publisher_up: false,
             counts: Counts::default(),
             out: vec![remembered],
@@ -143,6 +156,7 @@ impl Core {
         self.links.retain(|link| link.worker != worker);
         self.links.push(Link { id, worker, incarnation, greeted: false, counters: Vec::new() });
         self.send_trust(id);
+        self.send_policies(id);
         self.connects.look(worker, !self.messages.lanes.is_empty());
     }
 
@@ -165,6 +179,7 @@ impl Core {
             Some(Kind::SessionDown) => self.on_session_down(now, link, seq, bytes),
             Some(Kind::Hello) => self.on_hello(now, link, seq, bytes),
             Some(Kind::ConnectFailed) => self.on_connect_failed(now, link, seq, bytes),
+            Some(Kind::Notice) => self.on_notice(now, link, seq, bytes),
             Some(Kind::Counters) => self.on_counters(link, seq, bytes),
             _ => None,
         };
@@ -182,6 +197,7 @@ impl Core {
             Request::DeviceChanged { device, credentials } => {
                 self.routes.forget(device);
                 self.terms.forget(device);
+                self.reclass_known(device);
                 if credentials {
                     self.drop_credentials(device);
                     self.connect_anew(device);
@@ -199,6 +215,7 @@ impl Core {
             Request::DeviceDeleted { device } => {
                 self.routes.forget(device);
                 self.terms.forget(device);
+                self.forget_class(device);
                 self.drop_credentials(device);
                 self.trust_changed_by(now, device);
                 self.connects.forget(device);
@@ -209,6 +226,19 @@ impl Core {
             Request::TrustChanged => {
                 self.trust_changed(now);
                 self.reply(to, Ok(Reply::Done));
+            }
+            Request::PolicyCheck { bytes } => {
+                let fits = self.check_policy_fits(bytes);
+                self.reply(to, fits.map(|()| Reply::Done));
+            }
+            Request::PolicyOfDevice { device } => {
+                let told = self.reclass(device);
+                self.trust_changed_by(now, device);
+                self.reply(to, told.map(|()| Reply::Done).map_err(|_| effect::store_failed()));
+            }
+            Request::PolicyOfProfile => {
+                let told = self.policies_changed();
+                self.reply(to, told.map(|()| Reply::Done).map_err(|_| effect::store_failed()));
             }
             Request::TermsChanged => {
                 self.terms.clear();
@@ -263,6 +293,7 @@ impl Core {
         self.on_messages_due(now);
         self.on_connects_due(now);
         self.on_trust_due(now);
+        self.on_log_due(now);
         if self.publisher_up && self.outbox.due_ms().is_some_and(|due_ms| due_ms <= now.ms) {
             self.publish_outbox(now);
         }
@@ -273,7 +304,7 @@ impl Core {
     pub fn due_ms(&self) -> Option<u64> {
         let outbox = self.outbox.due_ms().filter(|_| self.publisher_up);
         let events = self.events.due_ms().filter(|_| self.publisher_up);
-        let publishing = [self.uplinks.due_ms(), outbox, events];
+        let publishing = [self.uplinks.due_ms(), outbox, events, Some(self.log.due_ms())];
         let others = [self.messages.due_ms(), self.connects.due_ms(), self.trust.due_ms()];
         publishing.into_iter().chain(others).flatten().min()
     }
@@ -292,6 +323,7 @@ impl Core {
         known.incarnation = Some(incarnation);
         let worker = known.worker;
         self.send_trust(link);
+        self.send_policies(link);
         if is_new {
             self.on_worker_restarted(now, worker);
             self.connects.lose(worker);
@@ -334,6 +366,8 @@ impl Core {
             trust_omitted: self.trust.omitted(),
             sessions: self.sessions.alive(),
             open_messages: self.messages.open(),
+            log: self.log.counts(),
+            publish_latency: self.counts.publish_latency,
         }
     }
 

@@ -243,6 +243,7 @@ impl Core {
         open.message.status.ended_unix_ms = Some(now.unix_ms);
         store_queue::settle(tx, &open.message, open.place);
         self.event_of_message(now, &open.message.status);
+        self.log_message(now, device, id, state);
     }
 
     fn cancel(&mut self, device: DeviceId, id: MessageId, session: SessionRef) {

@@ -158,6 +158,8 @@ impl Core {
                 }
                 self.locate(device, location, Some(ticket));
                 self.events_of_session_up(now, device, up, before);
+                self.check_class(device, session, up.class.get());
+                self.log_session_up(now, device, mode.as_str(), up.resumed == 1);
                 if location.session == new.session {
                     self.connects.forget(device);
                     self.on_awake(now, device);
@@ -196,6 +198,7 @@ impl Core {
     ) -> Option<()> {
         let (down, _) = SessionDown::split(bytes)?;
         let (device, ended) = (DeviceId(down.device), down.session.get());
+        self.log_session_down(now, device, EndReason::from_wire(down.reason)?);
         let Some(before) = self.sessions.location(device) else {
             self.done(link, seq);
             return Some(());

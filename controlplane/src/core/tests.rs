@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod chance;
+mod classes;
 mod connect;
 mod credentials;
+mod customer_log;
 mod downlinks;
 mod events;
 mod rules;
@@ -66,6 +68,7 @@ struct Story {
     deliveries: Vec<(PublishId, Lane, Sink, Vec<u8>)>,
     abandoned: Vec<PublishId>,
     replies: Vec<(RequestId, Result<Reply, Refused>)>,
+    logged: Vec<crate::customer_log::LogEntry>,
 }
 
 fn retention() -> Retention {
@@ -120,6 +123,7 @@ impl Story {
             deliveries: Vec::new(),
             abandoned: Vec::new(),
             replies: Vec::new(),
+            logged: Vec::new(),
         }
     }
 
@@ -177,6 +181,7 @@ impl Story {
                     Effect::Write { transaction, ticket } => {
                         self.unsynced.push((transaction, ticket));
                     }
+                    Effect::Logged(entry) => self.logged.push(entry.entry.clone()),
                     Effect::Reply { to, reply } => self.replies.push((to, reply)),
                 }
             }

@@ -10,6 +10,7 @@ use tidegate_ring::trust::{self, Item, NOSEC_MAX, NoSec, Redacted};
 use zerocopy::IntoBytes;
 use zeroize::Zeroizing;
 
+use super::classes::Classes;
 use super::credentials::on_the_wire;
 use super::{Core, LinkId, Now};
 use crate::control::{AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX};
@@ -67,12 +68,13 @@ impl Trust {
     /// The first sheet of this life; its number is greater than any of the lives before.
     pub(super) fn restore(
         store: &dyn Store,
+        classes: &Classes,
         now: Now,
         identities: Vec<ServerIdentity>,
     ) -> Result<Self, StoreError> {
         let stored = store.get(Table::Meta, keys::TRUST_GENERATION)?;
         let stored = stored.and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)));
-        let made = make(store, &identities)?;
+        let made = make(store, classes, &identities)?;
         Ok(Self {
             identities,
             sheet: made.bytes,
@@ -121,7 +123,7 @@ impl Core {
         if self.trust.due_ms.is_none_or(|due_ms| due_ms > now.ms) {
             return;
         }
-        let Ok(made) = make(&*self.store, &self.trust.identities) else {
+        let Ok(made) = make(&*self.store, &self.classes, &self.trust.identities) else {
             self.trust.due_ms = Some(now.ms + RETRY_MS);
             return;
         };
@@ -159,9 +161,13 @@ impl Core {
 
 /// Server identities first: without them nobody with a certificate gets in. A record that is
 /// damaged is left out.
-fn make(store: &dyn Store, identities: &[ServerIdentity]) -> Result<Sheet, StoreError> {
+fn make(
+    store: &dyn Store,
+    classes: &Classes,
+    identities: &[ServerIdentity],
+) -> Result<Sheet, StoreError> {
     let (authorities, mut omitted) = active_authorities(store)?;
-    let (devices, damaged) = unsecured_devices(store)?;
+    let (devices, damaged) = unsecured_devices(store, classes)?;
     omitted += damaged;
     let mut items = Vec::new();
     for identity in identities {
@@ -204,7 +210,10 @@ fn active_authorities(store: &dyn Store) -> Result<(Vec<Vec<u8>>, usize), StoreE
 }
 
 /// Every device that may use NoSec, in the order of addresses, and how many more were seen.
-fn unsecured_devices(store: &dyn Store) -> Result<(Vec<NoSec>, usize), StoreError> {
+fn unsecured_devices(
+    store: &dyn Store,
+    classes: &Classes,
+) -> Result<(Vec<NoSec>, usize), StoreError> {
     let (mut devices, mut omitted) = (Vec::new(), 0);
     let mut after: Option<Vec<u8>> = None;
     loop {
@@ -212,7 +221,7 @@ fn unsecured_devices(store: &dyn Store) -> Result<(Vec<NoSec>, usize), StoreErro
         let is_last = devices.len() >= NOSEC_MAX;
         let found = store.scan(Table::Names, names::ADDRESSES, after.as_deref(), SCAN_ENTRIES)?;
         for (key, value) in &found {
-            match unsecured_device(store, key, value) {
+            match unsecured_device(store, classes, key, value) {
                 Ok(None) => {}
                 Ok(Some(device)) if devices.len() < NOSEC_MAX => devices.push(device),
                 Ok(Some(_)) | Err(StoreError::Corrupt(_)) => omitted += 1,
@@ -231,6 +240,7 @@ fn unsecured_devices(store: &dyn Store) -> Result<(Vec<NoSec>, usize), StoreErro
 /// `None`: it may not use NoSec.
 fn unsecured_device(
     store: &dyn Store,
+    classes: &Classes,
     key: &[u8],
     value: &[u8],
 ) -> Result<Option<NoSec>, StoreError> {
@@ -238,6 +248,7 @@ fn unsecured_device(
     let (ip, port) = Name::address(key).ok_or(StoreError::Corrupt("name"))?;
     let standing = Standing::of(store, owner.device)?;
     let permitted = standing.filter(|now| now.permits(owner.network, SecurityMode::NoSec));
+    let class = permitted.as_ref().map_or(0, |_| classes.find(store, owner.device));
     let (device, network) = (owner.device.0, on_the_wire(owner.network));
-    Ok(permitted.map(|now| NoSec { ip, port, network, device, stamp: now.stamp, class: 0 }))
+    Ok(permitted.map(|now| NoSec { ip, port, network, device, stamp: now.stamp, class }))
 }

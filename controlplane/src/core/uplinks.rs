@@ -105,6 +105,12 @@ impl Uplinks {
         parts.iter().map(|part| self.begin(due_ms, Pending::Part(first, *part))).collect()
     }
 
+    /// The deadline of a publish under way.
+    fn due_of(&self, id: PublishId) -> Option<u64> {
+        let at = usize::try_from(id.0.checked_sub(self.first)?).ok()?;
+        self.pending.get(at).filter(|(_, pending)| pending.is_some()).map(|(due_ms, _)| *due_ms)
+    }
+
     fn end(&mut self, id: PublishId) -> Option<Pending> {
         let at = usize::try_from(id.0.checked_sub(self.first)?).ok()?;
         let ended = self.pending.get_mut(at)?.1.take();
@@ -141,11 +147,17 @@ impl Core {
         let windows_ms = terms.map_or((OWN_WINDOW, 0), |terms| {
             (terms.piggyback_window_ms, terms.response_timeout_ms)
         });
+        let told = uplink.class.get();
+        self.check_class(device, session, told);
+        let is_permitted = self.permits(device, told, &message);
         let refusal = match self.route(device) {
             Ok(_) if longest.is_some_and(|longest| message.payload.len() > longest) => {
                 Some(Publication::TooLarge)
             }
             Ok(_) if self.sessions.is_ending(device, session) => Some(Publication::Forbidden),
+            Ok(Route::Topic(_) | Route::Rules(_) | Route::Nowhere) if !is_permitted => {
+                Some(Publication::Forbidden)
+            }
             Ok(route @ (Route::Topic(_) | Route::Rules(_)))
                 if (self.publisher_up || !route.wants_publisher()) && self.uplinks.has_room() =>
             {
@@ -168,7 +180,7 @@ impl Core {
         if let Some(refusal) = refusal {
             self.publication((link, seq), exchange, refusal, windows_ms);
         }
-        if refusal == Some(Publication::Forbidden) {
+        if refusal == Some(Publication::Forbidden) && is_permitted {
             // The worker may never have got the first order to end it.
             self.end_session(device, SessionRef(session), EndReason::CredentialDropped);
         } else {
@@ -230,6 +242,12 @@ impl Core {
     }
 
     pub(super) fn on_ended(&mut self, now: Now, id: PublishId, ended: Ended) {
+        if matches!(ended, Ended::Published(PublishResult::Confirmed))
+            && let Some(due_ms) = self.uplinks.due_of(id)
+        {
+            let began_ms = due_ms.saturating_sub(self.limits.publish_timeout_ms);
+            self.counts.publish_latency.add(now.ms.saturating_sub(began_ms));
+        }
         let over = match (self.uplinks.end(id), ended) {
             (Some(Pending::Part(first, part)), ended) => self.end_part(now, first, part, ended),
             (Some(pending), Ended::Published(result)) => Some((pending, result)),

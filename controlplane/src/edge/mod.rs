@@ -22,6 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::core::{Core, Effect, Now, PublishId, PublishResult, Reply, Request, RequestId, Ticket};
+use crate::customer_log::feed::Feed;
 use crate::model::Refused;
 use crate::publish::{MakePublisher, Publisher, Said};
 use crate::sinks::{Delivered, Sinks};
@@ -113,6 +114,8 @@ pub struct Parts {
     pub run_dir: PathBuf,
     /// Final states are kept so long, milliseconds.
     pub message_history_ms: u64,
+    /// Who follows the customer's log.
+    pub feed: Feed,
 }
 
 /// Runs until told to stop. Needs a tokio runtime with I/O and time; blocks its thread for
@@ -142,6 +145,7 @@ pub async fn run(parts: Parts, inbox: Inbox) {
 struct Turn {
     core: Core,
     store: Arc<dyn Store>,
+    feed: Feed,
     publisher: Box<dyn Publisher>,
     sinks: Sinks,
     links: links::Links,
@@ -169,6 +173,7 @@ impl Turn {
         Self {
             core: parts.core,
             store: parts.store,
+            feed: parts.feed,
             publisher: (parts.publisher)(),
             sinks: parts.sinks,
             links: links::Links::new(parts.run_dir, bell.clone()),
@@ -276,6 +281,7 @@ impl Turn {
                     };
                     self.store.submit(transaction, Box::new(done));
                 }
+                Effect::Logged(entry) => self.feed.tell(entry),
                 Effect::Reply { to, reply } => {
                     if let Some(replied) = self.replies.remove(&to) {
                         let _ = replied.send(reply);

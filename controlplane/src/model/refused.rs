@@ -21,6 +21,8 @@ pub enum ResourceType {
     Thing,
     /// An import task.
     ImportTask,
+    /// The data-plane policy of a device or profile.
+    DataPlanePolicy,
     /// A certificate authority.
     Authority,
     /// The uplink stream (absent while a broker is configured).
@@ -38,6 +40,7 @@ impl ResourceType {
             Self::ApplicationProfile => "ApplicationProfile",
             Self::Thing => "Thing",
             Self::ImportTask => "ImportTask",
+            Self::DataPlanePolicy => "DataPlanePolicy",
             Self::Authority => "CACertificate",
             Self::UplinkStream => "UplinkStream",
         }

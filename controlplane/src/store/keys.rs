@@ -131,3 +131,42 @@ pub fn imported(task: ImportId, line: u64) -> Vec<u8> {
 pub fn imported_line(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(16..)?.try_into().ok()?))
 }
+
+/// `Policies`: the prefix of every class.
+pub const CLASSES: &[u8] = b"class/";
+
+/// `Policies`: what a class stands for.
+pub fn class(number: u16) -> Vec<u8> {
+    [CLASSES, &number.to_be_bytes()].concat()
+}
+
+/// The number of a [`class`] key.
+pub fn class_number(key: &[u8]) -> Option<u16> {
+    key.strip_prefix(CLASSES)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+/// `Policies`: the prefix of every device's policy.
+pub const POLICIES_OF_DEVICES: &[u8] = b"device/";
+
+/// `Policies`: a device's.
+pub fn policy_of_device(device: DeviceId) -> Vec<u8> {
+    [POLICIES_OF_DEVICES, &device.0].concat()
+}
+
+/// `Policies`: an application profile's.
+pub fn policy_of_profile(profile: ProfileId) -> Vec<u8> {
+    [&b"profile/"[..], &profile.0].concat()
+}
+
+/// `CustomerLog`: the prefix of every entry, oldest first.
+pub const LOG_ENTRIES: &[u8] = b"entry/";
+
+/// `CustomerLog`: an entry.
+pub fn log_entry(unix_ms: u64, number: u64) -> Vec<u8> {
+    [LOG_ENTRIES, &unix_ms.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+/// `CustomerLog`: the prefix of a device's entries.
+pub fn log_of(device: DeviceId) -> Vec<u8> {
+    [&b"device/"[..], &device.0].concat()
+}

@@ -137,11 +137,15 @@ pub enum Table {
     Owned,
     /// Account → its record; account, user → its record.
     Accounts,
+    /// Device or profile → its data-plane policy; number → class.
+    Policies,
+    /// Time → entry of the customer's log; device, time → nothing.
+    CustomerLog,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Meta,
         Self::Devices,
         Self::Identities,
@@ -165,6 +169,8 @@ impl Table {
         Self::Outbox,
         Self::Owned,
         Self::Accounts,
+        Self::Policies,
+        Self::CustomerLog,
     ];
 
     /// Its name in the database.
@@ -193,6 +199,8 @@ impl Table {
             Self::Outbox => "outbox",
             Self::Owned => "owned",
             Self::Accounts => "accounts",
+            Self::Policies => "policies",
+            Self::CustomerLog => "customer-log",
         }
     }
 }

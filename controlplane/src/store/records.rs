@@ -214,6 +214,17 @@ pub struct Authority {
     pub version: u32,
 }
 
+/// A data-plane policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRecord {
+    /// As it was given.
+    pub document: String,
+    /// As `crate::policy` compiles it; base64 as text.
+    pub compiled: Der,
+    /// Unix time of the last change, milliseconds.
+    pub changed_unix_ms: u64,
+}
+
 /// Some DER; base64 as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -51,6 +51,8 @@ impl Table {
                 | Self::Outbox
                 | Self::Owned
                 | Self::Accounts
+                | Self::Policies
+                | Self::CustomerLog
         )
     }
 }
@@ -370,6 +372,7 @@ fn device_in(table: Table, key: &[u8]) -> Option<DeviceId> {
     let rest = match table {
         Table::Queue => key,
         Table::Sessions => key.strip_prefix(super::keys::SESSIONS)?,
+        Table::Policies => key.strip_prefix(super::keys::POLICIES_OF_DEVICES)?,
         _ => return None,
     };
     rest.first_chunk::<16>().map(|id| DeviceId(*id))

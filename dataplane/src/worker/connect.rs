@@ -15,7 +15,7 @@ use super::Worker;
 use super::sessions::Admitted;
 use crate::bounds::{CONNECTS_MAX, HANDSHAKE_LIFETIME_MS, IDENTITY_BYTES_MAX};
 use crate::clock::Now;
-use crate::fate::{Fate, Tally};
+use crate::fate::{Fate, Tally, of_drop};
 use crate::handover::CONNECTOR;
 use crate::net::batch::Outbox;
 use crate::net::peer::Peer;
@@ -170,7 +170,7 @@ impl Worker {
         connecting.peer = peer.unwrap_or(connecting.peer);
         connecting.dtls.take_drop();
         let consumed = connecting.dtls.on_datagram(now.ms, datagram);
-        let fate = connecting.dtls.take_drop().map_or(Fate::Handshake, Fate::from);
+        let fate = connecting.dtls.take_drop().map_or(Fate::Handshake, of_drop);
         self.pump_connect(now, number, outbox);
         (fate, consumed)
     }

@@ -75,6 +75,11 @@ impl Line {
 }
 
 impl Downlinks {
+    /// How many there are.
+    pub(super) fn len(&self) -> u32 {
+        self.pool.len() as u32
+    }
+
     pub(super) fn new(capacity: u32) -> Self {
         let size = capacity as usize;
         Self {

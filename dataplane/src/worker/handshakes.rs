@@ -15,7 +15,7 @@ use super::resume::Resumption;
 use super::sessions::Admitted;
 use crate::bounds::HANDSHAKE_LIFETIME_MS;
 use crate::clock::Now;
-use crate::fate::{Fate, Tally};
+use crate::fate::{Fate, Tally, of_drop, of_failure};
 use crate::net::batch::Outbox;
 use crate::net::peer::Peer;
 use crate::pool::Key;
@@ -67,7 +67,7 @@ impl Worker {
                 }
                 Greeting::Proven => return self.on_proven_hello(now, peer, datagram, outbox),
                 Greeting::Drop(reason) if !self.by_peer_handshake.contains_key(&peer) => {
-                    return (reason.into(), datagram.len());
+                    return (of_drop(reason), datagram.len());
                 }
                 Greeting::Drop(_) => {}
             }
@@ -173,7 +173,7 @@ impl Worker {
         // What was held since the last datagram may have been dropped meanwhile: not this one's.
         half_open.dtls.take_drop();
         let consumed = half_open.dtls.on_datagram(now.ms, datagram);
-        let fate = half_open.dtls.take_drop().map_or(Fate::Handshake, Fate::from);
+        let fate = half_open.dtls.take_drop().map_or(Fate::Handshake, of_drop);
         self.pump(now, number, outbox);
         (fate, consumed)
     }
@@ -187,7 +187,7 @@ impl Worker {
                 Event::Established(session) => established = Some(session),
                 Event::Failed(failure) => {
                     self.transmit(number, outbox);
-                    return self.fail(now, number, failure.into(), mishap(failure));
+                    return self.fail(now, number, of_failure(failure), mishap(failure));
                 }
             }
         }

@@ -23,20 +23,22 @@ pub(super) struct Notices {
 }
 
 impl Worker {
-    /// A request was refused by this worker; `code` is what it was answered, if it was.
+    /// A request was refused by this worker; `code` is what it was answered, or would have been.
     pub(super) fn note_refused(
         &mut self,
         now: Now,
         slot: u32,
         request: &Message<'_>,
-        code: Option<Code>,
+        code: Code,
+        is_answered: bool,
     ) {
         let path = Path::of(request.options.all(Number::URI_PATH));
         let path = path.as_bytes();
         let notice = wire::Notice {
             event: Event::Refused as u8,
             method: request.code.0,
-            code: code.map_or(0, |code| code.0),
+            code: if is_answered { code.0 } else { 0 },
+            detail: code.0,
             confirmable: (request.ty == Type::Con).into(),
             mid: request.mid.into(),
             ..self.notice_of(now, slot)

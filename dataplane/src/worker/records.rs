@@ -8,7 +8,7 @@ use super::Worker;
 use super::handshakes::is_client_hello;
 use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, RECORDS_PER_DATAGRAM_MAX};
 use crate::clock::Now;
-use crate::fate::{Fate, Tally};
+use crate::fate::{Fate, Tally, of_drop};
 use crate::handover::{CONNECTOR, Letter};
 use crate::net::batch::{Batch, Outbox};
 use crate::net::peer::Peer;
@@ -241,7 +241,7 @@ impl Worker {
             let record = match Record::parse(bytes, item.at.into(), CID_BYTES) {
                 Ok(record) => record,
                 Err(reason) => {
-                    settle(&mut fates[item.datagram()], reason.into());
+                    settle(&mut fates[item.datagram()], of_drop(reason));
                     continue;
                 }
             };
@@ -255,7 +255,7 @@ impl Worker {
                         // Too many records failed to authenticate: the keys are given up.
                         self.end_session(now, item.slot, EndReason::Broken, outbox);
                     }
-                    settle(&mut fates[item.datagram()], reason.into());
+                    settle(&mut fates[item.datagram()], of_drop(reason));
                 }
             }
         }
@@ -268,7 +268,7 @@ impl Worker {
                 Ok(opened) => {
                     self.on_opened(now, item.slot, received.peer, &opened, received.bytes, outbox)
                 }
-                Err(reason) => reason.into(),
+                Err(reason) => of_drop(reason),
             };
             settle(&mut fates[item.datagram()], end);
         }
@@ -343,7 +343,7 @@ impl Worker {
                 self.send_record(slot, outbox, |dtls, out| dtls.no_renegotiation(out).ok());
             }
             Control::Path(message) => self.on_path_message(now, slot, peer, message, outbox),
-            Control::Ignored(reason) => return reason.into(),
+            Control::Ignored(reason) => return of_drop(reason),
         }
         Fate::Accepted
     }

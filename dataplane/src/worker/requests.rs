@@ -103,10 +103,10 @@ impl Worker {
         let is_temporary = matches!(code, Code::SERVICE_UNAVAILABLE | Code::TOO_MANY_REQUESTS);
         if request.ty != Type::Con && is_temporary {
             self.slab.get_mut(slot).dedup.forget(request.mid);
-            return self.note_refused(now, slot, request, None);
+            return self.note_refused(now, slot, request, code, false);
         }
         self.reply_code(slot, request, code, max_age_s, outbox);
-        self.note_refused(now, slot, request, Some(code));
+        self.note_refused(now, slot, request, code, true);
     }
 
     /// A copy of an earlier request: the same reply again.

@@ -3,12 +3,14 @@
 use super::{HOUSEKEEPING_MS, Worker};
 use crate::bounds::{EVICTION_SAMPLES, IDLE_SWEEP_SLOTS, RESUMPTION_SWEEP};
 use crate::clock::Now;
-use crate::fate::{Counters, Tally};
+use crate::fate::{Counters, Gauge, Tally};
 use crate::net::batch::Outbox;
 use crate::slab::State;
+use arrayvec::ArrayVec;
 use rand::Rng;
 use tidegate_dtls::Suite;
 use tidegate_ring::contract::{self as wire, EndReason};
+use tidegate_ring::counters::GAUGES;
 use zerocopy::IntoBytes;
 
 /// How the device of a new session was let in.
@@ -166,12 +168,29 @@ impl Worker {
     }
 
     fn tell_counters(&mut self) {
-        let mut values = [0; Counters::COUNT * 8];
-        for (bytes, value) in values.chunks_exact_mut(8).zip(self.counters.values()) {
+        let mut values = [0; (Counters::COUNT + GAUGES) * 8];
+        let gauges =
+            Gauge::ALL.iter().map(|gauge| self.gauge(*gauge)).collect::<ArrayVec<_, GAUGES>>();
+        let all = self.counters.values().iter().chain(&gauges);
+        for (bytes, value) in values.chunks_exact_mut(8).zip(all) {
             bytes.copy_from_slice(&value.to_le_bytes());
         }
         self.counters_told.clone_from(&self.counters);
-        let head = wire::Counters { count: (Counters::COUNT as u32).into() };
+        let head = wire::Counters { count: ((Counters::COUNT + GAUGES) as u32).into() };
         self.notify(wire::Kind::Counters, head.as_bytes(), &values);
+    }
+
+    /// What there is right now.
+    fn gauge(&mut self, gauge: Gauge) -> u64 {
+        match gauge {
+            Gauge::Sessions => self.slab.live().into(),
+            Gauge::SessionsMax => self.slab.capacity().into(),
+            Gauge::Resumable => self.resumptions.len() as u64,
+            Gauge::Handshakes => self.by_peer_handshake.len() as u64,
+            Gauge::Exchanges => self.exchanges.len().into(),
+            Gauge::Downlinks => self.downlinks.len().into(),
+            Gauge::RingBacklog => (self.up.capacity() - self.up.free_bytes()) as u64,
+            Gauge::RingCapacity => self.up.capacity() as u64,
+        }
     }
 }

@@ -72,6 +72,11 @@ impl Exchanges {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> u32 {
+        self.pool.len() as u32
+    }
+
     /// From now on an exchange only waits for copies of its request.
     fn on_answered(&mut self, number: u32) {
         // All wait equally long, so those forgotten by their timers stand in front.
@@ -182,10 +187,14 @@ impl Worker {
                 return self.on_exchange_due(now, number, outbox);
             }
         };
+        if !code.is_success() {
+            self.note_exchange(now, number, Event::Unpublished, code);
+        }
         let max_age_s = match published.max_age_s.get() {
             0 => self.config.coap.busy_max_age_s,
             told_s => told_s,
         };
+        let exchange = self.exchanges.pool.get(number).expect("it is live");
         if exchange.coap.is_held() {
             return self.piggyback_code(number, code, max_age_s, outbox);
         }

@@ -8,9 +8,10 @@ use warp::http::StatusCode;
 
 use crate::api::spec::openapi;
 use crate::api::{
-    Reply, authorities, destinations, devices, downlink, endpoint, events, imports, logs, metrics,
-    profiles, queue, rules, tags, things, uplinks,
+    Reply, authorities, customer_logs, destinations, devices, downlink, endpoint, events, imports,
+    logs, metrics, policies, profiles, queue, rules, tags, things, uplinks,
 };
+use crate::control::PolicyOf;
 
 /// By the first segment in braces.
 const DESTINATION: Names = Names::Path("Destination");
@@ -134,6 +135,45 @@ pub static OPERATIONS: &[Operation] = &[
         &[PROFILE],
         |api, _, at| Box::pin(profiles::delete(api, at[0])),
     ),
+    at(
+        "PUT /wireless-devices/{Id}/policy",
+        "iotwireless:PutDataPlanePolicy",
+        &[DEVICE],
+        |api, call, at| Box::pin(policies::put(api, call, PolicyOf::Device(at[0]))),
+    ),
+    at(
+        "GET /wireless-devices/{Id}/policy",
+        "iotwireless:GetDataPlanePolicy",
+        &[DEVICE],
+        |api, _, at| Box::pin(policies::get(api, PolicyOf::Device(at[0]))),
+    ),
+    at(
+        "DELETE /wireless-devices/{Id}/policy",
+        "iotwireless:DeleteDataPlanePolicy",
+        &[DEVICE],
+        |api, _, at| Box::pin(policies::delete(api, PolicyOf::Device(at[0]))),
+    ),
+    at(
+        "PUT /application-profiles/{Id}/policy",
+        "iotwireless:PutDataPlanePolicy",
+        &[PROFILE],
+        |api, call, at| Box::pin(policies::put(api, call, PolicyOf::Profile(at[0]))),
+    ),
+    at(
+        "GET /application-profiles/{Id}/policy",
+        "iotwireless:GetDataPlanePolicy",
+        &[PROFILE],
+        |api, _, at| Box::pin(policies::get(api, PolicyOf::Profile(at[0]))),
+    ),
+    at(
+        "DELETE /application-profiles/{Id}/policy",
+        "iotwireless:DeleteDataPlanePolicy",
+        &[PROFILE],
+        |api, _, at| Box::pin(policies::delete(api, PolicyOf::Profile(at[0]))),
+    ),
+    at("GET /customer-logs", "iotwireless:ListCustomerLogs", &[], |api, call, _| {
+        Box::pin(customer_logs::list(api, call))
+    }),
     at("POST /tags", "iotwireless:TagResource", &[Names::Arn], |api, call, _| {
         Box::pin(tags::tag(api, call))
     }),
