@@ -236,6 +236,7 @@ impl Control {
             actions: self.held.actions.clone(),
             // Files of others are none of its business.
             import_dir: self.held.import_dir.join(account.to_string()),
+            feed: self.held.feed.clone(),
         };
         Self { held: Arc::new(held) }
     }

@@ -141,8 +141,6 @@ pub struct Logged {
 /// What the log keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLimits {
-    /// Where nothing more is said.
-    pub level: Level,
     /// Entries.
     pub entries_max: u64,
     /// Bytes, keys included.
@@ -153,12 +151,7 @@ pub struct LogLimits {
 
 impl Default for LogLimits {
     fn default() -> Self {
-        Self {
-            level: Level::Info,
-            entries_max: 100_000,
-            bytes_max: 64 << 20,
-            age_max_ms: 7 * 24 * 3_600_000,
-        }
+        Self { entries_max: 100_000, bytes_max: 64 << 20, age_max_ms: 7 * 24 * 3_600_000 }
     }
 }
 

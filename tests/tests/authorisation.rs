@@ -85,6 +85,8 @@ fn a_policy_of_a_profile_counts_for_its_devices() {
 fn a_wrong_key_and_a_session_are_entries() {
     let edge = Edge::embedded();
     let meter = edge.provision("meter");
+    let levels = json!({"DefaultLogLevel": "INFO"});
+    edge.api().succeed("POST", "/log-levels", &levels);
     let thief = Provisioned { secret: "x".repeat(32), ..meter.clone() };
     let key = format!("psk={}:{}", thief.identity, hex::encode(thief.key()));
     let options = [key.as_str(), "patience=4"];

@@ -8,7 +8,7 @@ use tidegate_ring::policy::Rate;
 
 use super::within;
 use crate::core::UplinkQuotas;
-use crate::customer_log::{Level, LogLimits};
+use crate::customer_log::LogLimits;
 
 /// How many uplinks are let through; who sends more is answered 4.29.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -60,8 +60,6 @@ impl Default for QuotaConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CustomerLogConfig {
-    /// `INFO`, `ERROR` or `DISABLED`, where nothing more is said.
-    pub level: Level,
     /// Entries kept, 1..=10000000.
     pub entries_max: u64,
     /// Bytes kept, 65536..=1099511627776.
@@ -96,7 +94,6 @@ impl CustomerLogConfig {
 
     pub(super) fn limits(&self) -> LogLimits {
         LogLimits {
-            level: self.level,
             entries_max: self.entries_max,
             bytes_max: self.bytes_max,
             age_max_ms: self.age_max_s * 1_000,
@@ -108,7 +105,6 @@ impl Default for CustomerLogConfig {
     fn default() -> Self {
         let limits = LogLimits::default();
         Self {
-            level: limits.level,
             entries_max: limits.entries_max,
             bytes_max: limits.bytes_max,
             age_max_s: limits.age_max_ms / 1_000,

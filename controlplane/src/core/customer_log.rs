@@ -16,10 +16,10 @@ use crate::api::shape::iso8601;
 use crate::customer_log::{
     About, CoapDetail, DEVICE_ENTRIES_PER_MINUTE, Level, LogEntry, LogLimits, Logged,
 };
-use crate::model::{DeviceId, Failure, LogLevels, MessageId, MessageState, ResourceLogLevel};
+use crate::model::{DeviceId, Failure, MessageId, MessageState};
 use crate::store::account::Account;
 use crate::store::records;
-use crate::store::{Store, StoreError, Table, Transaction, keys};
+use crate::store::{Store, StoreError, Table, Transaction, keys, settings};
 
 /// What the log is made of.
 pub(super) struct CustomerLog {
@@ -160,19 +160,10 @@ impl Core {
         }
     }
 
-    /// How much is logged of a device: what is said of it alone, else of the event, else of all
-    /// devices; the configuration's level where nothing is said.
+    /// How much is logged of a device; nothing where the store can't say.
     fn log_level(&self, owner: Account, device: DeviceId, about: About) -> Level {
         let store = self.store.within(owner).unwrap_or_else(|| self.store.clone());
-        let key = keys::resource_log_level("WirelessDevice", &device.to_string());
-        let of_device = records::read::<ResourceLogLevel>(&*store, Table::Settings, &key);
-        if let Ok(Some(said)) = of_device {
-            return said.log_level.into();
-        }
-        match records::read::<LogLevels>(&*store, Table::Settings, keys::LOG_LEVELS) {
-            Ok(Some(levels)) => levels.of(about.as_str()).into(),
-            _ => self.log.limits.level,
-        }
+        settings::log_level(&*store, device, about.as_str()).map_or(Level::Disabled, Level::from)
     }
 
     /// Writes what waits, takes out what is too much or too old.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::customer_log::{About, DEVICE_ENTRIES_PER_MINUTE, Level, LogEntry, LogLimits};
+use crate::model::{LogLevel, LogLevels};
 use crate::store::{Store as _, keys};
 use tidegate_ring::contract::{Event, Mishap};
 
@@ -29,6 +30,13 @@ impl Story {
         };
         let seq = self.entry(Kind::Notice, &[notice.as_bytes(), tail]);
         assert!(self.done.contains(&seq));
+    }
+
+    fn says_of_all(&mut self, level: LogLevel) {
+        let levels = LogLevels { default_log_level: level, ..LogLevels::default() };
+        let mut tx = Transaction::new();
+        tx.put(Table::Settings, keys::LOG_LEVELS, records::encode(&levels));
+        self.store.submit(tx, Box::new(|_| ()));
     }
 
     /// What the store has, oldest first, and how many a device's list names.
@@ -88,6 +96,7 @@ fn everything_that_goes_wrong_has_its_word() {
 #[test]
 fn sessions_and_failed_downlinks_are_told() {
     let mut story = Story::new();
+    story.says_of_all(LogLevel::Info);
     story.session_up(1);
     let id = story.sends(QueueMode::Immediate, b"on");
     story.fails(id, FailReason::Reset);
@@ -104,8 +113,9 @@ fn sessions_and_failed_downlinks_are_told() {
 
 #[test]
 fn a_level_leaves_out_what_is_above_it() {
-    for (level, count) in [(Level::Info, 2), (Level::Error, 1), (Level::Disabled, 0)] {
-        let mut story = Story::with_limits(limits(LogLimits { level, ..LogLimits::default() }));
+    for (level, count) in [(LogLevel::Info, 2), (LogLevel::Error, 1), (LogLevel::Disabled, 0)] {
+        let mut story = Story::new();
+        story.says_of_all(level);
         story.session_up(1);
         story.notices(Event::TimedOut, Code::GATEWAY_TIMEOUT, 0, b"");
         story.waits_ms(60);
@@ -139,6 +149,9 @@ fn one_device_does_not_fill_the_log() {
         story.notices(Event::TimedOut, Code::GATEWAY_TIMEOUT, 0, b"");
     }
     let other = DeviceId([8; 16]);
+    let mut tx = Transaction::new();
+    tx.put(Table::Devices, other.0, records::encode(&Device { id: other, ..device() }));
+    story.store.submit(tx, Box::new(|_| ()));
     story.notices_of(other, Event::TimedOut, Code::GATEWAY_TIMEOUT, 0, b"");
     story.waits_ms(60);
     let of_device = story.logged.iter().filter(|e| e.wireless_device_id == DEVICE);
