@@ -1,5 +1,5 @@
-//! PutDataPlanePolicy, GetDataPlanePolicy, DeleteDataPlanePolicy, which are ours: what may a device,
-//! or every device of an application profile, ask for over CoAP?
+//! Put-, Get- and DeleteWirelessDevicePolicy, and the same of application profiles, which are ours:
+//! what may a device, or every device of a profile, ask for over CoAP?
 //!
 //! The document travels as a string, as in AWS IoT's CreatePolicy; as an object it is taken too.
 

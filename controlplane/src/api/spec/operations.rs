@@ -44,8 +44,41 @@ const IOT_PAGE: &[Member] = &[
     may("isAscendingOrder", TEXT),
 ];
 
+const POLICY_RULE: Rule = Rule::length(1, crate::policy::DOCUMENT_BYTES_MAX);
+const POLICY: &[Member] = &[must("PolicyDocument", Kind::Text(&POLICY_RULE))];
+const LOG_EVENT: &[Member] = &[
+    may("eventId", TEXT),
+    may("logStreamName", TEXT),
+    may("timestamp", Kind::Integer(0, i64::MAX)),
+    may("ingestionTime", Kind::Integer(0, i64::MAX)),
+    may("message", TEXT),
+];
+
 /// Every operation.
 pub const SPECS: &[Spec] = &[
+    op("PutWirelessDevicePolicy", NO, Some(POLICY), 204, None),
+    op("GetWirelessDevicePolicy", NO, None, 200, Some(POLICY)),
+    op("DeleteWirelessDevicePolicy", NO, None, 204, None),
+    op("PutApplicationProfilePolicy", NO, Some(POLICY), 204, None),
+    op("GetApplicationProfilePolicy", NO, None, 200, Some(POLICY)),
+    op("DeleteApplicationProfilePolicy", NO, None, 204, None),
+    op(
+        "ListCustomerLogs",
+        &[
+            may("wirelessDeviceId", TEXT),
+            may("startTime", Kind::Integer(0, i64::MAX)),
+            may("endTime", Kind::Integer(0, i64::MAX)),
+            may("maxResults", Kind::Integer(1, 1_000)),
+            may("nextToken", TEXT),
+            may("follow", TEXT),
+        ],
+        None,
+        200,
+        Some(&[
+            may("events", Kind::List(&Kind::Structure(LOG_EVENT), 1_000)),
+            may("nextToken", TEXT),
+        ]),
+    ),
     op("CreateWirelessDevice", NO, Some(shapes::NEW_DEVICE), 201, Some(shapes::MADE)),
     op(
         "ListWirelessDevices",
