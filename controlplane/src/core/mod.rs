@@ -302,9 +302,14 @@ impl Core {
 
     /// When [`Self::on_due`] has something to do.
     pub fn due_ms(&self) -> Option<u64> {
+        [self.pending_ms(), Some(self.log.due_ms())].into_iter().flatten().min()
+    }
+
+    /// The same without the customer's log, which is looked through again and again.
+    fn pending_ms(&self) -> Option<u64> {
         let outbox = self.outbox.due_ms().filter(|_| self.publisher_up);
         let events = self.events.due_ms().filter(|_| self.publisher_up);
-        let publishing = [self.uplinks.due_ms(), outbox, events, Some(self.log.due_ms())];
+        let publishing = [self.uplinks.due_ms(), outbox, events];
         let others = [self.messages.due_ms(), self.connects.due_ms(), self.trust.due_ms()];
         publishing.into_iter().chain(others).flatten().min()
     }

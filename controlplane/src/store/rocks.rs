@@ -34,8 +34,10 @@ const SUBMITTED_MAX: usize = 16_384;
 /// Bound: stream entries trimmed with one batch beyond those it appends.
 const TRIMMED_EXTRA_MAX: u64 = 64;
 
-/// A longer manifest is written anew.
-const MANIFEST_BYTES_MAX: usize = 4_096;
+/// A longer manifest is written anew: any.
+const MANIFEST_BYTES_MAX: usize = 1;
+/// After so many changes what was in it before is in no manifest.
+const MANIFEST_CHANGES: usize = 2;
 
 /// `Meta`: the ends of the stream.
 pub const LEDGER_KEY: &[u8] = b"stream-ledger";
@@ -132,6 +134,11 @@ impl Store for RocksStore {
         options.set_exclusive_manual_compaction(true);
         for family in &families {
             self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+        }
+        // A manifest is written anew before the change after the one that made it too long.
+        for _ in 0..MANIFEST_CHANGES {
+            self.db.put_cf(meta, COMPACTED_KEY, now_unix_ms().to_be_bytes()).map_err(failed)?;
+            self.db.flush_cf(meta).map_err(failed)?;
         }
         Ok(())
     }

@@ -127,6 +127,7 @@ fn a_worker_that_is_attached_and_a_control_plane_that_restarts_know_the_classes(
     story.device_may(Some(SENSORS));
     let class = story.class_of_credential();
     let mut story = story.restarts();
+    story.settles();
     assert!(!may_put(&story, class, "other"));
     assert_eq!(story.class_of_credential(), class);
     story.posts.clear();

@@ -63,7 +63,7 @@ fn a_downlink_opens_a_session_and_goes_by_it() {
         story.connected(1);
         assert_eq!(story.handed_over(), [id]);
         story.outcome(id, Step::Delivered, true);
-        assert_eq!(story.core.due_ms(), None, "nothing of the attempt is left");
+        assert_eq!(story.core.pending_ms(), None, "nothing of the attempt is left");
     }
 }
 
@@ -155,7 +155,7 @@ fn a_failed_attempt_for_nothing_but_immediate_messages_is_the_last() {
     story.turns();
     story.fails_to_connect();
     story.waits_ms(REST_MS);
-    assert_eq!((story.connects().len(), story.core.due_ms()), (1, None));
+    assert_eq!((story.connects().len(), story.core.pending_ms()), (1, None));
 }
 
 /// A new message tries at once, but not in the first moments after a failure.
@@ -261,7 +261,7 @@ fn a_changed_device_is_called_anew_and_a_deleted_one_not_at_all() {
     story.store.submit(tx, Box::new(|_| ()));
     story.asks(Request::DeviceDeleted { device: DEVICE });
     story.turns();
-    assert_eq!((story.connects().len(), story.core.due_ms()), (0, None));
+    assert_eq!((story.connects().len(), story.core.pending_ms()), (0, None));
 }
 
 /// So many at a time; the others in their turn.

@@ -341,10 +341,10 @@ fn a_message_expires_in_the_queue() {
     let mut story = story.restarts();
     story.waits_ms(0);
     // The restarted core counts from its own start, and the age from the store.
-    assert_eq!(story.core.due_ms(), Some(story.limits.queue_ttl_ms));
+    assert_eq!(story.core.pending_ms(), Some(story.limits.queue_ttl_ms));
     story.waits_ms(story.limits.queue_ttl_ms);
     assert_eq!(story.state(id), MessageState::Expired);
-    assert_eq!(story.core.due_ms(), None);
+    assert_eq!(story.core.pending_ms(), None);
 }
 
 /// Nothing heard of it any more: no message stays open for ever.

@@ -104,10 +104,10 @@ fn changes_are_gathered_for_a_moment() {
     }
     story.waits_ms(49);
     assert_eq!(story.sheets(story.link).len(), 1);
-    assert_eq!(story.core.due_ms(), Some(50));
+    assert_eq!(story.core.pending_ms(), Some(50));
     story.waits_ms(1);
     assert_eq!(story.sheets(story.link).len(), 2);
-    assert_eq!(story.core.due_ms(), None);
+    assert_eq!(story.core.pending_ms(), None);
 }
 
 /// A device without security comes and goes with its record, its mode and its stamp.
@@ -146,7 +146,7 @@ fn devices_without_security_are_on_the_sheet() {
 fn other_devices_do_not_touch_the_sheet() {
     let mut story = Story::new();
     story.changes(STAMP + 1, |block| block.certificate_name = Some("CN=x".to_owned()));
-    assert_eq!(story.core.due_ms(), None);
+    assert_eq!(story.core.pending_ms(), None);
 }
 
 /// A worker that outlives us sees numbers grow, also when the clock went back.

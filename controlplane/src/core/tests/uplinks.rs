@@ -110,13 +110,13 @@ fn a_slow_broker_is_given_up_at_the_timeout() {
     story.uplink(1, Code::PUT, b"");
     story.waits_ms(story.limits.publish_timeout_ms - 1);
     assert_eq!(story.publications(), []);
-    assert_eq!(story.core.due_ms(), Some(story.ms + 1));
+    assert_eq!(story.core.pending_ms(), Some(story.ms + 1));
     story.waits_ms(1);
     assert_eq!(story.publications(), [(1, Publication::Unavailable)]);
     assert_eq!(story.abandoned, [story.publishes[0].0]);
     story.confirms(0);
     assert_eq!(story.publications().len(), 1);
-    assert_eq!(story.core.due_ms(), None);
+    assert_eq!(story.core.pending_ms(), None);
 }
 
 #[test]
