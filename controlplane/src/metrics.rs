@@ -3,7 +3,6 @@
 //!
 //! Answered without a signature, so no name, id or address of a device is in it; loopback only.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use tidegate_ring::counters::{FATES, Fate, GAUGES, Gauge, TALLIES, Tally};
@@ -25,7 +24,7 @@ pub async fn serve(control: Control, listener: TcpListener) {
     });
     let lost = warp::any().map(|| Response::builder().status(404).body(String::new()));
     let routes = metrics.or(lost).unify().with(warp::log::custom(|_| ()));
-    let _: Result<(), Infallible> = Ok(warp::serve(routes).incoming(listener).run().await);
+    warp::serve(routes).incoming(listener).run().await;
 }
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -3,6 +3,7 @@
 
 mod fake_worker;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use fake_worker::{Place, destination};
@@ -27,7 +28,7 @@ fn lines(text: &str) -> NewSource {
 fn csv(first: u32, count: u32) -> String {
     let mut text = String::from("Name,PreSharedKeyIdentity,PreSharedKeySecret\n");
     for n in first..first + count {
-        text.push_str(&format!("device {n},identity-of-a-device-from-a-file-{n:08},{n:032}\n"));
+        let _ = writeln!(text, "device {n},identity-of-a-device-from-a-file-{n:08},{n:032}");
     }
     text
 }

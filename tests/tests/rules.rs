@@ -9,7 +9,7 @@ use tidegate_tests::device::Device;
 use tidegate_tests::edge::Edge;
 
 /// Every answer that is no error is held against botocore's own output shape.
-const SHAPES: &str = r#"
+const SHAPES: &str = r"
 from botocore.exceptions import ClientError
 def fits(shape, value, at):
     kind = shape.type_name
@@ -41,7 +41,7 @@ def refused(call, **arguments):
     except ClientError as error:
         assert error.response['Error']['Message'], error.response
         return error.response['Error']['Code']
-"#;
+";
 
 /// Every operation of the control API; then errors by their class.
 const LIFE_OF_A_RULE: &str = r#"

@@ -25,7 +25,7 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     let number = |name: &str| match call.query.first(name).map(str::parse::<u64>) {
         None => Ok(None),
         Some(Ok(number)) => Ok(Some(number)),
-        Some(Err(_)) => Err(ApiError::serialization(&format!("{name} must be an integer."))),
+        Some(Err(_)) => Err(ApiError::serialization(format!("{name} must be an integer."))),
     };
     let entries_max = number("maxResults")?.unwrap_or(ENTRIES_DEFAULT);
     check_range("maxResults", entries_max.cast_signed(), &(1..=ENTRIES_MAX), &mut violations);
@@ -77,7 +77,7 @@ fn follow(api: &Api, device: Option<DeviceId>) -> Result<Reply, ApiError> {
         follower.next().await.map(|logged| (logged, (follower, permit)))
     });
     let events = events.filter_map(move |logged| {
-        let event = is_wanted(&logged).then(|| event(&logged));
+        let event = is_wanted(&logged).then(|| Ok::<_, Infallible>(event(&logged)));
         std::future::ready(event)
     });
     let events = events.take_until(Box::pin(stopped));
@@ -85,9 +85,9 @@ fn follow(api: &Api, device: Option<DeviceId>) -> Result<Reply, ApiError> {
     Ok(Reply(sse::reply(events).into_response()))
 }
 
-fn event(logged: &Logged) -> Result<Event, Infallible> {
+fn event(logged: &Logged) -> Event {
     let text = serde_json::to_string(&logged.entry).unwrap_or_default();
-    Ok(Event::default().id(token_of(logged.at)).data(text))
+    Event::default().id(token_of(logged.at)).data(text)
 }
 
 fn shown((at, entry): &FoundEntry) -> Value {

@@ -47,13 +47,12 @@ struct Content {
 
 /// A compiled policy; base64 as text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "Der", into = "Der")]
+#[serde(from = "Der", into = "Der")]
 struct Compiled(Vec<u8>);
 
-impl TryFrom<Der> for Compiled {
-    type Error = std::convert::Infallible;
-    fn try_from(der: Der) -> Result<Self, Self::Error> {
-        Ok(Self(der.0))
+impl From<Der> for Compiled {
+    fn from(der: Der) -> Self {
+        Self(der.0)
     }
 }
 
@@ -275,7 +274,9 @@ impl Core {
         self.classes.make(&*self.store)?;
         if self.classes.generation != before {
             let links: Vec<_> = self.links.iter().map(|link| link.id).collect();
-            links.into_iter().for_each(|link| self.send_policies(link));
+            for link in links {
+                self.send_policies(link);
+            }
         }
         Ok(())
     }

@@ -80,16 +80,12 @@ fn fields(line: &str) -> Result<Vec<Zeroizing<String>>, String> {
             loop {
                 let (before, after) = rest.split_once('"').ok_or("A quotation mark is missing.")?;
                 field.push_str(before);
-                match after.strip_prefix('"') {
-                    Some(after) => {
-                        field.push('"');
-                        rest = after;
-                    }
-                    None => {
-                        rest = after;
-                        break;
-                    }
-                }
+                let Some(after) = after.strip_prefix('"') else {
+                    rest = after;
+                    break;
+                };
+                field.push('"');
+                rest = after;
             }
         } else {
             let end = rest.find(',').unwrap_or(rest.len());

@@ -114,7 +114,7 @@ impl Control {
                     if text.is_empty() || is_header(&mut task, text)? {
                         continue;
                     }
-                    has_addresses |= self.draft_line(&mut draft, &mut task, text, &mut taken)?;
+                    has_addresses |= self.draft_line(&mut draft, &mut task, text, &mut taken);
                 }
                 false
             }
@@ -130,7 +130,7 @@ impl Control {
         task: &mut ImportTask,
         text: &str,
         taken: &mut HashSet<(Table, Vec<u8>)>,
-    ) -> Result<bool, Refused> {
+    ) -> bool {
         task.lines += 1;
         let id = DeviceId::random();
         let mut own = Draft::default();
@@ -145,7 +145,7 @@ impl Control {
         match made {
             Ok(device) => {
                 let blocks = [&device.cellular, &device.wifi].into_iter().flatten();
-                has_addresses = blocks.flat_map(|block| block.source_address).count() > 0;
+                has_addresses = blocks.filter_map(|block| block.source_address).count() > 0;
                 draft.absorb(own);
                 imported.device = Some(id);
                 task.onboarded += 1;
@@ -157,7 +157,7 @@ impl Control {
         }
         let key = keys::imported(task.id, task.lines);
         draft.tx.put(Table::Imported, key, records::encode(&imported));
-        Ok(has_addresses)
+        has_addresses
     }
 
     /// Are the names of a new device free, in the store and in this batch?
