@@ -1,5 +1,5 @@
-//! What do operators measure? `GET /metrics` in Prometheus's text format, on a port of its own: this
-//! process, and the workers of the dataplane by the counters that they tell once a second.
+//! What do operators measure? `GET /metrics` in Prometheus's text format, on a port of its own:
+//! this process, and the workers of the dataplane by the counters that they tell once a second.
 //!
 //! Answered without a signature, so no name, id or address of a device is in it; loopback only.
 

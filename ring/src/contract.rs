@@ -204,7 +204,7 @@ wire_enum! {
         /// A handshake failed before the device had proven anything: the name it claimed, which
         /// anyone could have, as in [`CredentialWanted`]; its [`Claim`] stands in `code`.
         HandshakeUnproven = 5,
-        /// The control plane did not take the request, the device was answered 4.xx or 5.xx: no tail.
+        /// The control plane did not take the request, the device was answered an error: no tail.
         Unpublished = 6,
     }
 }

@@ -322,7 +322,7 @@ impl Core {
     }
 }
 
-/// How long a queued message may still wait, milliseconds. (One of an earlier version does not say.)
+/// How long a queued message may still wait, milliseconds. (One of an earlier version says none.)
 pub(super) fn rest_ms(now: Now, status: &MessageStatus, limits: &Limits) -> u64 {
     let earlier_ms = status.accepted_unix_ms + limits.queue_ttl_ms;
     status.expires_unix_ms.unwrap_or(earlier_ms).saturating_sub(now.unix_ms)
