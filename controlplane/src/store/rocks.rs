@@ -139,6 +139,7 @@ impl Store for RocksStore {
         for _ in 0..MANIFEST_CHANGES {
             self.db.put_cf(meta, COMPACTED_KEY, now_unix_ms().to_be_bytes()).map_err(failed)?;
             self.db.flush_cf(meta).map_err(failed)?;
+            self.db.compact_range_cf_opt(meta, None::<&[u8]>, None::<&[u8]>, &options);
         }
         Ok(())
     }
