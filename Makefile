@@ -61,11 +61,13 @@ model:
 smoke: install-deps foreign
 	@TIDEGATE_CACHE=$(CACHE) exec $(BIN_DIR)/tidegate-smoke
 
-# What the tests know, written into docs/: the compliance map, the lossy link, the interop tables.
+# What the tests know, written into docs/: the compliance map, the lossy link, the interop tables,
+# the OpenAPI document.
 docs: install-deps build foreign
 	TIDEGATE_WRITE_DOCS=1 TIDEGATE_CACHE=$(CACHE) cargo test $(CARGO_FLAGS) -p tidegate-tests \
 		--test compliance --test interop --test interop_servers
 	TIDEGATE_WRITE_DOCS=1 cargo test $(CARGO_FLAGS) -p tidegate-dtls --test lossy_table
+	TIDEGATE_WRITE_DOCS=1 cargo test $(CARGO_FLAGS) -p tidegate-controlplane --lib openapi
 
 # Every figure, by turns with its peer, into docs/performance.md; then the criterion benches, a
 # second each. A row that can't be measured is missing from the table, and fails the target.
