@@ -164,7 +164,7 @@ impl FakeWorker {
             let taken = (Kind::from_wire(entry.kind).unwrap(), entry.bytes.to_vec());
             let seq = entry.seq;
             self.ends.down.release(seq);
-            if taken.0 != Kind::Trust {
+            if !matches!(taken.0, Kind::Trust | Kind::Policies | Kind::Class) {
                 return Some(taken);
             }
         }
