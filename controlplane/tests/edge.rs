@@ -222,8 +222,8 @@ async fn a_stopped_control_plane_refuses_and_lets_go() {
     let place = Place::new();
     let control = Control::start(place.settings()).await.unwrap();
     assert!(Control::start(place.settings()).await.is_err(), "one store, one process");
+    let device = provision(&control).await.id.to_string();
     control.stop().await;
-    let device = tidegate_controlplane::model::DeviceId::random().to_string();
     let downlink = Downlink::Request(request(QueueMode::Queued, b""));
     let refused = control.send(&device, downlink).await.unwrap_err();
     assert!(matches!(refused, Refused::Internal { .. }));
