@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -150,13 +151,7 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     let address = listener.local_addr().map_err(|e| e.to_string())?;
     let tls = config.http.tls.as_ref().map(api::serve::tls).transpose()?;
     let socket = config.http.unix_socket.as_deref().map(bind_unix).transpose()?;
-    let metrics = match config.metrics.listen {
-        Some(listen) => {
-            let listener = TcpListener::bind(listen).await;
-            Some(listener.map_err(|e| format!("metrics.listen {listen}: {e}"))?)
-        }
-        None => None,
-    };
+    let metrics = bind_metrics(config.metrics.listen).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
     let (key, made) = RootKey::load_or_make(&config.data_dir)?;
@@ -175,10 +170,7 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     let control = Control::start(config.settings(identities)).await.map_err(|e| e.to_string())?;
 
     let orders = take_orders(config, &control)?;
-    control.resume_imports();
-    for (account, _) in control.directory().accounts() {
-        control.within(account).resume_imports();
-    }
+    resume_imports(&control);
     follow_log(&control, &config.customer_log);
     if let Some(listener) = metrics {
         tokio::spawn(metrics::serve(control.clone(), listener));
@@ -213,6 +205,20 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     control.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn bind_metrics(listen: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
+    let Some(listen) = listen else { return Ok(None) };
+    let listener = TcpListener::bind(listen).await;
+    listener.map(Some).map_err(|e| format!("metrics.listen {listen}: {e}"))
+}
+
+/// Goes on with the import tasks of every account.
+fn resume_imports(control: &Control) {
+    control.resume_imports();
+    for (account, _) in control.directory().accounts() {
+        control.within(account).resume_imports();
+    }
 }
 
 /// Hears the admin commands, and goes on with terminations that were interrupted.

@@ -178,6 +178,10 @@ impl Shell {
 
             let now = Now::read();
             let mut batch = net.reap();
+            // Orders first: what the API said is done counts for every datagram sent after it.
+            worker
+                .on_entries(now, &mut link.down, &mut outbox)
+                .map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
             worker.on_datagrams(now, &mut batch, &mut outbox);
             drop(batch);
             net.flush(&mut outbox);
@@ -186,9 +190,6 @@ impl Shell {
             {
                 worker.on_letter(now, &mut letter, &mut outbox);
             }
-            worker
-                .on_entries(now, &mut link.down, &mut outbox)
-                .map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
             worker.on_due(now, &mut outbox);
             net.flush(&mut outbox);
             self.wake_others(&mut worker, &mut told);

@@ -31,6 +31,8 @@ use crate::store::{Store, StoreError, Table, Transaction, keys};
 /// Bound: devices whose class is remembered; at the bound all are looked up anew.
 const KNOWN_MAX: usize = 65_536;
 const SCAN_ENTRIES: usize = 1_024;
+/// Quotas of accounts are looked at this often, milliseconds.
+const REFRESH_MS: u64 = 10_000;
 
 /// What a class stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,6 +84,7 @@ pub(super) struct Classes {
     /// The same, to judge by.
     sheet: Sheet,
     generation: u64,
+    refresh_ms: u64,
 }
 
 impl Classes {
@@ -100,6 +103,7 @@ impl Classes {
             bytes: Vec::new(),
             sheet: Sheet::default(),
             generation: now.unix_ms,
+            refresh_ms: now.ms,
         };
         for (key, value) in store.scan(Table::Policies, keys::CLASSES, None, CLASSES_MAX)? {
             let number = keys::class_number(&key).filter(|number| *number > 0);
@@ -110,6 +114,10 @@ impl Classes {
         }
         classes.make(store)?;
         Ok(classes)
+    }
+
+    pub(super) fn due_ms(&self) -> u64 {
+        self.refresh_ms
     }
 
     /// The class of a device, when there is one already; else 0, until its session is told.
@@ -232,8 +240,15 @@ impl Core {
         self.refresh_policies();
     }
 
-    /// Quotas may have changed.
-    pub(super) fn refresh_policies(&mut self) {
+    /// Quotas may have changed: an admin's order does not tell.
+    pub(super) fn on_quotas_due(&mut self, now: Now) {
+        if self.classes.refresh_ms <= now.ms {
+            self.classes.refresh_ms = now.ms + REFRESH_MS;
+            self.refresh_policies();
+        }
+    }
+
+    fn refresh_policies(&mut self) {
         if let Err(error) = self.policies_changed() {
             tracing::error!(%error, "policies can't be read");
         }

@@ -172,7 +172,6 @@ impl Core {
             return;
         }
         self.log.due_ms = now.ms + SWEEP_MS;
-        self.refresh_policies();
         let mut by_account: HashMap<u64, Transaction> = HashMap::new();
         for logged in std::mem::take(&mut self.log.waiting) {
             let key = keys::log_entry(logged.at.0, logged.at.1);

@@ -294,6 +294,7 @@ impl Core {
         self.on_connects_due(now);
         self.on_trust_due(now);
         self.on_log_due(now);
+        self.on_quotas_due(now);
         if self.publisher_up && self.outbox.due_ms().is_some_and(|due_ms| due_ms <= now.ms) {
             self.publish_outbox(now);
         }
@@ -302,10 +303,11 @@ impl Core {
 
     /// When [`Self::on_due`] has something to do.
     pub fn due_ms(&self) -> Option<u64> {
-        [self.pending_ms(), Some(self.log.due_ms())].into_iter().flatten().min()
+        let again = self.log.due_ms().min(self.classes.due_ms());
+        Some(self.pending_ms().map_or(again, |due_ms| due_ms.min(again)))
     }
 
-    /// The same without the customer's log, which is looked through again and again.
+    /// The same without what is looked at again and again: the customer's log, quotas.
     fn pending_ms(&self) -> Option<u64> {
         let outbox = self.outbox.due_ms().filter(|_| self.publisher_up);
         let events = self.events.due_ms().filter(|_| self.publisher_up);

@@ -9,8 +9,8 @@ use tidegate_ring::contract::{self as wire, EndReason, Kind, SessionRef};
 use tidegate_ring::{Consumer, Corrupt};
 
 impl Worker {
-    /// Deals with a turn's entries of the downlink ring, as many as the outbox has room for, and
-    /// seals what they cause in one batch.
+    /// Deals with a turn's entries of the downlink ring, as many as half the outbox has room for
+    /// (the rest is for the turn's datagrams), and seals what they cause in one batch.
     pub fn on_entries(
         &mut self,
         now: Now,
@@ -19,7 +19,7 @@ impl Worker {
     ) -> Result<(), Corrupt> {
         let mut done = Ok(None);
         for _ in 0..ENTRIES_PER_TURN_MAX {
-            if outbox.room() < OUTBOX_SLOTS / 4 {
+            if outbox.room() < OUTBOX_SLOTS / 2 {
                 break;
             }
             match down.next() {
