@@ -159,11 +159,7 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     if made {
         tracing::info!(file = %key_path.display(), "made a root key pair");
     }
-    let (raw, made) = ServerIdentity::load_or_make_raw(&config.data_dir)?;
-    if made {
-        let file = ServerIdentity::raw_path(&config.data_dir);
-        tracing::info!(file = %file.display(), sha256 = raw.public_key.sha256(), "made a raw key");
-    }
+    let raw = raw_identity(config)?;
     let endpoints = config.endpoints(raw.public_key.clone());
     let identities = [vec![raw], ServerIdentity::load_all(&config.server_identity)?].concat();
     tokio::spawn(complain_daily(identities.clone()));
@@ -205,6 +201,15 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     control.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn raw_identity(config: &Config) -> Result<ServerIdentity, String> {
+    let (raw, made) = ServerIdentity::load_or_make_raw(&config.data_dir)?;
+    if made {
+        let file = ServerIdentity::raw_path(&config.data_dir);
+        tracing::info!(file = %file.display(), sha256 = raw.public_key.sha256(), "made a raw key");
+    }
+    Ok(raw)
 }
 
 async fn bind_metrics(listen: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {

@@ -185,16 +185,21 @@ impl Shell {
             worker.on_datagrams(now, &mut batch, &mut outbox);
             drop(batch);
             net.flush(&mut outbox);
-            while outbox.room() > OUTBOX_SLOTS / 2
-                && let Some(mut letter) = self.handover.take(self.index)
-            {
-                worker.on_letter(now, &mut letter, &mut outbox);
-            }
+            self.take_letters(now, &mut worker, &mut outbox);
             worker.on_due(now, &mut outbox);
             net.flush(&mut outbox);
             self.wake_others(&mut worker, &mut told);
         }
         Ok(())
+    }
+
+    /// Deals with what other workers received for this one.
+    fn take_letters(&self, now: Now, worker: &mut Worker, outbox: &mut Outbox) {
+        while outbox.room() > OUTBOX_SLOTS / 2
+            && let Some(mut letter) = self.handover.take(self.index)
+        {
+            worker.on_letter(now, &mut letter, outbox);
+        }
     }
 
     /// Rings for those that have something to read. `told`: the newest entry the control plane has

@@ -147,6 +147,11 @@ fn a_rule_lives_by_boto3_and_decides_what_is_published() {
             "ReplaceTopicRule",
         ])
     );
+    decides_what_is_published(&edge);
+}
+
+/// The rule the script left behind, at work.
+fn decides_what_is_published(edge: &Edge) {
     let device = edge.provision("ruled");
     let by_rule = json!({"ExpressionType": "RuleName", "Expression": "hot"});
     edge.api().succeed("PATCH", &format!("/destinations/{}", device.destination), &by_rule);

@@ -191,73 +191,78 @@ impl Core {
 
     /// The API asks; [`Effect::Reply`] follows, now or later, exactly once.
     pub fn on_request(&mut self, now: Now, to: RequestId, request: Request) {
-        match request {
-            Request::Send { device, body } => self.send(now, to, device, body),
-            Request::Delete { device, message } => self.delete(now, to, device, message),
+        let reply = match request {
+            Request::Send { device, body } => return self.send(now, to, device, body),
+            Request::Delete { device, message } => return self.delete(now, to, device, message),
             Request::DeviceChanged { device, credentials } => {
-                self.routes.forget(device);
-                self.terms.forget(device);
-                self.reclass_known(device);
-                if credentials {
-                    self.drop_credentials(device);
-                    self.connect_anew(device);
-                }
-                self.trust_changed_by(now, device);
-                self.reply(to, Ok(Reply::Done));
+                self.device_changed(now, device, credentials);
+                Ok(Reply::Done)
             }
             Request::DeviceCreated { device } => {
-                self.routes.forget(device);
-                self.terms.forget(device);
-                self.trust_changed_by(now, device);
-                self.event(now, device, Event::DeviceRegistrationState, "provisioned", json!({}));
-                self.reply(to, Ok(Reply::Done));
+                self.device_created(now, device);
+                Ok(Reply::Done)
             }
             Request::DeviceDeleted { device } => {
-                self.routes.forget(device);
-                self.terms.forget(device);
-                self.forget_class(device);
-                self.drop_credentials(device);
-                self.trust_changed_by(now, device);
-                self.connects.forget(device);
-                self.delete_lane(now, device);
-                self.forget_location(device);
-                self.reply(to, Ok(Reply::Done));
+                self.device_deleted(now, device);
+                Ok(Reply::Done)
             }
             Request::TrustChanged => {
                 self.trust_changed(now);
-                self.reply(to, Ok(Reply::Done));
+                Ok(Reply::Done)
             }
-            Request::PolicyCheck { bytes } => {
-                let fits = self.check_policy_fits(bytes);
-                self.reply(to, fits.map(|()| Reply::Done));
-            }
+            Request::PolicyCheck { bytes } => self.check_policy_fits(bytes).map(|()| Reply::Done),
             Request::PolicyOfDevice { device } => {
                 let told = self.reclass(device);
                 self.trust_changed_by(now, device);
-                self.reply(to, told.map(|()| Reply::Done).map_err(|_| effect::store_failed()));
+                told.map(|()| Reply::Done).map_err(|_| effect::store_failed())
             }
             Request::PolicyOfProfile => {
-                let told = self.policies_changed();
-                self.reply(to, told.map(|()| Reply::Done).map_err(|_| effect::store_failed()));
+                self.policies_changed().map(|()| Reply::Done).map_err(|_| effect::store_failed())
             }
             Request::TermsChanged => {
                 self.terms.clear();
-                self.reply(to, Ok(Reply::Done));
+                Ok(Reply::Done)
             }
             Request::RoutesChanged => {
                 self.routes.clear();
-                self.reply(to, Ok(Reply::Done));
+                Ok(Reply::Done)
             }
             Request::LastUplinks { devices } => {
                 let last = devices.iter().map(|device| self.sessions.last_uplink(*device));
-                let last = last.collect();
-                self.reply(to, Ok(Reply::LastUplinks(last)));
+                Ok(Reply::LastUplinks(last.collect()))
             }
-            Request::Health => {
-                let health = Box::new(self.health());
-                self.reply(to, Ok(Reply::Health(health)));
-            }
+            Request::Health => Ok(Reply::Health(Box::new(self.health()))),
+        };
+        self.reply(to, reply);
+    }
+
+    fn device_created(&mut self, now: Now, device: DeviceId) {
+        self.routes.forget(device);
+        self.terms.forget(device);
+        self.trust_changed_by(now, device);
+        self.event(now, device, Event::DeviceRegistrationState, "provisioned", json!({}));
+    }
+
+    fn device_changed(&mut self, now: Now, device: DeviceId, credentials: bool) {
+        self.routes.forget(device);
+        self.terms.forget(device);
+        self.reclass_known(device);
+        if credentials {
+            self.drop_credentials(device);
+            self.connect_anew(device);
         }
+        self.trust_changed_by(now, device);
+    }
+
+    fn device_deleted(&mut self, now: Now, device: DeviceId) {
+        self.routes.forget(device);
+        self.terms.forget(device);
+        self.forget_class(device);
+        self.drop_credentials(device);
+        self.trust_changed_by(now, device);
+        self.connects.forget(device);
+        self.delete_lane(now, device);
+        self.forget_location(device);
     }
 
     /// The publisher connected or lost its connection.

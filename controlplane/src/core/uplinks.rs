@@ -142,11 +142,7 @@ impl Core {
         let device = DeviceId(uplink.device);
         let exchange = uplink.exchange.get();
         let session = uplink.session.get();
-        let terms = self.terms(device).ok().flatten();
-        let longest = terms.as_ref().map(|terms| terms.uplink_payload_bytes);
-        let windows_ms = terms.map_or((OWN_WINDOW, 0), |terms| {
-            (terms.piggyback_window_ms, terms.response_timeout_ms)
-        });
+        let (longest, windows_ms) = self.uplink_terms(device);
         let told = uplink.class.get();
         self.check_class(device, session, told);
         let is_permitted = self.permits(device, told, &message);
@@ -191,6 +187,16 @@ impl Core {
             }
         }
         Some(())
+    }
+
+    /// The longest payload a device's profile lets through, and how long it is to wait for answers.
+    fn uplink_terms(&mut self, device: DeviceId) -> (Option<usize>, (u32, u32)) {
+        let terms = self.terms(device).ok().flatten();
+        let longest = terms.as_ref().map(|terms| terms.uplink_payload_bytes);
+        let windows_ms = terms.map_or((OWN_WINDOW, 0), |terms| {
+            (terms.piggyback_window_ms, terms.response_timeout_ms)
+        });
+        (longest, windows_ms)
     }
 
     /// Publishes an uplink, or says at once what became of it.

@@ -62,15 +62,11 @@ impl Worker {
             }
             Kind::CredentialDropped => {
                 let (dropped, _) = wire::CredentialDropped::split(bytes)?;
-                self.credentials.forget(&dropped.device);
-                self.forget_resumable(&dropped.device);
+                self.forget_credential(&dropped.device);
             }
             Kind::SessionEnd => {
                 let (end, _) = wire::SessionEnd::split(bytes)?;
-                let reason = EndReason::from_wire(end.reason)?;
-                if let Some(slot) = self.session_of(end.session.get(), &end.device) {
-                    self.end_session(now, slot, reason, outbox);
-                }
+                self.on_session_end(now, end, outbox)?;
             }
             Kind::Published => {
                 let (published, _) = wire::Published::split(bytes)?;
@@ -114,6 +110,25 @@ impl Worker {
             | Kind::Counters
             | Kind::ConnectFailed
             | Kind::Notice => return None,
+        }
+        Some(())
+    }
+
+    fn forget_credential(&mut self, device: &wire::DeviceId) {
+        self.credentials.forget(device);
+        self.forget_resumable(device);
+    }
+
+    /// `None` when the reason is none.
+    fn on_session_end(
+        &mut self,
+        now: Now,
+        end: &wire::SessionEnd,
+        outbox: &mut Outbox,
+    ) -> Option<()> {
+        let reason = EndReason::from_wire(end.reason)?;
+        if let Some(slot) = self.session_of(end.session.get(), &end.device) {
+            self.end_session(now, slot, reason, outbox);
         }
         Some(())
     }

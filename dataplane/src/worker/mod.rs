@@ -177,12 +177,9 @@ impl Worker {
             lifetimes: Lifetimes::new(&timing),
             timing,
             cookies: CookieJar::new(now.ms, &random.random(), COOKIE_PERIOD_MS),
-            by_peer: HashMap::with_hasher(RandomState::default()),
+            by_peer: table(0),
             handshakes: Pool::new(half_open),
-            by_peer_handshake: HashMap::with_capacity_and_hasher(
-                half_open as usize,
-                RandomState::default(),
-            ),
+            by_peer_handshake: table(half_open),
             quota: Quota::new(config.handshake.half_open_per_source, half_open),
             credentials: Credentials::new(),
             resumptions,
@@ -194,10 +191,7 @@ impl Worker {
             exchanges: Exchanges::new(exchanges),
             echo: Echo::new(&config.echo.path),
             downlinks: Downlinks::new(downlinks),
-            sent: HashMap::with_capacity_and_hasher(
-                (exchanges + downlinks) as usize,
-                RandomState::default(),
-            ),
+            sent: table(exchanges + downlinks),
             wheel: Wheel::new(now.ms, timers.count()),
             timers,
             paths: Paths::new(),
@@ -361,6 +355,10 @@ impl Worker {
             self.counters.tally(Tally::NoticeLost);
         }
     }
+}
+
+fn table<K, V>(capacity: u32) -> HashMap<K, V, RandomState> {
+    HashMap::with_capacity_and_hasher(capacity as usize, RandomState::default())
 }
 
 fn dtls_config(config: &Config) -> Result<server::Config, String> {
