@@ -15,7 +15,7 @@ use crate::control::{Limits, MqttSettings, Settings};
 use crate::iam::quota::Quotas;
 use crate::identity::{IDENTITIES_MAX, ServerIdentity, ServerPublicKey};
 use crate::sinks;
-pub use watch::{CustomerLogConfig, MetricsConfig, QuotaConfig};
+pub use watch::{CustomerLogConfig, DeviceQuotasConfig, MetricsConfig, SummaryMetricsConfig};
 
 /// The whole configuration of the control plane.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -49,10 +49,12 @@ pub struct Config {
     pub account_quotas: Quotas,
     /// `[log]`
     pub log: LogConfig,
-    /// `[quota]`
-    pub quota: QuotaConfig,
+    /// `[device_quotas]`
+    pub device_quotas: DeviceQuotasConfig,
     /// `[customer_log]`
     pub customer_log: CustomerLogConfig,
+    /// `[summary_metrics]`
+    pub summary_metrics: SummaryMetricsConfig,
     /// `[metrics]`
     pub metrics: MetricsConfig,
 }
@@ -227,8 +229,9 @@ impl Config {
         within("stream.bytes_max", self.stream.bytes_max, 1 << 20, 1 << 40)?;
         within("stream.age_max_s", self.stream.age_max_s, 1, YEAR_S)?;
         self.actions.check(self.publish.timeout_ms)?;
-        self.quota.check()?;
+        self.device_quotas.check()?;
         self.customer_log.check()?;
+        self.summary_metrics.check()?;
         self.metrics.check()?;
         self.aws.check()?;
         self.endpoints.check()?;
@@ -272,8 +275,9 @@ impl Config {
                 stream_bytes_max: self.stream.bytes_max,
                 stream_age_max_ms: self.stream.age_max_s * 1_000,
                 account_quotas: self.account_quotas,
-                uplink_quotas: self.quota.uplinks(),
+                device_uplinks: self.device_quotas.uplinks(),
                 log: self.customer_log.limits(),
+                metrics: self.summary_metrics.limits(),
             },
         }
     }
@@ -382,8 +386,9 @@ impl Default for Config {
             stream: StreamConfig::default(),
             account_quotas: Quotas::default(),
             log: LogConfig::default(),
-            quota: QuotaConfig::default(),
+            device_quotas: DeviceQuotasConfig::default(),
             customer_log: CustomerLogConfig::default(),
+            summary_metrics: SummaryMetricsConfig::default(),
             metrics: MetricsConfig::default(),
         }
     }

@@ -18,6 +18,7 @@ mod profiles;
 mod rule_set;
 mod settings;
 mod start;
+mod summary;
 mod tags;
 mod things;
 mod validate;
@@ -27,6 +28,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use tidegate_ring::policy::Rate;
 
 pub use self::authorities::{AUTHORITIES_MAX, CERTIFICATE_BYTES_MAX};
 pub use self::imports::{NewImport, NewSource};
@@ -34,8 +36,9 @@ pub use self::logs::{FoundEntry, LogQuery};
 pub use self::policies::PolicyOf;
 pub use self::settings::{EVENTS_MAX, LOG_LEVELS_MAX};
 pub use self::start::open_directory;
+pub use self::summary::{Measured, MetricQuery};
 pub use self::tags::TAGS_MAX;
-use crate::core::{CoreHealth, Reply, Request, UplinkQuotas};
+use crate::core::{CoreHealth, MetricLimits, Reply, Request};
 use crate::customer_log::LogLimits;
 use crate::customer_log::feed::Feed;
 use crate::edge::Edge;
@@ -73,6 +76,10 @@ struct Held {
     /// Where the files of import tasks lie.
     import_dir: PathBuf,
     feed: Feed,
+    /// Whose records it sees.
+    account: Account,
+    /// Hours kept for GetMetrics.
+    metric_hours_max: u32,
 }
 
 /// What the control plane needs to start.
@@ -134,10 +141,12 @@ pub struct Limits {
     pub stream_age_max_ms: u64,
     /// What an account may have for which nothing was set.
     pub account_quotas: Quotas,
-    /// How many uplinks are let through.
-    pub uplink_quotas: UplinkQuotas,
+    /// How many uplinks of one device are let through.
+    pub device_uplinks: Rate,
     /// What the customer's log keeps.
     pub log: LogLimits,
+    /// What is kept for GetMetrics.
+    pub metrics: MetricLimits,
 }
 
 impl Default for Limits {
@@ -154,8 +163,9 @@ impl Default for Limits {
             stream_bytes_max: 1 << 30,
             stream_age_max_ms: 7 * 24 * HOUR_MS,
             account_quotas: Quotas::default(),
-            uplink_quotas: UplinkQuotas::default(),
+            device_uplinks: Rate::default(),
             log: LogLimits::default(),
+            metrics: MetricLimits::default(),
         }
     }
 }
@@ -237,8 +247,15 @@ impl Control {
             // Files of others are none of its business.
             import_dir: self.held.import_dir.join(account.to_string()),
             feed: self.held.feed.clone(),
+            account,
+            metric_hours_max: self.held.metric_hours_max,
         };
         Self { held: Arc::new(held) }
+    }
+
+    /// Whose records it sees.
+    pub fn account(&self) -> Account {
+        self.held.account
     }
 
     /// Every account, its users and keys.

@@ -166,6 +166,7 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     let control = Control::start(config.settings(identities)).await.map_err(|e| e.to_string())?;
 
     let orders = take_orders(config, &control)?;
+    tokio::spawn(count_hourly(control.clone()));
     resume_imports(&control);
     follow_log(&control, &config.customer_log);
     if let Some(listener) = metrics {
@@ -239,6 +240,15 @@ fn take_orders(config: &Config, control: &Control) -> Result<JoinHandle<()>, Str
     let again = (control.directory().clone(), control.clone());
     tokio::spawn(async move { erase::resume(&again.0, Some(&again.1)).await });
     Ok(tokio::spawn(socket::serve(orders, admin)))
+}
+
+/// How many devices the accounts have, at the start and soon after each hour has begun.
+async fn count_hourly(control: Control) {
+    loop {
+        control.count_all_devices().await;
+        let into_hour_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() % HOUR_S);
+        tokio::time::sleep(Duration::from_secs(HOUR_S - into_hour_s + 1)).await;
+    }
 }
 
 /// Files and collectors that the customer's log goes to.
@@ -316,6 +326,7 @@ fn print_line(line: &str) {
     }
 }
 
+const HOUR_S: u64 = 3_600;
 const DAY: Duration = Duration::from_hours(24);
 /// How long requests under way may take once the process was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);

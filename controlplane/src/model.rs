@@ -10,6 +10,7 @@ mod device;
 mod id;
 mod import;
 mod message;
+mod metric;
 mod profile;
 mod refused;
 mod resource;
@@ -29,6 +30,7 @@ pub use message::{
     Downlink, DownlinkRequest, DownlinkResponse, Failure, MessageState, MessageStatus, MessageType,
     Method, Priority, QueueMode, QueuedMessage, TTL_S_MAX,
 };
+pub use metric::{METRIC_NAMES, Metric, MetricOf, Period, Statistics};
 pub use profile::{ACK_RANDOM_PERCENT, ApplicationProfile, ProfileTerms, TERM_RULES, TermRule};
 pub use refused::{Refused, ResourceType};
 pub use resource::{Resource, ResourceKind};

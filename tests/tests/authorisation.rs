@@ -103,7 +103,7 @@ fn a_wrong_key_and_a_session_are_entries() {
 /// RFC 8516, as libcoap hears it.
 #[test]
 fn a_device_beyond_its_quota_is_told_when_to_come_back() {
-    let controlplane = "[quota]\ndevice_uplinks_per_minute = 2\ndevice_burst = 1\n".to_owned();
+    let controlplane = "[device_quotas]\nuplinks_per_minute = 2\nuplinks_burst = 1\n".to_owned();
     let edge = Edge::with(&Options { controlplane, ..Options::default() });
     let meter = edge.provision("meter");
     let mut device = Device::connect(edge.coap_port, &meter, &["cid=0"]);

@@ -28,6 +28,7 @@ pub mod policies;
 pub mod profiles;
 pub mod query;
 pub mod queue;
+pub mod quotas;
 pub mod route;
 mod rule_actions;
 pub mod rules;

@@ -32,6 +32,10 @@ fn each_range_is_checked_on_both_sides() {
         ("stream.entries_max", 1, 1_000_000_000),
         ("stream.bytes_max", 1 << 20, 1 << 40),
         ("stream.age_max_s", 1, YEAR_S),
+        ("account_quotas.application_profiles", 1, 10_000),
+        ("account_quotas.uplinks_per_s", 1, 1_000_000),
+        ("device_quotas.uplinks_burst", 1, 100_000),
+        ("summary_metrics.age_max_s", 3_600, YEAR_S),
     ] {
         let set = |value: u64| Config::parse(&format!("{key} = {value}"));
         assert!(set(low).is_ok(), "{key} = {low}");

@@ -7,52 +7,36 @@ use serde::{Deserialize, Serialize};
 use tidegate_ring::policy::Rate;
 
 use super::within;
-use crate::core::UplinkQuotas;
+use crate::core::MetricLimits;
 use crate::customer_log::LogLimits;
 
-/// How many uplinks are let through; who sends more is answered 4.29.
+/// What one device may send; who sends more is answered 4.29.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct QuotaConfig {
-    /// Of one device in a minute, 0..=600000; 0: no limit.
-    pub device_uplinks_per_minute: u32,
+pub struct DeviceQuotasConfig {
+    /// Uplinks of one device in a minute, 0..=600000; 0: no limit.
+    pub uplinks_per_minute: u32,
     /// At once after a pause, 1..=100000.
-    pub device_burst: u32,
-    /// Of all devices of one account in a second, 0..=1000000; 0: no limit.
-    pub account_uplinks_per_s: u32,
-    /// At once after a pause, 1..=10000000.
-    pub account_burst: u32,
+    pub uplinks_burst: u32,
 }
 
-impl QuotaConfig {
+impl DeviceQuotasConfig {
     pub(super) fn check(&self) -> Result<(), String> {
-        let per_minute = u64::from(self.device_uplinks_per_minute);
-        within("quota.device_uplinks_per_minute", per_minute, 0, 600_000)?;
-        within("quota.device_burst", self.device_burst.into(), 1, 100_000)?;
-        within("quota.account_uplinks_per_s", self.account_uplinks_per_s.into(), 0, 1_000_000)?;
-        within("quota.account_burst", self.account_burst.into(), 1, 10_000_000)
+        let per_minute = u64::from(self.uplinks_per_minute);
+        within("device_quotas.uplinks_per_minute", per_minute, 0, 600_000)?;
+        within("device_quotas.uplinks_burst", self.uplinks_burst.into(), 1, 100_000)
     }
 
-    pub(super) fn uplinks(&self) -> UplinkQuotas {
-        let rate = |of_us: u32, count: u32, burst| Rate {
-            interval_us: of_us.checked_div(count).map_or(0, |interval_us| interval_us.max(1)),
-            burst,
-        };
-        UplinkQuotas {
-            device: rate(60_000_000, self.device_uplinks_per_minute, self.device_burst),
-            account: rate(1_000_000, self.account_uplinks_per_s, self.account_burst),
-        }
+    pub(super) fn uplinks(&self) -> Rate {
+        let interval_us = 60_000_000_u32.checked_div(self.uplinks_per_minute);
+        let interval_us = interval_us.map_or(0, |interval_us| interval_us.max(1));
+        Rate { interval_us, burst: self.uplinks_burst }
     }
 }
 
-impl Default for QuotaConfig {
+impl Default for DeviceQuotasConfig {
     fn default() -> Self {
-        Self {
-            device_uplinks_per_minute: 0,
-            device_burst: 60,
-            account_uplinks_per_s: 0,
-            account_burst: 1_000,
-        }
+        Self { uplinks_per_minute: 0, uplinks_burst: 60 }
     }
 }
 
@@ -115,6 +99,40 @@ impl Default for CustomerLogConfig {
         }
     }
 }
+
+/// What is kept for GetMetrics.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SummaryMetricsConfig {
+    /// Devices counted by themselves in one hour, 0..=1000000.
+    pub devices_max: usize,
+    /// Age of the oldest hour kept, s, 3600..=31536000.
+    pub age_max_s: u64,
+}
+
+impl SummaryMetricsConfig {
+    pub(super) fn check(&self) -> Result<(), String> {
+        within("summary_metrics.devices_max", self.devices_max as u64, 0, 1_000_000)?;
+        within("summary_metrics.age_max_s", self.age_max_s, HOUR_S, super::YEAR_S)
+    }
+
+    pub(super) fn limits(&self) -> MetricLimits {
+        MetricLimits {
+            devices_max: self.devices_max,
+            hours_max: u32::try_from(self.age_max_s / HOUR_S).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+impl Default for SummaryMetricsConfig {
+    fn default() -> Self {
+        let limits = MetricLimits::default();
+        let age_max_s = u64::from(limits.hours_max) * HOUR_S;
+        Self { devices_max: limits.devices_max, age_max_s }
+    }
+}
+
+const HOUR_S: u64 = 3_600;
 
 /// Metrics for Prometheus.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

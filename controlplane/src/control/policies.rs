@@ -20,6 +20,11 @@ pub enum PolicyOf<'a> {
 }
 
 impl Control {
+    /// Quotas of accounts are others: the workers hear it now.
+    pub async fn quotas_changed(&self) -> Result<(), Refused> {
+        self.ask(Request::PolicyOfProfile).await
+    }
+
     /// Sets a policy; it counts for sessions that are there once this returns.
     pub async fn put_policy(
         &self,

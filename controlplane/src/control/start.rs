@@ -78,6 +78,8 @@ impl Control {
             may_reach: true,
             import_dir,
             feed,
+            account: Account::ROOT,
+            metric_hours_max: limits.metrics.hours_max,
         };
         Ok(Self { held: Arc::new(held) })
     }

@@ -64,21 +64,13 @@ impl From<Compiled> for Der {
     }
 }
 
-/// How many uplinks are let through.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct UplinkQuotas {
-    /// Of one device.
-    pub device: Rate,
-    /// Of all devices of one account.
-    pub account: Rate,
-}
-
 /// All classes.
 pub(super) struct Classes {
     contents: Vec<Option<Content>>,
     numbers: HashMap<Content, u16>,
     known: ByDevice<u16>,
-    quotas: UplinkQuotas,
+    /// What one device may send.
+    device_rate: Rate,
     directory: Option<Arc<Directory>>,
     bytes: Vec<u8>,
     /// The same, to judge by.
@@ -92,13 +84,13 @@ impl Classes {
     pub(super) fn restore(
         store: &dyn Store,
         now: Now,
-        quotas: UplinkQuotas,
+        device_rate: Rate,
     ) -> Result<Self, StoreError> {
         let mut classes = Self {
             contents: vec![Some(Content::default())],
             numbers: HashMap::from([(Content::default(), 0)]),
             known: ByDevice::default(),
-            quotas,
+            device_rate,
             directory: None,
             bytes: Vec::new(),
             sheet: Sheet::default(),
@@ -173,7 +165,7 @@ impl Classes {
             let account =
                 limited.binary_search_by_key(&content.account, |(account, _)| *account).ok();
             let account = account.map_or(0, |at| at as u16 + 1);
-            let class = Class { own, profile, account, device: self.quotas.device };
+            let class = Class { own, profile, account, device: self.device_rate };
             policy::write(&mut bytes, &Item::Class(at as u16, class));
         }
         if bytes != self.bytes {
@@ -191,7 +183,7 @@ impl Classes {
             let per_s = directory.quota(account, Quota::UplinksPerSecond)?;
             Some(per_s.clamp(1, 1_000_000) as u32)
         });
-        quota.map_or(self.quotas.account, |per_s| Rate {
+        quota.map_or_else(Rate::default, |per_s| Rate {
             interval_us: 1_000_000 / per_s,
             burst: per_s,
         })

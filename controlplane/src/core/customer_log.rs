@@ -11,6 +11,7 @@ use tidegate_ring::Seq;
 use tidegate_ring::contract::{Claim, EndReason, Event, Mishap, Notice};
 
 use super::credentials::Leaf;
+use super::measure::Happened;
 use super::{Core, Effect, LinkId, Now};
 use crate::api::shape::iso8601;
 use crate::customer_log::{
@@ -245,6 +246,7 @@ impl Core {
                 let message = format!("The handshake failed: {why}");
                 let coap = CoapDetail { reason: Some(word.to_owned()), ..CoapDetail::default() };
                 self.log(now, device, (About::Join, Level::Error), message, coap, None);
+                self.count(now, device, Happened::JoinFailed);
             }
             Event::HandshakeUnproven => {
                 let (word, why) = mishap(Mishap::from_wire(notice.detail)?);

@@ -12,6 +12,7 @@ use crate::model::{DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Refus
 use crate::rules::{Lane, Sink};
 use crate::store::Transaction;
 use crate::store::account::Account;
+use crate::store::measured::{Counts, Subject};
 
 /// Now, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -222,6 +223,20 @@ pub enum Request {
     PolicyOfProfile,
     /// A destination or rule changed.
     RoutesChanged,
+    /// An account has enabled or disabled its metrics.
+    MetricsChanged,
+    /// So many devices an account has.
+    DevicesCounted {
+        /// Which account.
+        account: Account,
+        /// How many.
+        devices: u32,
+    },
+    /// What has been counted in the hour under way?
+    CountsNow {
+        /// Of which devices and accounts.
+        subjects: Vec<Subject>,
+    },
     /// When did these devices last send something?
     LastUplinks {
         /// Which.
@@ -249,6 +264,13 @@ pub enum Reply {
     Done,
     /// Unix milliseconds, one per device asked for.
     LastUplinks(Vec<Option<u64>>),
+    /// What has been counted in the hour under way; `None`: nothing yet.
+    Counts {
+        /// Unix time, hours.
+        hour: u32,
+        /// One for each that was asked for.
+        counts: Vec<Option<Counts>>,
+    },
     /// See [`CoreHealth`].
     Health(Box<CoreHealth>),
 }

@@ -21,6 +21,7 @@ mod events;
 mod group;
 mod lane;
 mod latency;
+mod measure;
 mod messages;
 mod outbox;
 mod outcomes;
@@ -47,9 +48,9 @@ pub use effect::{
     RequestId, Ticket,
 };
 
-pub use classes::UplinkQuotas;
 pub use customer_log::LogCounts;
 pub use latency::Latency;
+pub use measure::MetricLimits;
 pub use messages::{encode_request, encode_response};
 
 use crate::control::{Limits, WorkerHealth};
@@ -78,6 +79,7 @@ pub struct Core {
     trust: trust::Trust,
     classes: classes::Classes,
     log: customer_log::CustomerLog,
+    measure: measure::Measure,
     publisher_up: bool,
     counts: Counts,
     out: Vec<Effect>,
@@ -122,7 +124,7 @@ impl Core {
         let sessions = sessions::Sessions::restore(&*store)?;
         let messages = messages::Messages::restore(&*store, now, &limits)?;
         let outbox = outbox::Outbox::restore(&*store)?;
-        let classes = classes::Classes::restore(&*store, now, limits.uplink_quotas)?;
+        let classes = classes::Classes::restore(&*store, now, limits.device_uplinks)?;
         let log = customer_log::CustomerLog::restore(&*store, now, limits.log)?;
         let trust = trust::Trust::restore(&*store, &classes, now, identities)?;
         let remembered = Effect::Write { transaction: trust.remember(), ticket: None };
@@ -142,6 +144,7 @@ impl Core {
             trust,
             classes,
             log,
+            measure: measure::Measure::new(now, limits.metrics),
             publisher_up: false,
             counts: Counts::default(),
             out: vec![remembered],
@@ -227,6 +230,19 @@ impl Core {
                 self.routes.clear();
                 Ok(Reply::Done)
             }
+            Request::MetricsChanged => {
+                self.measure.forget_settings();
+                self.reply(to, Ok(Reply::Done));
+            }
+            Request::DevicesCounted { account, devices } => {
+                self.count_devices(now, account, devices);
+                self.reply(to, Ok(Reply::Done));
+            }
+            Request::CountsNow { subjects } => {
+                let counts = subjects.into_iter().map(|subject| self.measure.now(subject));
+                let (hour, counts) = (self.measure.hour(), counts.collect());
+                self.reply(to, Ok(Reply::Counts { hour, counts }));
+            }
             Request::LastUplinks { devices } => {
                 let last = devices.iter().map(|device| self.sessions.last_uplink(*device));
                 Ok(Reply::LastUplinks(last.collect()))
@@ -299,6 +315,7 @@ impl Core {
         self.on_connects_due(now);
         self.on_trust_due(now);
         self.on_log_due(now);
+        self.on_measure_due(now);
         self.on_quotas_due(now);
         if self.publisher_up && self.outbox.due_ms().is_some_and(|due_ms| due_ms <= now.ms) {
             self.publish_outbox(now);
@@ -308,17 +325,22 @@ impl Core {
 
     /// When [`Self::on_due`] has something to do.
     pub fn due_ms(&self) -> Option<u64> {
-        let again = self.log.due_ms().min(self.classes.due_ms());
+        let again = self.log.due_ms().min(self.classes.due_ms()).min(self.measure.due_ms());
         Some(self.pending_ms().map_or(again, |due_ms| due_ms.min(again)))
     }
 
-    /// The same without what is looked at again and again: the customer's log, quotas.
+    /// The same without what is looked at again and again: the customer's log, quotas, metrics.
     fn pending_ms(&self) -> Option<u64> {
         let outbox = self.outbox.due_ms().filter(|_| self.publisher_up);
         let events = self.events.due_ms().filter(|_| self.publisher_up);
         let publishing = [self.uplinks.due_ms(), outbox, events];
         let others = [self.messages.due_ms(), self.connects.due_ms(), self.trust.due_ms()];
         publishing.into_iter().chain(others).flatten().min()
+    }
+
+    /// The process ends: what is only in memory and has to outlive it is written.
+    pub fn on_stop(&mut self) {
+        self.keep_counts();
     }
 
     /// The effects since the last call, in order.

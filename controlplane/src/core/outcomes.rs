@@ -10,6 +10,7 @@ use zerocopy::IntoBytes;
 
 use super::credentials::from_the_wire;
 use super::lane::Phase;
+use super::measure::Happened;
 use super::messages::rest_ms;
 use super::uplink_json::{Circumstances, uplink_json};
 use super::{Core, LinkId, Now, Reply, RequestId, Ticket};
@@ -42,7 +43,9 @@ impl Core {
         };
         open.phase = Phase::UnderWay;
         let status = &mut open.message.status;
+        let before = status.sent_unix_ms;
         let is_step = advance(status, step, outcome.at_unix_ms.get());
+        let is_first = before.is_none() && status.sent_unix_ms.is_some();
         let mut tx = Transaction::new();
         let mut ticket = Ticket::Entry { link, seq };
         if step == Step::Failed {
@@ -71,6 +74,9 @@ impl Core {
             queue::note(&mut tx, &open.message);
         }
         self.write(tx, Some(ticket));
+        if is_first {
+            self.count(now, device, Happened::Downlink);
+        }
         self.hand_over(now, device);
         Some(())
     }

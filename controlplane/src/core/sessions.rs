@@ -13,6 +13,7 @@ use tidegate_ring::contract::{EndReason, Kind, SessionDown, SessionEnd, SessionR
 use zerocopy::IntoBytes;
 
 use super::credentials::{from_the_wire, mode_from_the_wire};
+use super::measure::Happened;
 use super::{ByDevice, Core, LinkId, Now, Ticket};
 use crate::model::{DeviceId, Network, SecurityMode};
 use crate::store::names::Standing;
@@ -160,6 +161,9 @@ impl Core {
                 self.events_of_session_up(now, device, up, before);
                 self.check_class(device, session, up.class.get());
                 self.log_session_up(now, device, mode.as_str(), up.resumed == 1);
+                if mode != SecurityMode::NoSec {
+                    self.count(now, device, Happened::Joined);
+                }
                 if location.session == new.session {
                     self.connects.forget(device);
                     self.on_awake(now, device);

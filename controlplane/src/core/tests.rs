@@ -8,6 +8,7 @@ mod credentials;
 mod customer_log;
 mod downlinks;
 mod events;
+mod measure;
 mod rules;
 mod sessions;
 mod sinks;

@@ -42,6 +42,7 @@ pub(super) enum Pending {
     Uplink {
         link: LinkId,
         seq: Seq,
+        device: DeviceId,
         exchange: u64,
         answer_awaited: bool,
         /// What its device's profile says, as it crosses: window of the ACK, time for an answer.
@@ -53,6 +54,17 @@ pub(super) enum Pending {
     Event(Told),
     /// One of several deliveries; the group of that name has the rest.
     Part(PublishId, Part),
+}
+
+impl Pending {
+    fn uplink(
+        (link, seq, device): (LinkId, Seq, DeviceId),
+        exchange: u64,
+        answer_awaited: bool,
+        windows_ms: (u32, u32),
+    ) -> Self {
+        Self::Uplink { link, seq, device, exchange, answer_awaited, windows_ms }
+    }
 }
 
 impl Uplinks {
@@ -166,7 +178,8 @@ impl Core {
                     security_mode: self.sessions.mode(device, session),
                     response_token: self.response_token(link, device, exchange, answer_awaited),
                 };
-                let pending = Pending::Uplink { link, seq, exchange, answer_awaited, windows_ms };
+                let of = (link, seq, device);
+                let pending = Pending::uplink(of, exchange, answer_awaited, windows_ms);
                 self.publish_uplink(now, route, &message, &about, pending)
             }
             Ok(Route::Topic(_) | Route::Rules(_)) | Err(_) => Some(Publication::Unavailable),
@@ -174,6 +187,7 @@ impl Core {
             Ok(Route::Stranger) => Some(Publication::Forbidden),
         };
         if let Some(refusal) = refusal {
+            self.count_publication(now, device, refusal);
             self.publication((link, seq), exchange, refusal, windows_ms);
         }
         if refusal == Some(Publication::Forbidden) && is_permitted {
@@ -263,12 +277,13 @@ impl Core {
         };
         let Some((over, result)) = over else { return };
         match over {
-            Pending::Uplink { link, seq, exchange, answer_awaited, windows_ms } => {
+            Pending::Uplink { link, seq, device, exchange, answer_awaited, windows_ms } => {
                 let publication = match result {
                     PublishResult::Confirmed if answer_awaited => Publication::AwaitingAnswer,
                     PublishResult::Confirmed => Publication::Confirmed,
                     PublishResult::Unavailable | PublishResult::Failed => Publication::Unavailable,
                 };
+                self.count_publication(now, device, publication);
                 self.publication((link, seq), exchange, publication, windows_ms);
             }
             Pending::Response(key) => self.on_response_published(now, key, result),

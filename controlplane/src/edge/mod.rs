@@ -252,7 +252,10 @@ impl Turn {
                 }
             }
             Event::Delivered(id, delivered) => self.core.on_delivered(now, id, delivered),
-            Event::Stop(stopped) => self.stopped = Some(stopped),
+            Event::Stop(stopped) => {
+                self.core.on_stop();
+                self.stopped = Some(stopped);
+            }
         }
     }
 

@@ -173,7 +173,8 @@ pub enum QuotaOrder {
         /// This account; left out: the root account.
         #[arg(long)]
         account: Option<String>,
-        /// devices, destinations, rules, queue_depth, api_rate or uplinks_per_s.
+        /// devices, destinations, rules, application_profiles, queue_depth, api_rate or
+        /// uplinks_per_s.
         quota: String,
         /// How much; "default" for the configuration's.
         value: String,

@@ -108,6 +108,7 @@ impl Directory {
             let quota = match table {
                 Table::Devices => Quota::Devices,
                 Table::Destinations => Quota::Destinations,
+                Table::Profiles => Quota::ApplicationProfiles,
                 _ => Quota::Rules,
             };
             usage.limit(account, table, self.quota(account, quota));

@@ -13,6 +13,8 @@ pub enum Quota {
     Destinations,
     /// Topic rules.
     Rules,
+    /// Application profiles.
+    ApplicationProfiles,
     /// Open messages of one device.
     QueueDepth,
     /// Calls of one operation in a second.
@@ -23,10 +25,11 @@ pub enum Quota {
 
 impl Quota {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Devices,
         Self::Destinations,
         Self::Rules,
+        Self::ApplicationProfiles,
         Self::QueueDepth,
         Self::ApiRate,
         Self::UplinksPerSecond,
@@ -38,9 +41,23 @@ impl Quota {
             Self::Devices => "devices",
             Self::Destinations => "destinations",
             Self::Rules => "rules",
+            Self::ApplicationProfiles => "application_profiles",
             Self::QueueDepth => "queue_depth",
             Self::ApiRate => "api_rate",
             Self::UplinksPerSecond => "uplinks_per_s",
+        }
+    }
+
+    /// As the API writes it.
+    pub fn member(self) -> &'static str {
+        match self {
+            Self::Devices => "Devices",
+            Self::Destinations => "Destinations",
+            Self::Rules => "Rules",
+            Self::ApplicationProfiles => "ApplicationProfiles",
+            Self::QueueDepth => "QueueDepth",
+            Self::ApiRate => "ApiRate",
+            Self::UplinksPerSecond => "UplinksPerSecond",
         }
     }
 
@@ -48,9 +65,8 @@ impl Quota {
     pub fn max(self) -> u64 {
         match self {
             Self::Devices => 100_000_000,
-            Self::Destinations | Self::ApiRate => 1_000_000,
-            Self::Rules | Self::QueueDepth => 10_000,
-            Self::UplinksPerSecond => 10_000_000,
+            Self::Destinations | Self::ApiRate | Self::UplinksPerSecond => 1_000_000,
+            Self::Rules | Self::ApplicationProfiles | Self::QueueDepth => 10_000,
         }
     }
 }
@@ -74,11 +90,13 @@ pub struct Quotas {
     pub destinations: u64,
     /// 1..=10000.
     pub rules: u64,
+    /// 1..=10000.
+    pub application_profiles: u64,
     /// Open messages of one device, 1..=10000.
     pub queue_depth: u64,
     /// Calls of one operation in a second, 1..=1000000.
     pub api_rate: u64,
-    /// Uplinks in a second, 1..=10000000.
+    /// Uplinks in a second, and at once after a pause, 1..=1000000.
     pub uplinks_per_s: u64,
 }
 
@@ -101,6 +119,7 @@ impl Quotas {
             Quota::Devices => self.devices,
             Quota::Destinations => self.destinations,
             Quota::Rules => self.rules,
+            Quota::ApplicationProfiles => self.application_profiles,
             Quota::QueueDepth => self.queue_depth,
             Quota::ApiRate => self.api_rate,
             Quota::UplinksPerSecond => self.uplinks_per_s,
@@ -114,6 +133,7 @@ impl Default for Quotas {
             devices: 100_000,
             destinations: 1_000,
             rules: 1_000,
+            application_profiles: 1_000,
             queue_depth: 100,
             api_rate: 100,
             uplinks_per_s: 10_000,

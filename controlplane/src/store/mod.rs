@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod keys;
+pub mod measured;
 pub mod memory;
 pub mod names;
 pub mod queue;
@@ -117,7 +118,7 @@ pub enum Table {
     Imports,
     /// Task id, line → what became of it.
     Imported,
-    /// Hour, device → what was counted.
+    /// Hour, device or account → what was counted.
     Measured,
     /// Device, priority, order → message id: the open messages.
     Queue,

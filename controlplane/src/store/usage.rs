@@ -26,7 +26,8 @@ struct Count {
 }
 
 /// What is counted.
-pub const COUNTED: [Table; 3] = [Table::Devices, Table::Destinations, Table::Rules];
+pub const COUNTED: [Table; 4] =
+    [Table::Devices, Table::Destinations, Table::Rules, Table::Profiles];
 
 /// How a transaction changes the counts of its account.
 #[derive(Clone, Debug, Default)]

@@ -53,6 +53,7 @@ impl Table {
                 | Self::Accounts
                 | Self::Policies
                 | Self::CustomerLog
+                | Self::Measured
         )
     }
 }

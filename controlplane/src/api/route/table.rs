@@ -9,7 +9,7 @@ use warp::http::StatusCode;
 use crate::api::spec::openapi;
 use crate::api::{
     Reply, authorities, customer_logs, destinations, devices, downlink, endpoint, events, imports,
-    logs, metrics, policies, profiles, queue, rules, tags, things, uplinks,
+    logs, metrics, policies, profiles, queue, quotas, rules, tags, things, uplinks,
 };
 use crate::control::PolicyOf;
 
@@ -267,6 +267,15 @@ pub static OPERATIONS: &[Operation] = &[
         &[],
         |api, call, _| Box::pin(metrics::put(api, call)),
     ),
+    at("POST /metrics", "iotwireless:GetMetrics", &[], |api, call, _| {
+        Box::pin(metrics::summary(api, call))
+    }),
+    at("GET /account-quotas", "iotwireless:GetAccountQuotas", &[], |api, call, _| {
+        Box::pin(quotas::get(api, call))
+    }),
+    at("PATCH /account-quotas", "iotwireless:UpdateAccountQuotas", &[], |api, call, _| {
+        Box::pin(quotas::update(api, call))
+    }),
     at(
         "POST /wireless_device_import_task",
         "iotwireless:StartWirelessDeviceImportTask",

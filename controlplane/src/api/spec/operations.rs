@@ -34,6 +34,8 @@ const NO: &[Member] = &[];
 const PAGE: &[Member] = shapes::PAGE;
 const EMPTY: Option<&'static [Member]> = Some(NO);
 const TYPE: &[Member] = &[may("WirelessDeviceType", Kind::Text(&shape::DEVICE_TYPE_FILTER))];
+const ACCOUNT_ID: Rule = Rule::length(12, 12);
+const ACCOUNT: &[Member] = &[may("accountId", Kind::Text(&ACCOUNT_ID))];
 const ARN: Member = must("resourceArn", TEXT);
 const RESOURCE_TYPE: &[Member] = &[must("resourceType", TEXT)];
 const IDENTIFIER_TYPE: &[Member] = &[must("identifierType", TEXT), may("partnerType", TEXT)];
@@ -165,6 +167,9 @@ pub const SPECS: &[Spec] = &[
     ),
     op("GetMetricConfiguration", NO, None, 200, Some(shapes::METRIC_CONFIGURATION)),
     op("UpdateMetricConfiguration", NO, Some(shapes::METRIC_CONFIGURATION), 204, None),
+    op("GetMetrics", NO, Some(shapes::METRIC_QUERIES), 200, Some(shapes::METRIC_RESULTS)),
+    op("GetAccountQuotas", ACCOUNT, None, 200, Some(shapes::QUOTAS)),
+    op("UpdateAccountQuotas", ACCOUNT, Some(shapes::QUOTA_CHANGE), 200, Some(shapes::QUOTAS)),
     op(
         "GetServiceEndpoint",
         &[may("serviceType", TEXT)],

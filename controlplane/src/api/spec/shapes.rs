@@ -140,6 +140,72 @@ pub const RESOURCE_EVENTS: &[Member] = &[
 pub const METRIC_CONFIGURATION: &[Member] =
     &[may("SummaryMetric", Structure(&[may("Status", ON_OFF)]))];
 
+const METRIC_NAME: Rule = Rule::one_of(&crate::model::METRIC_NAMES);
+const PERIOD: Rule = Rule::one_of(&["OneHour", "OneDay", "OneWeek"]);
+const DIMENSION_NAME: Rule = Rule::one_of(&["DeviceId", "GatewayId"]);
+const QUERY_STATUS: Rule = Rule::one_of(&["Succeeded", "Failed"]);
+/// Bound: questions of one request.
+const QUERIES_MAX: usize = 50;
+const DIMENSION: super::Kind = Structure(&[must("name", Text(&DIMENSION_NAME)), may("value", ID)]);
+
+macro_rules! metric_query {
+    ($($more:expr),*) => {
+        Structure(&[
+            may("QueryId", ID),
+            must("MetricName", Text(&METRIC_NAME)),
+            may("Dimensions", List(&DIMENSION, 10)),
+            must("AggregationPeriod", Text(&PERIOD)),
+            must("StartTimestamp", Number),
+            must("EndTimestamp", Number),
+            $($more,)*
+        ])
+    };
+}
+
+const METRIC_QUERY: super::Kind = metric_query!();
+/// GetMetrics.
+pub const METRIC_QUERIES: &[Member] =
+    &[may("SummaryMetricQueries", List(&METRIC_QUERY, QUERIES_MAX))];
+const STATISTICS_OF_PERIOD: super::Kind = Structure(&[
+    must("Min", Number),
+    must("Max", Number),
+    may("Sum", Number),
+    must("Avg", Number),
+    must("Std", Number),
+    must("P90", Number),
+]);
+const METRIC_RESULT: super::Kind = metric_query!(
+    must("QueryStatus", Text(&QUERY_STATUS)),
+    may("Error", TEXT),
+    may("Timestamps", List(&Number, 8_784)),
+    may("Values", List(&STATISTICS_OF_PERIOD, 8_784)),
+    may("Unit", TEXT)
+);
+/// What GetMetrics answers.
+pub const METRIC_RESULTS: &[Member] =
+    &[must("SummaryMetricQueryResults", List(&METRIC_RESULT, QUERIES_MAX))];
+
+macro_rules! quotas {
+    ($least:literal) => {
+        must(
+            "Quotas",
+            Structure(&[
+                may("Devices", Integer($least, 100_000_000)),
+                may("Destinations", Integer($least, 1_000_000)),
+                may("Rules", Integer($least, 10_000)),
+                may("ApplicationProfiles", Integer($least, 10_000)),
+                may("QueueDepth", Integer($least, 10_000)),
+                may("ApiRate", Integer($least, 1_000_000)),
+                may("UplinksPerSecond", Integer($least, 1_000_000)),
+            ]),
+        )
+    };
+}
+/// UpdateAccountQuotas; 0: the configuration's again.
+pub const QUOTA_CHANGE: &[Member] = &[quotas!(0)];
+/// GetAccountQuotas; what has no limit is left out.
+pub const QUOTAS: &[Member] = &[must("AccountId", ID), quotas!(1)];
+
 const DTLS: Member = may(
     "DtlsV1_2",
     Structure(&[

@@ -6,6 +6,7 @@ mod accounts;
 mod authorities;
 mod devices;
 mod harness;
+mod measured;
 mod messages;
 mod private;
 mod profiles;
