@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 use super::Control;
 use super::devices::device_id;
 use super::draft::refuse;
-use crate::core::{Reply, Request};
+use crate::core::{MetricsRequest, Reply, Request};
 use crate::model::{Metric, MetricConfiguration, Period, Refused, Statistics, Switch};
 use crate::store::measured::{Counts, Subject};
 use crate::store::{Table, keys};
@@ -41,7 +41,7 @@ impl Control {
     /// From now on they are, or are not. What was kept stays until it is too old.
     pub async fn configure_metrics(&self, said: &MetricConfiguration) -> Result<(), Refused> {
         self.set(keys::METRICS, said).await?;
-        self.ask(Request::MetricsChanged).await?;
+        self.ask(Request::Metrics(MetricsRequest::Changed)).await?;
         self.count_devices().await
     }
 
@@ -56,7 +56,7 @@ impl Control {
             }
             None => Subject::Account(self.held.account),
         };
-        let asked = Request::CountsNow { subjects: vec![subject] };
+        let asked = Request::Metrics(MetricsRequest::Now(vec![subject]));
         let now = match self.held.edge.ask(asked).await? {
             Reply::Counts { hour, counts } => counts.first().copied().flatten().map(|c| (hour, c)),
             _ => None,
@@ -116,7 +116,8 @@ impl Control {
         let counted =
             counted.map_err(|_| Refused::Internal { message: "the store panicked".to_owned() })?;
         let devices = counted.map_err(refuse)?;
-        self.ask(Request::DevicesCounted { account: self.held.account, devices }).await
+        let counted = MetricsRequest::Devices(self.held.account, devices);
+        self.ask(Request::Metrics(counted)).await
     }
 
     /// Counts the devices of every account whose metrics are kept.

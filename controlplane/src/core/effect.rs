@@ -6,13 +6,14 @@ use tidegate_ring::Seq;
 use tidegate_ring::contract::Kind;
 use zeroize::Zeroizing;
 
+use super::measure::MetricsRequest;
 use crate::control::WorkerHealth;
 use crate::customer_log::Logged;
 use crate::model::{DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Refused};
 use crate::rules::{Lane, Sink};
 use crate::store::Transaction;
 use crate::store::account::Account;
-use crate::store::measured::{Counts, Subject};
+use crate::store::measured::Counts;
 
 /// Now, by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -223,20 +224,8 @@ pub enum Request {
     PolicyOfProfile,
     /// A destination or rule changed.
     RoutesChanged,
-    /// An account has enabled or disabled its metrics.
-    MetricsChanged,
-    /// So many devices an account has.
-    DevicesCounted {
-        /// Which account.
-        account: Account,
-        /// How many.
-        devices: u32,
-    },
-    /// What has been counted in the hour under way?
-    CountsNow {
-        /// Of which devices and accounts.
-        subjects: Vec<Subject>,
-    },
+    /// About what is counted for GetMetrics.
+    Metrics(MetricsRequest),
     /// When did these devices last send something?
     LastUplinks {
         /// Which.

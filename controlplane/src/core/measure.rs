@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use tidegate_ring::contract::Publication;
 
-use super::{ByDevice, Core, Now};
+use super::{ByDevice, Core, Now, Reply};
 use crate::model::{DeviceId, MetricConfiguration, Switch};
 use crate::store::account::Account;
 use crate::store::measured::{Counts, Subject, hour_of};
@@ -29,6 +29,17 @@ impl Default for MetricLimits {
     fn default() -> Self {
         Self { devices_max: 20_000, hours_max: 14 * 24 }
     }
+}
+
+/// What the API asks about it.
+#[derive(Debug)]
+pub enum MetricsRequest {
+    /// An account has enabled or disabled its metrics.
+    Changed,
+    /// So many devices an account has.
+    Devices(Account, u32),
+    /// What has been counted in the hour under way?
+    Now(Vec<Subject>),
 }
 
 /// What happened.
@@ -101,11 +112,6 @@ impl Measure {
         self.due_ms
     }
 
-    /// An account may have another setting.
-    pub(super) fn forget_settings(&mut self) {
-        self.enabled.clear();
-    }
-
     /// What differs from the store is kept for it, and the hour begins with nothing.
     fn begin(&mut self, hour: u32) {
         for (account, subject) in std::mem::take(&mut self.changed) {
@@ -158,16 +164,12 @@ impl Measure {
     }
 
     /// What is counted now; `None`: nothing yet.
-    pub(super) fn now(&self, subject: Subject) -> Option<Counts> {
+    fn now(&self, subject: Subject) -> Option<Counts> {
         let counted = match subject {
             Subject::Device(device) => self.devices.get(&device),
             Subject::Account(account) => self.accounts.get(&account),
         };
         counted.map(|counted| counted.counts)
-    }
-
-    pub(super) fn hour(&self) -> u32 {
-        self.hour
     }
 
     /// Up to `records_max` records to write.
@@ -190,6 +192,23 @@ impl Measure {
 }
 
 impl Core {
+    pub(super) fn on_metrics_request(&mut self, now: Now, request: MetricsRequest) -> Reply {
+        match request {
+            MetricsRequest::Changed => {
+                self.measure.enabled.clear();
+                Reply::Done
+            }
+            MetricsRequest::Devices(account, devices) => {
+                self.count_devices(now, account, devices);
+                Reply::Done
+            }
+            MetricsRequest::Now(subjects) => {
+                let counts = subjects.into_iter().map(|subject| self.measure.now(subject));
+                Reply::Counts { hour: self.measure.hour, counts: counts.collect() }
+            }
+        }
+    }
+
     /// Counts what happened to a device, for it and its account.
     pub(super) fn count(&mut self, now: Now, device: DeviceId, happened: Happened) {
         let Ok(Some(terms)) = self.terms(device) else { return };
@@ -230,7 +249,7 @@ impl Core {
     }
 
     /// So many devices the account has.
-    pub(super) fn count_devices(&mut self, now: Now, account: Account, devices: u32) {
+    fn count_devices(&mut self, now: Now, account: Account, devices: u32) {
         if !self.counts_for(account) {
             return;
         }

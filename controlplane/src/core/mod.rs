@@ -50,7 +50,7 @@ pub use effect::{
 
 pub use customer_log::LogCounts;
 pub use latency::Latency;
-pub use measure::MetricLimits;
+pub use measure::{MetricLimits, MetricsRequest};
 pub use messages::{encode_request, encode_response};
 
 use crate::control::{Limits, WorkerHealth};
@@ -230,19 +230,7 @@ impl Core {
                 self.routes.clear();
                 Ok(Reply::Done)
             }
-            Request::MetricsChanged => {
-                self.measure.forget_settings();
-                self.reply(to, Ok(Reply::Done));
-            }
-            Request::DevicesCounted { account, devices } => {
-                self.count_devices(now, account, devices);
-                self.reply(to, Ok(Reply::Done));
-            }
-            Request::CountsNow { subjects } => {
-                let counts = subjects.into_iter().map(|subject| self.measure.now(subject));
-                let (hour, counts) = (self.measure.hour(), counts.collect());
-                self.reply(to, Ok(Reply::Counts { hour, counts }));
-            }
+            Request::Metrics(asked) => Ok(self.on_metrics_request(now, asked)),
             Request::LastUplinks { devices } => {
                 let last = devices.iter().map(|device| self.sessions.last_uplink(*device));
                 Ok(Reply::LastUplinks(last.collect()))

@@ -58,7 +58,8 @@ pub(super) enum Pending {
 
 impl Pending {
     fn uplink(
-        (link, seq, device): (LinkId, Seq, DeviceId),
+        (link, seq): (LinkId, Seq),
+        device: DeviceId,
         exchange: u64,
         answer_awaited: bool,
         windows_ms: (u32, u32),
@@ -155,7 +156,7 @@ impl Core {
         let exchange = uplink.exchange.get();
         let session = uplink.session.get();
         let (longest, windows_ms) = self.uplink_terms(device);
-        let told = uplink.class.get();
+        let (from, told) = ((link, seq), uplink.class.get());
         self.check_class(device, session, told);
         let is_permitted = self.permits(device, told, &message);
         let refusal = match self.route(device) {
@@ -178,8 +179,7 @@ impl Core {
                     security_mode: self.sessions.mode(device, session),
                     response_token: self.response_token(link, device, exchange, answer_awaited),
                 };
-                let of = (link, seq, device);
-                let pending = Pending::uplink(of, exchange, answer_awaited, windows_ms);
+                let pending = Pending::uplink(from, device, exchange, answer_awaited, windows_ms);
                 self.publish_uplink(now, route, &message, &about, pending)
             }
             Ok(Route::Topic(_) | Route::Rules(_)) | Err(_) => Some(Publication::Unavailable),
@@ -188,7 +188,7 @@ impl Core {
         };
         if let Some(refusal) = refusal {
             self.count_publication(now, device, refusal);
-            self.publication((link, seq), exchange, refusal, windows_ms);
+            self.publication(from, exchange, refusal, windows_ms);
         }
         if refusal == Some(Publication::Forbidden) && is_permitted {
             // The worker may never have got the first order to end it.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::control::Limits;
-use crate::core::MetricLimits;
+use crate::core::{MetricLimits, MetricsRequest};
 use crate::model::{MetricConfiguration, SummaryMetric, Switch};
 use crate::store::account::Account;
 use crate::store::keys;
@@ -26,7 +26,7 @@ impl Story {
         let mut tx = Transaction::new();
         tx.put(Table::Settings, keys::METRICS, records::encode(&said));
         self.store.submit(tx, Box::new(|_| ()));
-        self.asks(Request::MetricsChanged);
+        self.asks(Request::Metrics(MetricsRequest::Changed));
     }
 
     /// A request that is published, and confirmed.
@@ -40,7 +40,7 @@ impl Story {
     }
 
     fn counts_now(&mut self, subject: Subject) -> Option<Counts> {
-        match self.asks(Request::CountsNow { subjects: vec![subject] }) {
+        match self.asks(Request::Metrics(MetricsRequest::Now(vec![subject]))) {
             Some(Ok(Reply::Counts { counts, .. })) => counts[0],
             other => panic!("{other:?}"),
         }
@@ -133,7 +133,7 @@ fn an_hour_has_a_record_of_its_own() {
 fn a_restart_within_the_hour_goes_on_counting() {
     let mut story = Story::measures(MetricLimits::default());
     story.uplink_confirmed(1);
-    story.asks(Request::DevicesCounted { account: Account::ROOT, devices: 7 });
+    story.asks(Request::Metrics(MetricsRequest::Devices(Account::ROOT, 7)));
     story.core.on_stop();
     story.settles();
     assert_eq!(story.counted(OF_ALL, HOUR).uplinks, 1);
