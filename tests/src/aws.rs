@@ -69,10 +69,16 @@ impl Aws {
         json(command.output().expect("timeout and python can be run"))
     }
 
+    /// Another program, with the environment that AWS's clients read.
+    pub fn tell_all(&self, command: &mut Command) {
+        command.envs(self.environment.clone());
+        command.env_remove("AWS_PROFILE").env_remove("AWS_SESSION_TOKEN");
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("timeout");
-        command.arg(GIVE_UP_S).arg(cached(program, "aws")).envs(self.environment.clone());
-        command.env_remove("AWS_PROFILE").env_remove("AWS_SESSION_TOKEN");
+        command.arg(GIVE_UP_S).arg(cached(program, "aws"));
+        self.tell_all(&mut command);
         command
     }
 }

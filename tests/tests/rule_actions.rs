@@ -195,7 +195,7 @@ fn a_message_is_everywhere_before_its_device_hears_so() {
          print(json.dumps([sorted(map(read, keys)), [k.split('/')[0] for k in keys]]))",
     );
     let bodies = ["{\"t\":1}", "{\"t\":2}", "{\"t\":3}"];
-    assert_eq!(objects, json!([bodies, ["boiler"; 3]]));
+    assert_eq!(objects, json!([bodies, vec!["boiler"; 3]]));
 }
 
 /// Two attempts, then the error action; without one 5.03 with Max-Age, and the next is taken again.
