@@ -257,6 +257,7 @@ mod tests {
             class: 0.into(),
             network: 1,
             answer_awaited,
+            body_bytes: 0.into(),
         }
     }
 

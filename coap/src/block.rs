@@ -1,8 +1,10 @@
 //! Which part of a body does a message carry? The value of Block1 and Block2 (RFC 7959 section 2),
 //! and the bodies that travel block by block.
 
+mod collect;
 mod upload;
 
+pub use collect::{Collect, Part};
 pub use upload::{Step, Upload};
 
 use crate::option::Number;
@@ -84,6 +86,11 @@ impl BlockSize {
         (0..=Self::MAX.szx).rev().map(|szx| Self { szx }).find(|size| size.bytes() <= bytes)
     }
 
+    /// The one of just so many bytes.
+    pub fn exactly(bytes: usize) -> Option<Self> {
+        Self::within(bytes).filter(|size| size.bytes() == bytes)
+    }
+
     /// 16..=1024
     pub const fn bytes(self) -> usize {
         16 << self.szx
@@ -120,6 +127,11 @@ mod tests {
         assert_eq!(
             [15, 16, 63, 64, 1_023, 1_024, 9_999].map(within),
             [None, Some(16), Some(32), Some(64), Some(512), Some(1_024), Some(1_024)]
+        );
+        let exactly = |bytes| BlockSize::exactly(bytes).map(BlockSize::bytes);
+        assert_eq!(
+            [15, 16, 63, 1_024, 2_048].map(exactly),
+            [None, Some(16), None, Some(1_024), None]
         );
     }
 

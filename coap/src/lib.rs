@@ -6,6 +6,7 @@
 //!     ├ Response, EmptyAck, Reset ─▶ outbound::Outbound, inbound::Inbound
 //!     └ Ping, Reject, Ignore ─▶ four bytes back, or silence
 //! block::Upload ─▶ which part of a body ─▶ writer::Writer ─▶ bytes
+//! block::Collect ◀─ which part of a body is this?
 //! ```
 //!
 //! Time is `now_ms`, milliseconds of any clock that does not jump back. Randomness (tokens, first

@@ -74,6 +74,8 @@ impl Understood {
         Number::URI_PATH,
         Number::URI_QUERY,
         Number::ACCEPT,
+        Number::BLOCK2,
+        Number::BLOCK1,
         Number::PROXY_URI,
         Number::PROXY_SCHEME,
     ]);

@@ -56,6 +56,26 @@ pub const OUTBOUND_DEFAULT: u32 = 4_096;
 /// Downlink requests one device may have waiting behind the one in progress. *Why:* the store is
 /// the queue; the worker holds only what was sent straight on.
 pub const OUTBOUND_PER_DEVICE_MAX: u32 = 16;
+/// Longest body of a request, bytes, default of `[coap] upload_bytes`.
+pub const UPLOAD_BYTES_DEFAULT: u32 = 256 << 10;
+/// Memory for bodies that are not whole yet, in one worker, KiB, default of `[coap] uploads_kib`.
+/// Taken when it is first used.
+pub const UPLOADS_KIB_DEFAULT: u32 = 32 << 10;
+/// Most of it that may be configured: 4 GiB.
+pub const UPLOADS_KIB_MAX: u32 = (4 << 20) - 1;
+/// A body without a new block for so long is forgotten, seconds, default of `[coap] upload_idle_s`:
+/// EXCHANGE_LIFETIME of RFC 7252 section 4.8.2.
+pub const UPLOAD_IDLE_S_DEFAULT: u32 = 247;
+/// Bodies one device may have under way; its oldest gives way. *Why:* a device sends one at a time
+/// (NSTART is 1); what it gave up stays for a while.
+pub const UPLOADS_PER_DEVICE_MAX: usize = 4;
+/// Where there is no room, the body that was idle longest gives way if it was for so long,
+/// milliseconds; else the new one is refused. *Why:* nobody who is at it is pushed out by newcomers,
+/// and a device is at it for MAX_TRANSMIT_SPAN (RFC 7252 section 4.8.2) when only the last copy of
+/// a block arrives.
+pub const UPLOAD_GRACE_MS: u64 = 45_000;
+/// Bodies forgotten for their age in one turn of the clock (one second).
+pub const UPLOAD_SWEEP: usize = 4_096;
 /// Credentials a worker remembers.
 pub const CREDENTIALS_MAX: usize = 4_096;
 /// Seconds a remembered credential serves before the control plane is asked again.

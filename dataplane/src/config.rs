@@ -5,8 +5,10 @@ use crate::bounds;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tidegate_coap::block::BlockSize;
 use tidegate_crypto::agreement::Group;
 use tidegate_dtls::Suite;
+use tidegate_ring::contract::BODY_BYTES_MAX;
 
 /// The whole configuration of one dataplane process.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -156,6 +158,14 @@ pub struct CoapConfig {
     pub exchanges: u32,
     /// Downlinks in progress or waiting, per worker, 1..=1048576.
     pub downlinks: u32,
+    /// Largest block of a body, in either direction, bytes: 16, 32 … 1024 (RFC 7959).
+    pub block_bytes: u16,
+    /// Longest body of a request that comes block by block, bytes, 16..=1048576.
+    pub upload_bytes: u32,
+    /// Memory for bodies that are not whole yet, per worker, KiB, 1..=4194303.
+    pub uploads_kib: u32,
+    /// Seconds without a new block after which a body is forgotten, 1..=86400.
+    pub upload_idle_s: u32,
 }
 
 /// A path that the dataplane answers by itself.
@@ -233,6 +243,14 @@ impl Config {
         within("coap.busy_max_age_s", self.coap.busy_max_age_s, 1, 86_400)?;
         within("coap.exchanges", self.coap.exchanges, 1, 1 << 20)?;
         within("coap.downlinks", self.coap.downlinks, 1, 1 << 20)?;
+        if BlockSize::exactly(self.coap.block_bytes.into()).is_none() {
+            let bytes = self.coap.block_bytes;
+            return Err(format!("coap.block_bytes = {bytes} is not one of 16, 32 … 1024"));
+        }
+        let longest = BODY_BYTES_MAX as u32;
+        within("coap.upload_bytes", self.coap.upload_bytes, 16, longest)?;
+        within("coap.uploads_kib", self.coap.uploads_kib, 1, bounds::UPLOADS_KIB_MAX)?;
+        within("coap.upload_idle_s", self.coap.upload_idle_s, 1, 86_400)?;
         self.echo.check()
     }
 
@@ -347,6 +365,10 @@ impl Default for CoapConfig {
             busy_max_age_s: 5,
             exchanges: bounds::INBOUND_DEFAULT,
             downlinks: bounds::OUTBOUND_DEFAULT,
+            block_bytes: 1_024,
+            upload_bytes: bounds::UPLOAD_BYTES_DEFAULT,
+            uploads_kib: bounds::UPLOADS_KIB_DEFAULT,
+            upload_idle_s: bounds::UPLOAD_IDLE_S_DEFAULT,
         }
     }
 }
@@ -414,6 +436,25 @@ mod tests {
         assert!(with(|c| c.handshake.half_open_per_source = 1).is_ok());
         assert!(with(|c| c.handshake.half_open_per_source = 0).is_err());
         assert!(with(|c| c.listen.clear()).is_err());
+    }
+
+    #[test]
+    fn blocks_and_bodies_have_the_sizes_of_rfc_7959_and_of_the_ring() {
+        let with = |block_bytes, upload_bytes, uploads_kib| {
+            let mut config = Config::default();
+            config.coap = CoapConfig { block_bytes, upload_bytes, uploads_kib, ..config.coap };
+            config.check()
+        };
+        for block_bytes in [16, 64, 512, 1_024] {
+            assert!(with(block_bytes, 16, 1).is_ok());
+        }
+        for block_bytes in [0, 8, 100, 1_000, 2_048] {
+            assert!(with(block_bytes, 16, 1).unwrap_err().contains("block_bytes"));
+        }
+        assert!(with(1_024, 1 << 20, bounds::UPLOADS_KIB_MAX).is_ok());
+        assert!(with(1_024, (1 << 20) + 1, 1).is_err() && with(1_024, 15, 1).is_err());
+        assert!(with(1_024, 16, bounds::UPLOADS_KIB_MAX + 1).is_err());
+        assert!(with(1_024, 16, 0).is_err());
     }
 
     #[test]

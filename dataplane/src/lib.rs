@@ -3,6 +3,7 @@
 //! Data flows one way: `net` lends a batch of datagrams, the pure [`worker::Worker`] turns it into
 //! ring entries and datagrams to send, `net` sends them. `main.rs` is a thin shell around it.
 
+pub mod arena;
 pub mod bounds;
 pub mod clock;
 pub mod config;

@@ -13,11 +13,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Changes whenever a layout or a meaning in this file changes; rings of another version are
 /// refused when they are opened.
-pub const CONTRACT_VERSION: u32 = 4;
+pub const CONTRACT_VERSION: u32 = 5;
 
 /// Longest tail an entry may carry, bytes. *Why:* one CoAP message in one DTLS record, or one
-/// identity (256) or key (256); blockwise bodies cross block by block.
+/// identity (256) or key (256); longer bodies cross in pieces ([`Body`]).
 pub const TAIL_BYTES_MAX: usize = 2048;
+
+/// Longest body of a device's request that crosses, bytes. *Why:* a quarter of a ring, so that one
+/// body never stands in the way of everything else.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Longest trust sheet, bytes.
 pub const TRUST_BYTES_MAX: usize = 1 << 20;
@@ -99,6 +103,8 @@ wire_enum! {
         /// [`Notice`] + what its [`Event`] describes: the first to be left out when there is much
         /// to tell.
         Notice = 9,
+        /// [`Body`] + a piece of it: the body of the [`Uplink`] behind its pieces.
+        Body = 10,
         /// [`Credential`] + the pre-shared key (empty unless the verdict is `Known`).
         Credential = 32,
         /// [`CredentialDropped`], no tail: forget the cached credential of the device.
@@ -266,7 +272,18 @@ layout! {
         received_unix_ms: U64, /// The class by which it was let through.
         class: U16, /// [`Network`].
         network: u8, /// 1 when the request is a GET, POST, FETCH: an answer is awaited.
-        answer_awaited: u8 }
+        answer_awaited: u8, /// Bytes of its body, when that crossed in pieces ([`Body`]) and the
+        /// tail has none; 0: the payload in the tail is all.
+        body_bytes: U32 }
+}
+layout! {
+    /// A piece of a body that came block by block (RFC 7959). The pieces of one body come in order,
+    /// from its beginning, with nothing between them, and its [`Uplink`] behind the last: they are
+    /// released with it. Pieces without it are what a worker left that was killed.
+    Body { /// Of the [`Uplink`].
+        exchange: U64, /// Where this piece belongs, bytes.
+        offset: U32, /// Length of the whole body, bytes, at most [`BODY_BYTES_MAX`].
+        total: U32 }
 }
 layout! {
     /// A handshake is parked until the credential for this identity comes.

@@ -167,6 +167,18 @@ counters! {
         RequestLimited => "request_limited",
         /// Requests of sessions whose class no policy sheet has yet.
         ClassUnknown => "class_unknown",
+        /// Bodies begun by a first block.
+        UploadBegun => "upload_begun",
+        /// Bodies that came whole, block by block.
+        UploadWhole => "upload_whole",
+        /// Blocks of bodies whose beginning is not there: 4.08.
+        UploadIncomplete => "upload_incomplete",
+        /// Blocks of bodies that are longer than they may be: 4.13.
+        UploadTooLarge => "upload_too_large",
+        /// Blocks for which there was no room: 5.03, or silence for a NON.
+        UploadNoRoom => "upload_no_room",
+        /// Bodies forgotten before they were whole: too old, or in the way of others.
+        UploadForgotten => "upload_forgotten",
         /// Requests whose outcome did not come in time.
         ResponseTimeout => "response_timeout",
         /// CoAP messages that were not well formed.
@@ -217,6 +229,12 @@ counters! {
         Exchanges => "exchanges",
         /// Requests for devices under way or waiting for their turn.
         Downlinks => "downlinks",
+        /// Bodies that come block by block and are not whole yet.
+        Uploads => "uploads",
+        /// Bytes of memory in use for them.
+        UploadBytes => "upload_bytes",
+        /// Bytes of memory there are for them.
+        UploadBytesMax => "upload_bytes_max",
         /// Bytes on the ring to the control plane that it has not released.
         RingBacklog => "uplink_ring_backlog_bytes",
         /// Bytes that ring holds.

@@ -11,8 +11,17 @@ use crate::layout::Seq;
 #[derive(Debug)]
 pub struct ReleaseLedger {
     /// Entries taken and not releasable yet, in ring order; the front one is never done.
-    waiting: VecDeque<(Seq, bool)>,
+    waiting: VecDeque<(Seq, Stage)>,
     outstanding_max: usize,
+}
+
+/// What of an entry is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Finished with the entry behind it.
+    WithNext,
+    Done,
 }
 
 impl ReleaseLedger {
@@ -39,17 +48,28 @@ impl ReleaseLedger {
             return Err(LedgerFull);
         }
         assert!(self.waiting.back().is_none_or(|(last, _)| *last < seq), "taken out of ring order");
-        self.waiting.push_back((seq, false));
+        self.waiting.push_back((seq, Stage::Open));
         Ok(())
+    }
+
+    /// An entry is a part of the one behind it: it is finished when that is.
+    pub fn with_next(&mut self, seq: Seq) {
+        if let Ok(at) = self.waiting.binary_search_by_key(&seq, |(waiting, _)| *waiting) {
+            self.waiting[at].1 = Stage::WithNext;
+        }
     }
 
     /// An entry is finished. Returns what can be released now, if that moved on. Finishing an
     /// entry twice, or one that was never taken, changes nothing.
     pub fn done(&mut self, seq: Seq) -> Option<Seq> {
         let at = self.waiting.binary_search_by_key(&seq, |(waiting, _)| *waiting).ok()?;
-        self.waiting[at].1 = true;
+        self.waiting[at].1 = Stage::Done;
+        let parts = self.waiting.range_mut(..at).rev();
+        for (_, stage) in parts.take_while(|(_, stage)| *stage == Stage::WithNext) {
+            *stage = Stage::Done;
+        }
         let mut releasable = None;
-        while let Some((seq, true)) = self.waiting.front() {
+        while let Some((seq, Stage::Done)) = self.waiting.front() {
             releasable = Some(*seq);
             self.waiting.pop_front();
         }
@@ -116,6 +136,30 @@ mod tests {
             tried += 1;
         });
         assert_eq!(tried, 120);
+    }
+
+    /// Entries 2 and 3 are parts of 4: they are finished with it, and not before.
+    #[test]
+    fn parts_are_finished_with_the_entry_behind_them() {
+        for done_first in [1, 4, 5] {
+            let mut ledger = ledger_of(5);
+            ledger.with_next(Seq(16));
+            ledger.with_next(Seq(24));
+            let order = [1, 4, 5].into_iter().cycle().skip_while(|n| *n != done_first).take(3);
+            let mut finished = Vec::new();
+            for n in order {
+                finished.push(n);
+                let released = ledger.done(Seq(n * 8)).map_or(0, |seq| seq.0 / 8);
+                let expected = match (finished.contains(&1), finished.contains(&4)) {
+                    (true, true) if finished.contains(&5) => 5,
+                    (true, true) => 4,
+                    (true, false) if n == 1 => 1,
+                    _ => 0,
+                };
+                assert_eq!(released, expected, "{finished:?}");
+            }
+            assert_eq!(ledger.outstanding(), 0);
+        }
     }
 
     #[test]

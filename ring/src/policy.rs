@@ -48,6 +48,8 @@ pub struct Class {
     pub account: u16,
     /// How many uplinks each device may send.
     pub device: Rate,
+    /// Longest body of a device's request, bytes; 0: as the worker has it.
+    pub body_bytes: u32,
 }
 
 /// How often something may happen.
@@ -91,7 +93,7 @@ const DENY: u8 = 0x80;
 const POLICY: u8 = 1;
 const ACCOUNT: u8 = 2;
 const CLASS: u8 = 3;
-const CLASS_BYTES: usize = 2 * 4 + RATE_BYTES;
+const CLASS_BYTES: usize = 2 * 4 + RATE_BYTES + 4;
 const RATE_BYTES: usize = 8;
 const DEVICE_TEXT_BYTES: usize = 36;
 
@@ -123,7 +125,9 @@ pub fn write(sheet: &mut Vec<u8>, item: &Item<'_>) -> bool {
             for (bytes, number) in class_body.chunks_exact_mut(2).zip(numbers) {
                 bytes.copy_from_slice(&number.to_le_bytes());
             }
-            class_body[8..].copy_from_slice(&class.device.to_bytes());
+            let (rate, body_bytes) = class_body[8..].split_at_mut(RATE_BYTES);
+            rate.copy_from_slice(&class.device.to_bytes());
+            body_bytes.copy_from_slice(&class.body_bytes.to_le_bytes());
             (CLASS, &class_body)
         }
     };
@@ -160,10 +164,13 @@ impl Sheet {
     }
 
     fn take_class(&mut self, body: &[u8]) -> Option<()> {
-        let (numbers, rate) = body.split_first_chunk::<8>()?;
+        let (numbers, rest) = body.split_first_chunk::<8>()?;
+        let (rate, body_bytes) = rest.split_first_chunk::<RATE_BYTES>()?;
+        let body_bytes = u32::from_le_bytes(body_bytes.try_into().ok()?);
         let [number, own, profile, account] =
             [0, 2, 4, 6].map(|at| u16::from_le_bytes([numbers[at], numbers[at + 1]]));
-        let class = Class { own, profile, account, device: Rate::from_bytes(rate)? };
+        let device = Rate::from_bytes(rate)?;
+        let class = Class { own, profile, account, device, body_bytes };
         let is_known = usize::from(number) < CLASSES_MAX
             && usize::from(own.max(profile)) <= self.policies.len()
             && usize::from(account) <= self.accounts.len();

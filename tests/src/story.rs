@@ -56,6 +56,10 @@ pub struct Story {
     pub publishes: Option<wire::Publication>,
     /// Uplinks seen on the ring, with the request's bytes.
     pub uplinks: Vec<(wire::Uplink, Vec<u8>)>,
+    /// The bodies of the same, where they came in pieces; else empty.
+    pub bodies: Vec<Vec<u8>>,
+    /// Of the next one.
+    pieces: Vec<u8>,
     /// Outcomes seen on the ring, with the response's bytes.
     pub outcomes: Vec<(wire::Outcome, Vec<u8>)>,
     /// Sessions that came and went, by the ring.
@@ -158,6 +162,8 @@ impl Story {
             losing: 0,
             publishes: Some(wire::Publication::Confirmed),
             uplinks: Vec::new(),
+            bodies: Vec::new(),
+            pieces: Vec::new(),
             outcomes: Vec::new(),
             sessions: Vec::new(),
             names: Vec::new(),

@@ -68,7 +68,7 @@ fn has_word(text: &str, word: &str) -> bool {
 
 fn page() -> String {
     let mut page = String::from(
-        "# What the RFCs ask of a DTLS server, and where it is\n\n\
+        "# What the RFCs ask of a CoAP and DTLS server, and where it is\n\n\
          Made from `docs/compliance/*.toml` by `make docs`; `make test` checks that what is named \
          here exists.\nEach requirement is in our words: the RFC has the exact ones.\n",
     );

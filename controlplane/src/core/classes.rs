@@ -23,7 +23,7 @@ use zerocopy::IntoBytes;
 use super::{ByDevice, Core, LinkId, Now};
 use crate::iam::directory::Directory;
 use crate::iam::quota::Quota;
-use crate::model::{Device, DeviceId, ProfileId, Refused};
+use crate::model::{ApplicationProfile, Device, DeviceId, ProfileId, Refused};
 use crate::store::account::Account;
 use crate::store::records::{self, Der, PolicyRecord, read};
 use crate::store::{Store, StoreError, Table, Transaction, keys};
@@ -138,6 +138,16 @@ impl Classes {
                 profiles.insert(profile, record.compiled.0);
             }
         }
+        let mut bodies: HashMap<ProfileId, u32> = HashMap::new();
+        for content in self.contents.iter().flatten() {
+            let Some(profile) = content.profile else { continue };
+            let account = content.account.map_or(Account::ROOT, Account);
+            let own = store.within(account);
+            let own = own.as_deref().unwrap_or(store);
+            let record = read::<ApplicationProfile>(own, Table::Profiles, &profile.0)?;
+            let told = record.and_then(|record| record.terms.uplink_payload_bytes);
+            bodies.insert(profile, told.unwrap_or(0));
+        }
         let own = self.contents.iter().flatten().filter_map(|c| c.policy.as_ref()).map(|p| &p.0);
         let policies: BTreeSet<&Vec<u8>> = own.chain(profiles.values()).collect();
         let policies: Vec<&Vec<u8>> = policies.into_iter().take(POLICIES_MAX).collect();
@@ -165,7 +175,9 @@ impl Classes {
             let account =
                 limited.binary_search_by_key(&content.account, |(account, _)| *account).ok();
             let account = account.map_or(0, |at| at as u16 + 1);
-            let class = Class { own, profile, account, device: self.device_rate };
+            let body_bytes = content.profile.and_then(|profile| bodies.get(&profile).copied());
+            let body_bytes = body_bytes.unwrap_or(0);
+            let class = Class { own, profile, account, device: self.device_rate, body_bytes };
             policy::write(&mut bytes, &Item::Class(at as u16, class));
         }
         if bytes != self.bytes {

@@ -48,6 +48,13 @@ pub enum Effect {
         /// Which.
         seq: Seq,
     },
+    /// The entry is a part of the one behind it, and finished when that is.
+    WithNext {
+        /// From where.
+        link: LinkId,
+        /// Which.
+        seq: Seq,
+    },
     /// Publish; [`super::Core::on_published`] follows, unless it is abandoned before.
     Publish {
         /// Names it.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ring entries ──▶ on_entry ─┐                 ┌─▶ Post       an entry for a worker
-//! API          ──▶ on_request├─▶ one core ─────┼─▶ Done       a ring entry may be released
+//! API          ──▶ on_request├─▶ one core ─────┼─▶ Done, WithNext: a ring entry may be released
 //! publisher    ──▶ on_published, on_publisher  ├─▶ Publish, Abandon
 //! sinks        ──▶ on_delivered                ├─▶ Deliver
 //! store        ──▶ on_stored │                 ├─▶ Write      a transaction, confirmed by ticket
@@ -12,6 +12,7 @@
 //! Reads go straight to the store behind its trait; everything that must survive is written by
 //! effect. The shell ([`crate::edge`]) carries the effects out; the simulator is another shell.
 
+mod bodies;
 mod classes;
 mod connect;
 mod credentials;
@@ -96,6 +97,8 @@ struct Link {
     incarnation: Option<u64>,
     greeted: bool,
     counters: Vec<u64>,
+    /// What has come of a body whose request follows.
+    body: bodies::Assembly,
 }
 
 /// What has happened since the start; all of it is normal somewhere.
@@ -157,7 +160,8 @@ impl Core {
         let stored = self.store.get(Table::Sessions, &keys::incarnation(worker)).ok().flatten();
         let incarnation = stored.and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)));
         self.links.retain(|link| link.worker != worker);
-        self.links.push(Link { id, worker, incarnation, greeted: false, counters: Vec::new() });
+        let (counters, body) = (Vec::new(), bodies::Assembly::default());
+        self.links.push(Link { id, worker, incarnation, greeted: false, counters, body });
         self.send_trust(id);
         self.send_policies(id);
         self.connects.look(worker, !self.messages.lanes.is_empty());
@@ -176,6 +180,7 @@ impl Core {
     pub fn on_entry(&mut self, now: Now, link: LinkId, seq: Seq, kind: u8, bytes: &[u8]) {
         let understood = match Kind::from_wire(kind) {
             Some(Kind::Uplink) => self.on_uplink(now, link, seq, bytes),
+            Some(Kind::Body) => self.on_body(link, seq, bytes),
             Some(Kind::CredentialWanted) => self.on_credential_wanted(link, seq, bytes),
             Some(Kind::Outcome) => self.on_outcome(now, link, seq, bytes),
             Some(Kind::SessionUp) => self.on_session_up(now, link, seq, bytes),
@@ -224,7 +229,8 @@ impl Core {
             }
             Request::TermsChanged => {
                 self.terms.clear();
-                Ok(Reply::Done)
+                let told = self.policies_changed();
+                told.map(|()| Reply::Done).map_err(|_| effect::store_failed())
             }
             Request::RoutesChanged => {
                 self.routes.clear();

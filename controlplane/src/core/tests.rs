@@ -1,6 +1,7 @@
 //! Stories of the core: ring entries and requests in, what leaves it out. Time and store are ours.
 #![allow(clippy::unwrap_used)]
 
+mod bodies;
 mod chance;
 mod classes;
 mod connect;
@@ -65,6 +66,7 @@ struct Story {
     unsynced: Vec<(Transaction, Option<super::Ticket>)>,
     posts: Vec<Post>,
     done: Vec<Seq>,
+    parts: Vec<Seq>,
     publishes: Vec<(PublishId, String, Vec<u8>)>,
     deliveries: Vec<(PublishId, Lane, Sink, Vec<u8>)>,
     abandoned: Vec<PublishId>,
@@ -120,6 +122,7 @@ impl Story {
             unsynced: Vec::new(),
             posts: Vec::new(),
             done: Vec::new(),
+            parts: Vec::new(),
             publishes: Vec::new(),
             deliveries: Vec::new(),
             abandoned: Vec::new(),
@@ -169,6 +172,7 @@ impl Story {
                         self.posts.push(post);
                     }
                     Effect::Done { seq, .. } => self.done.push(seq),
+                    Effect::WithNext { seq, .. } => self.parts.push(seq),
                     Effect::Publish { id, topic, payload, .. } => {
                         self.publishes.push((id, topic.to_string(), payload));
                     }
@@ -248,6 +252,7 @@ impl Story {
             class: 0.into(),
             network: contract::Network::Cellular as u8,
             answer_awaited: u8::from(code == Code::GET || code == Code::POST),
+            body_bytes: 0.into(),
         };
         let message = message(Type::Con, code, payload);
         self.entry(Kind::Uplink, &[uplink.as_bytes(), &message])

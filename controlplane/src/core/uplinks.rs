@@ -151,7 +151,11 @@ impl Core {
     ) -> Option<()> {
         let (uplink, message) = Uplink::split(bytes)?;
         let network = from_the_wire(uplink.network)?;
-        let message = Message::parse(message).ok()?;
+        let body = self.body_of(link, uplink)?;
+        let mut message = Message::parse(message).ok()?;
+        if let Some(body) = &body {
+            message.payload = body;
+        }
         let device = DeviceId(uplink.device);
         let exchange = uplink.exchange.get();
         let session = uplink.session.get();

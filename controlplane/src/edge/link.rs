@@ -75,6 +75,10 @@ impl Link {
         }
     }
 
+    pub(super) fn with_next(&mut self, seq: Seq) {
+        self.ledger.with_next(seq);
+    }
+
     /// Writes what fits and wakes the worker. What a post finishes is finished only now.
     pub(super) fn flush(&mut self) {
         let mut has_written = false;

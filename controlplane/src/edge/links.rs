@@ -95,6 +95,12 @@ impl Links {
         }
     }
 
+    pub(super) fn with_next(&mut self, link: LinkId, seq: Seq) {
+        if let Some(link) = self.get_mut(link) {
+            link.with_next(seq);
+        }
+    }
+
     pub(super) fn flush(&mut self) {
         for link in &mut self.attached {
             link.flush();

@@ -265,6 +265,7 @@ impl Turn {
             match effect {
                 Effect::Post(post) => self.links.post(post),
                 Effect::Done { link, seq } => self.links.done(link, seq),
+                Effect::WithNext { link, seq } => self.links.with_next(link, seq),
                 Effect::Publish { id, account, topic, payload } => {
                     self.publisher.publish(id, account, topic, payload);
                 }

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
+use tidegate_ring::contract::{BODY_BYTES_MAX, NSTART_MAX};
 
 use super::{ProfileId, Tag};
 
@@ -71,17 +72,17 @@ pub struct TermRule {
 /// ACK_RANDOM_FACTOR, percent; in the API a fraction, `AckRandomFactor`.
 pub const ACK_RANDOM_PERCENT: RangeInclusive<u32> = 100..=300;
 
-/// The members that are whole numbers in the API. *Bound of NStart:* what the contract with the
-/// dataplane has room for.
+/// The members that are whole numbers in the API. *Bounds of NStart and UplinkPayloadBytes:* what
+/// the contract with the dataplane has room for.
 pub const TERM_RULES: [TermRule; 9] = [
-    rule("NStart", 1..=tidegate_ring::contract::NSTART_MAX as u32, |terms| &mut terms.nstart),
+    rule("NStart", 1..=NSTART_MAX as u32, |terms| &mut terms.nstart),
     rule("AckTimeoutMillis", 1_000..=60_000, |terms| &mut terms.ack_timeout_ms),
     rule("MaxRetransmit", 0..=10, |terms| &mut terms.max_retransmit),
     rule("PiggybackWindowMillis", 0..=60_000, |terms| &mut terms.piggyback_window_ms),
     rule("ResponseTimeoutMillis", 1_000..=240_000, |terms| &mut terms.response_timeout_ms),
     rule("QueueTtlSeconds", 1..=31_536_000, |terms| &mut terms.queue_ttl_s),
     rule("QueueDepth", 1..=10_000, |terms| &mut terms.queue_depth),
-    rule("UplinkPayloadBytes", 0..=65_536, |terms| &mut terms.uplink_payload_bytes),
+    rule("UplinkPayloadBytes", 0..=BODY_BYTES_MAX as u32, |terms| &mut terms.uplink_payload_bytes),
     rule("DownlinkPayloadBytes", 0..=65_536, |terms| &mut terms.downlink_payload_bytes),
 ];
 

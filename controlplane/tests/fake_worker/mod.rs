@@ -179,6 +179,7 @@ impl FakeWorker {
             class: 0.into(),
             network: Network::Cellular as u8,
             answer_awaited: 0,
+            body_bytes: 0.into(),
         };
         let mut buffer = [0; 1_024];
         let mut writer = Writer::new(&mut buffer, Type::Con, Code::PUT, 1, &Token::EMPTY);

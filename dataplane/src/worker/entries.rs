@@ -103,6 +103,7 @@ impl Worker {
             }
             Kind::Hello
             | Kind::Uplink
+            | Kind::Body
             | Kind::CredentialWanted
             | Kind::Outcome
             | Kind::SessionUp

@@ -10,6 +10,7 @@
 //! ```
 
 mod assembly;
+mod blocks;
 mod connect;
 mod credentials;
 mod downlink;
@@ -30,6 +31,7 @@ mod sessions;
 mod timers;
 mod trust;
 mod uplink;
+mod uploads;
 
 use crate::bounds::TIMERS_PER_TURN_MAX;
 use crate::bounds::{BATCH_MAX, CONNECTS_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, PATHS_MAX};
@@ -74,6 +76,7 @@ use tidegate_ring::Producer;
 use tidegate_ring::contract as wire;
 use timers::{Due, Timers};
 use uplink::Exchanges;
+use uploads::Uploads;
 use zerocopy::IntoBytes;
 
 /// One worker: its sessions, its exchanges, its end of the uplink ring.
@@ -103,6 +106,8 @@ pub struct Worker {
     policies: Policies,
     notices: Notices,
     exchanges: Exchanges,
+    /// Bodies that come block by block.
+    uploads: Uploads,
     echo: Echo,
     downlinks: Downlinks,
     /// Our Confirmable messages that wait for their ACK, by slot and Message ID.
@@ -189,6 +194,7 @@ impl Worker {
             policies: Policies::new(),
             notices: Notices::default(),
             exchanges: Exchanges::new(exchanges),
+            uploads: Uploads::new(config.coap.uploads_kib),
             echo: Echo::new(&config.echo.path),
             downlinks: Downlinks::new(downlinks),
             sent: table(exchanges + downlinks),
@@ -248,6 +254,11 @@ impl Worker {
     /// The worker's end of its uplink ring, for the shell to wake the other side.
     pub fn up(&mut self) -> &mut Producer {
         &mut self.up
+    }
+
+    /// Memory in use for bodies that are not whole, bytes.
+    pub fn upload_bytes(&self) -> u64 {
+        self.uploads.memory().0
     }
 
     /// What has been counted.

@@ -1,11 +1,12 @@
 //! Which requests of a device are served? None twice, and none that CoAP, policy or quota bars.
 //!
 //! ```text
-//! request ─▶ dedup ─▶ admission ─▶ permits ─▶ echo, or uplink
+//! request ─▶ dedup ─▶ admission ─▶ permits ─▶ echo, block of a body, or uplink
 //!            a copy: the same reply      4.xx, 5.03: each a line of the customer's log
 //! ```
 
 use super::Worker;
+use super::blocks::{Served, write_with};
 use super::messages::sent_key;
 use super::permits::Refusal;
 use super::uplink::fill_code;
@@ -13,9 +14,11 @@ use crate::clock::Now;
 use crate::fate::Tally;
 use crate::net::batch::Outbox;
 use tidegate_coap::admission::{Admission, admit};
+use tidegate_coap::block::Block;
 use tidegate_coap::code::Code;
 use tidegate_coap::dedup::{Seen, Told};
 use tidegate_coap::message::{Message, Type, Writer};
+use tidegate_coap::option::list::Options;
 use tidegate_coap::option::{Number, Understood};
 
 impl Worker {
@@ -81,8 +84,12 @@ impl Worker {
             self.reply_code(slot, request, Code::CHANGED, 0, outbox);
             return Ok(());
         }
+        let begun = match self.on_block(now, slot, request, outbox)? {
+            Served::Kept => return Ok(()),
+            Served::Whole(begun) => begun,
+        };
         self.take_uplink(now, slot)?;
-        self.uplink(now, slot, request, bytes).ok_or(Refusal {
+        self.uplink(now, slot, request, bytes, begun).ok_or(Refusal {
             code: Code::SERVICE_UNAVAILABLE,
             max_age_s: self.config.coap.busy_max_age_s,
             tally: Tally::UplinkRefused,
@@ -130,7 +137,7 @@ impl Worker {
     }
 
     /// Answers at once with a code of the worker's own.
-    fn reply_code(
+    pub(super) fn reply_code(
         &mut self,
         slot: u32,
         request: &Message<'_>,
@@ -155,9 +162,11 @@ impl Worker {
             Type::Con => (Type::Ack, request.mid),
             _ => (Type::Non, self.slab.get_mut(slot).take_mid()),
         };
+        let ours = self.about_block(slot, code, Block::of(&request.options, Number::BLOCK1));
         self.send_message(slot, outbox, |out| {
             let mut writer = Writer::new(out, ty, code, mid, &request.token);
             fill_code(&mut writer, code, max_age_s);
+            write_with(&mut writer, &Options::NONE, &ours);
             if code.class() != 2
                 && let Admission::Refuse { option: Some(option), .. } =
                     admit(request, Understood::EDGE_REQUEST)

@@ -144,6 +144,7 @@ impl Worker {
         }
         self.sweep_idle(now, outbox);
         self.resumptions.sweep(now.s(), RESUMPTION_SWEEP);
+        self.sweep_uploads(now);
         if self.counters != self.counters_told {
             self.tell_counters();
         }
@@ -189,6 +190,9 @@ impl Worker {
             Gauge::Handshakes => self.by_peer_handshake.len() as u64,
             Gauge::Exchanges => self.exchanges.len().into(),
             Gauge::Downlinks => self.downlinks.len().into(),
+            Gauge::Uploads => self.uploads.len() as u64,
+            Gauge::UploadBytes => self.uploads.memory().0,
+            Gauge::UploadBytesMax => self.uploads.memory().1,
             Gauge::RingBacklog => (self.up.capacity() - self.up.free_bytes()) as u64,
             Gauge::RingCapacity => self.up.capacity() as u64,
         }

@@ -12,6 +12,7 @@
 //! A response promises only what happened: 2.xx leaves after the publication is confirmed.
 
 use super::Worker;
+use super::blocks::{Begun, Ours, write_with};
 use super::messages::{Sent, sent_key};
 use crate::bounds::{KEPT_REPLIES, RING_HEADROOM_BYTES};
 use crate::clock::Now;
@@ -22,11 +23,13 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use rand::Rng;
 use std::collections::VecDeque;
+use tidegate_coap::block::Block;
 use tidegate_coap::code::Code;
 use tidegate_coap::dedup::Told;
 use tidegate_coap::inbound::{Act, Inbound, Kept, Manner, SHORT_REPLY_BYTES, Separate, Windows};
 use tidegate_coap::message::{Message, Type, Writer};
 use tidegate_coap::option::Number;
+use tidegate_coap::option::list::Options;
 use tidegate_ring::contract::{self as wire, Event, FailReason, Publication, SessionRef, Step};
 use zerocopy::IntoBytes;
 
@@ -52,6 +55,8 @@ struct Exchange {
     device: wire::DeviceId,
     method: Code,
     is_con: bool,
+    /// Which block of its body the request carried.
+    block1: Option<Block>,
     received_ms: u64,
     /// Number in `Exchanges::kept`.
     kept: Option<u32>,
@@ -112,6 +117,7 @@ impl Worker {
         slot: u32,
         request: &Message<'_>,
         bytes: &[u8],
+        begun: Option<Begun>,
     ) -> Option<()> {
         if self.exchanges.pool.is_full() {
             let number = self.exchanges.oldest_answered()?;
@@ -130,13 +136,14 @@ impl Worker {
             device: entry.device,
             method: request.code,
             is_con: request.ty == Type::Con,
+            block1: Block::of(&request.options, Number::BLOCK1),
             received_ms: now.ms,
             kept: None,
             answer: None,
         };
         let due_ms = exchange.coap.due_ms();
         let key = self.exchanges.pool.insert(self.random.random(), exchange)?;
-        let uplink = wire::Uplink {
+        let mut uplink = wire::Uplink {
             exchange: key.to_wire().into(),
             device: entry.device,
             session: session.0.into(),
@@ -144,11 +151,25 @@ impl Worker {
             class: entry.class.into(),
             network: entry.network,
             answer_awaited: awaits_answer(request.code).into(),
+            body_bytes: 0.into(),
         };
+        let mut bytes = bytes;
+        let mut has_room = true;
+        if let Some(begun) = begun {
+            bytes = without_payload(bytes, request);
+            let body = self.push_body(key.to_wire(), begun, request.payload);
+            has_room = body.is_some();
+            uplink.body_bytes = (body.unwrap_or(0) as u32).into();
+        }
         let parts = [uplink.as_bytes(), bytes];
-        if self.up.push(wire::Kind::Uplink as u8, &parts, RING_HEADROOM_BYTES).is_err() {
+        let kind = wire::Kind::Uplink as u8;
+        if !has_room || self.up.push(kind, &parts, RING_HEADROOM_BYTES).is_err() {
             self.exchanges.pool.remove(key.number);
             return None;
+        }
+        if let Some(begun) = begun {
+            self.uploads.forget(begun.number);
+            self.counters.tally(Tally::UploadWhole);
         }
         self.wheel.set(self.timers.exchange(key.number), due_ms);
         self.counters.tally(Tally::Uplink);
@@ -198,18 +219,43 @@ impl Worker {
         if exchange.coap.is_held() {
             return self.piggyback_code(number, code, max_age_s, outbox);
         }
-        self.respond(now, number, code, |writer| fill_code(writer, code, max_age_s), outbox);
+        self.respond_code(now, number, code, max_age_s, outbox);
+    }
+
+    /// Responds with a code and what follows from it.
+    fn respond_code(
+        &mut self,
+        now: Now,
+        number: u32,
+        code: Code,
+        max_age_s: u32,
+        outbox: &mut Outbox,
+    ) {
+        let ours = self.about_exchange(number, code);
+        let fill = |writer: &mut Writer<'_>| {
+            fill_code(writer, code, max_age_s);
+            write_with(writer, &Options::NONE, &ours);
+        };
+        self.respond(now, number, code, fill, outbox);
+    }
+
+    /// What a response says of the block that the request carried.
+    fn about_exchange(&self, number: u32, code: Code) -> Ours {
+        let exchange = self.exchanges.pool.get(number).expect("the caller found it");
+        self.about_block(exchange.slot, code, exchange.block1)
     }
 
     /// Answers on the ACK that is held back with a code, which the window of the session remembers:
     /// nothing is left for the exchange to do.
     fn piggyback_code(&mut self, number: u32, code: Code, max_age_s: u32, outbox: &mut Outbox) {
+        let ours = self.about_exchange(number, code);
         let exchange = self.exchanges.pool.get(number).expect("the caller found it");
         let (slot, mid, token) = (exchange.slot, exchange.coap.mid(), exchange.coap.token());
         self.slab.get_mut(slot).dedup.settle(mid, Told::Replied(code));
         self.send_message(slot, outbox, |out| {
             let mut writer = Writer::new(out, Type::Ack, code, mid, &token);
             fill_code(&mut writer, code, max_age_s);
+            write_with(&mut writer, &Options::NONE, &ours);
             writer.finish().ok()
         });
         self.forget_exchange(number);
@@ -239,8 +285,10 @@ impl Worker {
             return self.refuse_answer(now, &told, FailReason::Malformed);
         };
         exchange.answer = Some(answer.message_id);
+        let ours = self.about_exchange(number, response.code);
         let fill = |writer: &mut Writer<'_>| {
-            writer.options(&response.options).payload(response.payload);
+            write_with(writer, &response.options, &ours);
+            writer.payload(response.payload);
         };
         if !response.code.is_success() {
             self.note_exchange(now, number, Event::Answered, response.code);
@@ -373,7 +421,7 @@ impl Worker {
                         if is_awaited { Code::GATEWAY_TIMEOUT } else { Code::SERVICE_UNAVAILABLE };
                     let max_age_s = self.config.coap.busy_max_age_s;
                     self.note_exchange(now, number, Event::TimedOut, code);
-                    self.respond(now, number, code, |w| fill_code(w, code, max_age_s), outbox);
+                    self.respond_code(now, number, code, max_age_s, outbox);
                 }
                 Act::Retransmit => {
                     self.counters.tally(Tally::Retransmission);
@@ -491,6 +539,12 @@ fn awaits_answer(method: Code) -> bool {
     matches!(method, Code::GET | Code::POST | Code::FETCH)
 }
 
+/// A request's bytes up to the payload marker.
+fn without_payload<'a>(bytes: &'a [u8], request: &Message<'_>) -> &'a [u8] {
+    let marked = request.payload.len() + usize::from(!request.payload.is_empty());
+    &bytes[..bytes.len() - marked]
+}
+
 /// Options that follow from the code.
 pub(super) fn fill_code(writer: &mut Writer<'_>, code: Code, max_age_s: u32) {
     if matches!(code, Code::SERVICE_UNAVAILABLE | Code::TOO_MANY_REQUESTS) {
@@ -498,4 +552,4 @@ pub(super) fn fill_code(writer: &mut Writer<'_>, code: Code, max_age_s: u32) {
     }
 }
 
-const _: () = assert!(SHORT_REPLY_BYTES >= 4 + 8 + 6, "a code and Max-Age fit an exchange");
+const _: () = assert!(SHORT_REPLY_BYTES >= 4 + 8 + 6 + 5 + 6, "a code, Max-Age, Block1, Size1");

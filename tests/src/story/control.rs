@@ -87,10 +87,18 @@ impl Story {
                 wire::Kind::Uplink => {
                     let (uplink, request) = wire::Uplink::split(bytes).expect("whole");
                     self.uplinks.push((*uplink, request.to_vec()));
+                    let body = std::mem::take(&mut self.pieces);
+                    assert_eq!(body.len(), uplink.body_bytes.get() as usize, "pieces and uplink");
+                    self.bodies.push(body);
                     if let Some(publication) = self.publishes {
                         let entry = wire::Published::new(uplink.exchange, 7, publication);
                         answers.push((wire::Kind::Published, entry.as_bytes().to_vec()));
                     }
+                }
+                wire::Kind::Body => {
+                    let (piece, bytes) = wire::Body::split(bytes).expect("whole");
+                    assert_eq!(piece.offset.get() as usize, self.pieces.len(), "in order");
+                    self.pieces.extend(bytes);
                 }
                 wire::Kind::Outcome => {
                     let (outcome, response) = wire::Outcome::split(bytes).expect("whole");

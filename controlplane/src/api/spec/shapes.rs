@@ -403,7 +403,7 @@ macro_rules! profile {
             may("ResponseTimeoutMillis", Integer(1_000, 240_000)),
             may("QueueTtlSeconds", Integer(1, 31_536_000)),
             may("QueueDepth", Integer(1, 10_000)),
-            may("UplinkPayloadBytes", Integer(0, 65_536)),
+            may("UplinkPayloadBytes", Integer(0, 1_048_576)),
             may("DownlinkPayloadBytes", Integer(0, 65_536)),
             $($after,)*
         ]

@@ -73,7 +73,7 @@ async fn a_profile_s_numbers_are_checked_on_both_sides() {
         ("ResponseTimeoutMillis", json!(1_000), json!(240_000)),
         ("QueueTtlSeconds", json!(1), json!(31_536_000)),
         ("QueueDepth", json!(1), json!(10_000)),
-        ("UplinkPayloadBytes", json!(0), json!(65_536)),
+        ("UplinkPayloadBytes", json!(0), json!(1_048_576)),
         ("DownlinkPayloadBytes", json!(0), json!(65_536)),
     ] {
         for good in [&least, &most] {

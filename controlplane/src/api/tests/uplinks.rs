@@ -35,6 +35,7 @@ impl Worker {
             class: 0.into(),
             network: Network::Cellular as u8,
             answer_awaited: 0,
+            body_bytes: 0.into(),
         };
         // CON PUT, Message ID = digit, Uri-Path "n", payload (RFC 7252 section 3).
         let put = [0x40, 0x03, 0, digit, 0xb1, b'n', 0xff, b'0' + digit];

@@ -37,7 +37,7 @@ impl Story {
     }
 
     /// The last whole sheet.
-    fn sheet(&self) -> Sheet {
+    pub(super) fn sheet(&self) -> Sheet {
         let mut bytes = Vec::new();
         for post in self.posts.iter().filter(|post| post.kind == Kind::Policies) {
             let (piece, part) = contract::Policies::split(&post.bytes).unwrap();
@@ -78,6 +78,7 @@ impl Story {
             class: class.into(),
             network: contract::Network::Cellular as u8,
             answer_awaited: 0,
+            body_bytes: 0.into(),
         };
         self.posts.retain(|post| post.kind != Kind::Published);
         self.entry(Kind::Uplink, &[uplink.as_bytes(), &message(Type::Con, Code::PUT, b"1")]);
