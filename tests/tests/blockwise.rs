@@ -89,7 +89,8 @@ fn a_profile_says_how_long_a_body_may_be() {
         let body = text_of("limited", bytes);
         let said = libcoap(Flavour::OpenSsl, &edge, &device, &place, &body, 512, &[]);
         assert!(said.contains(code), "{bytes}: {said}");
-        assert_eq!(said.contains("Size1:5000"), bytes > 5_000, "{said}");
+        // It says itself how long its body is.
+        assert!(said.contains("Size1:5000"), "{said}");
     }
     published(&mut uplinks, &device, "PUT", &text_of("limited", 5_000));
 }

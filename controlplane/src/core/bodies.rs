@@ -6,8 +6,10 @@
 //!
 //! *Bound:* `BODY_BYTES_MAX` for each worker.
 
+use std::borrow::Cow;
+
 use tidegate_ring::Seq;
-use tidegate_ring::contract::{BODY_BYTES_MAX, Body, Uplink};
+use tidegate_ring::contract::{BODY_BYTES_MAX, Body};
 
 use super::{Core, Effect, LinkId};
 
@@ -43,12 +45,11 @@ impl Assembly {
         Some(())
     }
 
-    /// The whole body of this request; `None` when it is not here.
-    fn body_of(&mut self, uplink: &Uplink) -> Option<Vec<u8>> {
+    /// The whole body of this name and length; `None` when it is not here.
+    fn body_of(&mut self, name: u64, body_bytes: u32) -> Option<Vec<u8>> {
         let Self { exchange, total_bytes, bytes } = std::mem::take(self);
-        let is_whole = exchange == uplink.exchange.get()
-            && total_bytes == bytes.len()
-            && total_bytes == uplink.body_bytes.get() as usize;
+        let is_whole =
+            exchange == name && total_bytes == bytes.len() && total_bytes == body_bytes as usize;
         is_whole.then_some(bytes)
     }
 }
@@ -63,13 +64,19 @@ impl Core {
         Some(())
     }
 
-    /// The body of a request that has it in pieces; `Some(None)`: in its payload. `None`: it is not
-    /// here.
-    pub(super) fn body_of(&mut self, link: LinkId, uplink: &Uplink) -> Option<Option<Vec<u8>>> {
-        if uplink.body_bytes.get() == 0 {
-            return Some(None);
+    /// The body of this name and length when it crossed in pieces, else the payload. `None`: it is
+    /// not here.
+    pub(super) fn body_of<'a>(
+        &mut self,
+        link: LinkId,
+        name: u64,
+        body_bytes: u32,
+        payload: &'a [u8],
+    ) -> Option<Cow<'a, [u8]>> {
+        if body_bytes == 0 {
+            return Some(Cow::Borrowed(payload));
         }
         let known = self.links.iter_mut().find(|known| known.id == link)?;
-        known.body.body_of(uplink).map(Some)
+        known.body.body_of(name, body_bytes).map(Cow::Owned)
     }
 }

@@ -151,13 +151,11 @@ impl Core {
     ) -> Option<()> {
         let (uplink, message) = Uplink::split(bytes)?;
         let network = from_the_wire(uplink.network)?;
-        let body = self.body_of(link, uplink)?;
         let mut message = Message::parse(message).ok()?;
-        if let Some(body) = &body {
-            message.payload = body;
-        }
+        let (exchange, body_bytes) = (uplink.exchange.get(), uplink.body_bytes.get());
+        let body = self.body_of(link, exchange, body_bytes, message.payload)?;
+        message.payload = &body;
         let device = DeviceId(uplink.device);
-        let exchange = uplink.exchange.get();
         let session = uplink.session.get();
         let (longest, windows_ms) = self.uplink_terms(device);
         let (from, told) = ((link, seq), uplink.class.get());

@@ -131,7 +131,9 @@ impl Uploads {
             Part::Last => (found.map_or(Kept::Refused(Part::Missing), Kept::Last), 0),
             Part::Next => self.keep(now_ms, name, found, payload),
             Part::TooLarge => {
-                found.map(|number| self.forget(number));
+                if let Some(number) = found {
+                    self.forget(number);
+                }
                 (Kept::Refused(judged), 0)
             }
             Part::Missing | Part::Malformed => (Kept::Refused(judged), 0),
@@ -163,13 +165,12 @@ impl Uploads {
         if !has_room {
             return (Kept::NoRoom, gave_way);
         }
-        let number = match found {
-            Some(number) => number,
-            None => {
-                let (number, pushed_out) = self.begin(now_ms, name);
-                gave_way += pushed_out;
-                number
-            }
+        let number = if let Some(number) = found {
+            number
+        } else {
+            let (number, pushed_out) = self.begin(now_ms, name);
+            gave_way += pushed_out;
+            number
         };
         let upload = self.pool.get_mut(number).expect("it was just found or made");
         assert!(self.arena.append(&mut upload.chain, payload), "room was made for it");

@@ -71,11 +71,12 @@ fn what_a_worker_left_is_no_part_of_the_next_body() {
     assert_eq!(story.publishes.len(), 2);
 }
 
+type Act = fn(&mut Story, &[u8]);
+
 /// Entries that make no body: each is done, nothing is published.
 #[test]
 fn a_body_that_is_not_whole_is_nobodys() {
     let body = body_of(3_000);
-    type Act = fn(&mut Story, &[u8]);
     let acts: [Act; 5] = [
         |story, _| {
             story.uplink_with_body(9, 3_000);
