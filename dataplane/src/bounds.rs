@@ -70,9 +70,9 @@ pub const UPLOAD_IDLE_S_DEFAULT: u32 = 247;
 /// (NSTART is 1); what it gave up stays for a while.
 pub const UPLOADS_PER_DEVICE_MAX: usize = 4;
 /// Where there is no room, the body that was idle longest gives way if it was for so long,
-/// milliseconds; else the new one is refused. *Why:* nobody who is at it is pushed out by newcomers,
-/// and a device is at it for MAX_TRANSMIT_SPAN (RFC 7252 section 4.8.2) when only the last copy of
-/// a block arrives.
+/// milliseconds; else the new one is refused. *Why:* nobody who is at it is pushed out by
+/// newcomers, and a device is at it for MAX_TRANSMIT_SPAN (RFC 7252 section 4.8.2) when only the
+/// last copy of a block arrives.
 pub const UPLOAD_GRACE_MS: u64 = 45_000;
 /// Bodies forgotten for their age in one turn of the clock (one second).
 pub const UPLOAD_SWEEP: usize = 4_096;

@@ -1,10 +1,10 @@
 //! What of a long body is here? The blocks that devices have sent of their requests (RFC 7959),
 //! until the last one makes a request of them.
 //!
-//! A body belongs to its device, not to a session: it goes on at another address, and in the session
-//! of another handshake. Blocks of one body have the same method and the same options, but for those
-//! that say which block it is and those that are no part of a cache key (RFC 9175 section 3.3); so a
-//! Request-Tag tells bodies apart that are under way at once.
+//! A body belongs to its device, not to a session: it goes on at another address, and in the
+//! session of another handshake. Blocks of one body have the same method and the same options, but
+//! for those that say which block it is and those that are no part of a cache key (RFC 9175 section
+//! 3.3); so a Request-Tag tells bodies apart that are under way at once.
 //!
 //! *Bound:* the chunks of the arena, a quarter of which no new body may begin in, and
 //! `UPLOADS_PER_DEVICE_MAX` bodies of one device.
