@@ -221,6 +221,7 @@ async fn an_object_is_written_into_a_directory() {
         endpoint: None,
         region: None,
         credentials_file: None,
+        ca_file: None,
     };
     let mut office = Office::new(&Settings { s3: vec![s3], ..Settings::default() });
     let lane = Lane::Object("readings".into());

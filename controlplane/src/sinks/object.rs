@@ -6,7 +6,9 @@ use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ClientOptions, Error, ObjectStore, ObjectStoreExt as _, RetryConfig};
+use object_store::{
+    Certificate, ClientOptions, Error, ObjectStore, ObjectStoreExt as _, RetryConfig,
+};
 
 use super::settings::ObjectSettings;
 use super::{Fault, causes};
@@ -24,11 +26,17 @@ impl ObjectOutlet {
             let store = LocalFileSystem::new_with_prefix(dir);
             Box::new(store.map_err(|error| about(&causes(&error)))?.with_fsync(true))
         } else if let Some(bucket) = settings.url.strip_prefix("s3://") {
+            let mut options = ClientOptions::new().with_timeout(attempt);
+            if let Some(path) = &settings.ca_file {
+                for authority in authorities(path)? {
+                    options = options.with_root_certificate(authority);
+                }
+            }
             let mut builder = AmazonS3Builder::new()
                 .with_bucket_name(bucket.trim_end_matches('/'))
                 .with_region(settings.region.as_deref().unwrap_or("us-east-1"))
                 .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
-                .with_client_options(ClientOptions::new().with_timeout(attempt));
+                .with_client_options(options);
             if let Some(endpoint) = &settings.endpoint {
                 let is_plain = endpoint.starts_with("http://");
                 builder = builder.with_endpoint(endpoint).with_allow_http(is_plain);
@@ -64,4 +72,11 @@ impl ObjectOutlet {
             }
         })
     }
+}
+
+fn authorities(path: &std::path::Path) -> Result<Vec<Certificate>, String> {
+    let about = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let pem = std::fs::read(path).map_err(|error| about(&error))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| about(&error))?;
+    if found.is_empty() { Err(about(&"no certificate in it")) } else { Ok(found) }
 }

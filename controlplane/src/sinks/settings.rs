@@ -111,6 +111,9 @@ pub struct ObjectSettings {
     /// A file (mode 0600), two lines: access key id, secret access key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_file: Option<PathBuf>,
+    /// PEM: authorities that are believed beside the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A server whose streams the nats action may publish to.
