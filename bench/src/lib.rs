@@ -3,6 +3,7 @@
 //!
 //! Unsafe code: `echo` alone, where the system calls are.
 
+pub mod api;
 pub mod control;
 pub mod echo;
 pub mod handshake;

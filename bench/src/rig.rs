@@ -27,6 +27,7 @@ use tidegate_dtls::key_schedule::{DirectionKeys, KeyBlock};
 use tidegate_dtls::record::ContentType;
 use tidegate_dtls::{Role, Suite};
 use tidegate_ring::contract::{self as wire, Kind};
+use tidegate_ring::policy::{self, Class, Effect, Item, METHODS_ALL};
 use tidegate_ring::{Consumer, Producer, heap_pair};
 use zerocopy::IntoBytes;
 
@@ -104,6 +105,34 @@ impl Rig {
         }
     }
 
+    /// From now on a policy of eight statements counts for every device, and allows what they ask
+    /// for, or not.
+    pub fn judge(&mut self, is_allowed: bool) {
+        let mut statements = Vec::new();
+        for number in 0..7 {
+            let pattern = format!("elsewhere/{number}/*");
+            policy::write_statement(
+                &mut statements,
+                Effect::Allow,
+                METHODS_ALL,
+                pattern.as_bytes(),
+            );
+        }
+        let pattern: &[u8] = if is_allowed { b"*" } else { b"nowhere/*" };
+        policy::write_statement(&mut statements, Effect::Allow, METHODS_ALL, pattern);
+        let mut sheet = Vec::new();
+        let class = Class { own: 1, ..Class::default() };
+        let fits = policy::write(&mut sheet, &Item::Policy(&statements))
+            && policy::write(&mut sheet, &Item::Class(0, class));
+        assert!(fits, "a short sheet");
+        let total = (sheet.len() as u32).into();
+        let piece = wire::Policies { generation: 1.into(), offset: 0.into(), total };
+        let parts = [piece.as_bytes(), &sheet[..]];
+        self.down.push(Kind::Policies as u8, &parts, 0).expect("room");
+        let taken = self.worker.on_entries(self.now, &mut self.entries, &mut self.outbox);
+        taken.expect("our own ring");
+    }
+
     /// From now on devices speak from another port each time.
     pub fn rebind(&mut self) {
         self.is_rebinding = true;
@@ -147,9 +176,7 @@ impl Rig {
         self.worker.on_datagrams(self.now, &mut batch, &mut self.outbox);
         let mut elapsed = begun.elapsed();
         drop(batch);
-        if self.route == Route::Publish {
-            self.control();
-        }
+        self.control();
         let begun = Instant::now();
         let taken = self.worker.on_entries(self.now, &mut self.entries, &mut self.outbox);
         self.worker.on_due(self.now, &mut self.outbox);

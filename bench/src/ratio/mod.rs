@@ -8,6 +8,7 @@ pub mod broker;
 pub mod figure;
 pub mod load;
 pub mod memory;
+pub mod permits;
 pub mod process;
 pub mod records;
 pub mod report;

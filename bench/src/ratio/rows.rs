@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::figure::Figure;
 use super::{
-    broker, memory, records, rings, scale, segments, steady, steering, storm, veth, workers,
+    broker, memory, permits, records, rings, scale, segments, steady, steering, storm, veth,
+    workers,
 };
+use crate::api::{imports, messages};
 use crate::echo::Way;
 use crate::rig::Route;
 
@@ -62,6 +64,9 @@ pub const ROWS: &[Row] = &[
     row("workers", |_| one(workers::two_against_one(5, STRETCH))),
     row("steering", |_| steering::shares()),
     row("gso", |_| segments::bursts(9)),
+    row("import", |_| imports::figures(100_000)),
+    row("messages", |_| messages::figures(3, STRETCH.saturating_mul(3))),
+    row("permits", |_| Ok(permits::figures())),
     row("clear", |_| one(steady::clear(5, STRETCH))),
     row("backends", |_| one(steady::backends(5, STRETCH))),
     row("echoes", |_| {

@@ -1,5 +1,5 @@
-//! GetMetricConfiguration, UpdateMetricConfiguration, GetMetrics: are summary metrics kept, and what
-//! do they say?
+//! GetMetricConfiguration, UpdateMetricConfiguration, GetMetrics: are summary metrics kept, and
+//! what do they say?
 //!
 //! A question that can't be answered fails by itself, with its reason; the others are answered.
 

@@ -1,4 +1,5 @@
-//! What was measured? Answers to GetMetrics, from the hours that the core has counted and is counting.
+//! What was measured? Answers to GetMetrics, from the hours that the core has counted and is
+//! counting.
 
 use std::time::UNIX_EPOCH;
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tidegate_bench::api::imports;
 use tidegate_bench::control;
 use tidegate_bench::echo::{self, Way};
 use tidegate_bench::ratio::rows::{ROWS, Row, Seen};
@@ -45,6 +46,13 @@ enum Command {
     },
     /// Names of all rows.
     Rows,
+    /// Imports devices into a store of its own, in `TIDEGATE_RATIO_DATA` or the directory for
+    /// temporary files: time, rate of each tenth, store, memory, as one line of JSON each.
+    Import {
+        /// How many.
+        #[arg(default_value_t = 1_000_000)]
+        devices: u32,
+    },
     /// Puts figures into a document, as a table and a plot.
     Report {
         /// What the other commands have printed.
@@ -95,6 +103,7 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
+        Command::Import { devices } => import(devices),
         Command::Report { lines, document } => report(&lines, &document),
         Command::HoldHandshakes { times } => {
             process::pin_ourselves().and_then(|()| storm::hold(times))
@@ -129,6 +138,12 @@ fn run(wanted: impl Fn(&Row) -> bool) -> io::Result<()> {
         }
     }
     if missing == 0 { Ok(()) } else { Err(io::Error::other(format!("{missing} rows are missing"))) }
+}
+
+fn import(devices: u32) -> io::Result<()> {
+    process::pin_ourselves()?;
+    imports::figures(devices)?.iter().for_each(|figure| println!("{}", figure.json()));
+    Ok(())
 }
 
 fn report(lines: &Path, document: &Path) -> io::Result<()> {
