@@ -20,6 +20,7 @@ pub mod foreign;
 pub mod foreign_server;
 pub mod matrix;
 pub mod mosquitto;
+pub mod moto;
 pub mod pki;
 pub mod place;
 pub mod process;

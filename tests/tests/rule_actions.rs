@@ -7,7 +7,6 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -17,10 +16,8 @@ use tidegate_tests::coap_client::Flavour::OpenSsl;
 use tidegate_tests::coap_client::{CoapClient, Request};
 use tidegate_tests::device::Device;
 use tidegate_tests::edge::{Edge, Options, Provisioned};
-use tidegate_tests::place::{Directory, free_port};
-use tidegate_tests::process::Process;
-use tidegate_tests::repository::cached;
-use tidegate_tests::wait::eventually;
+use tidegate_tests::moto::Moto;
+use tidegate_tests::place::Directory;
 
 const SHAPES: &str = include_str!("../foreign/python/output_shapes.py");
 
@@ -87,18 +84,14 @@ struct Scene {
     edge: Edge,
     endpoint: Endpoint,
     directory: Directory,
-    s3_port: u16,
-    _s3: Process,
+    s3: Moto,
 }
 
 impl Scene {
     fn new() -> Self {
-        let (endpoint, directory, s3_port) =
-            (Endpoint::start(), Directory::new("actions"), free_port());
-        let mut command = Command::new(cached("venv/bin/moto_server", "aws"));
-        command.args(["-H", "127.0.0.1", "-p", &s3_port.to_string()]);
-        let s3 = Process::start("moto_server", &mut command);
-        eventually("the S3", || TcpStream::connect(("127.0.0.1", s3_port)).ok());
+        let (endpoint, directory, s3) =
+            (Endpoint::start(), Directory::new("actions"), Moto::start());
+        let s3_port = s3.port;
         let credentials = directory.write("s3.key", "testing\ntesting\n");
         fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).expect("ours");
         let root = directory.path().join("root");
@@ -115,7 +108,7 @@ impl Scene {
             root.display()
         );
         let edge = Edge::with(&Options { controlplane, ..Options::default() });
-        Self { edge, endpoint, directory, s3_port, _s3: s3 }
+        Self { edge, endpoint, directory, s3 }
     }
 
     /// boto3 with `core`, `s3` of the foreign S3, and `url` of the endpoint.
@@ -124,7 +117,7 @@ impl Scene {
             "s3 = boto3.client('s3', endpoint_url='http://127.0.0.1:{}',\n    \
              aws_access_key_id='testing', aws_secret_access_key='testing')\n\
              url = 'http://127.0.0.1:{}'\n",
-            self.s3_port, self.endpoint.port
+            self.s3.port, self.endpoint.port
         );
         let told = Aws::of(&self.edge).boto3(&format!("{SHAPES}{head}{program}"));
         told.unwrap_or_else(|why| panic!("{why}"))

@@ -13,6 +13,7 @@ use serde_json::json;
 use tidegate_tests::aws::Aws;
 use tidegate_tests::device::Device;
 use tidegate_tests::edge::{Edge, Options, Provisioned};
+use tidegate_tests::moto::Moto;
 use tidegate_tests::pki::Pki;
 use tidegate_tests::place::{Directory, free_port};
 use tidegate_tests::process::Process;
@@ -56,7 +57,7 @@ struct Destinations {
     pki: Pki,
     directory: Directory,
     endpoint: (Process, u16),
-    s3: (Process, u16),
+    s3: Moto,
     nats: (Process, u16),
 }
 
@@ -74,10 +75,7 @@ impl Destinations {
         let mut command = python(ENDPOINT);
         command.arg(port.to_string()).args([certificate, key]);
         let endpoint = started("the endpoint", port, &mut command);
-        let port = free_port();
-        let mut command = Command::new(cached("venv/bin/moto_server", "aws"));
-        command.args(["-H", "127.0.0.1", "-p", &port.to_string(), "-c"]).arg(certificate);
-        let s3 = started("moto_server", port, command.arg("-k").arg(key));
+        let s3 = Moto::start_tls(certificate, key);
         let port = free_port();
         let config = format!(
             "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{}\" }}\n\
@@ -105,7 +103,7 @@ impl Destinations {
              [[actions.nats]]\nname = \"main\"\nurl = \"tls://localhost:{}\"\nca_file = \"{ca}\"\n\
              user = \"us\"\npassword_file = \"{}\"\n",
             self.endpoint.1,
-            self.s3.1,
+            self.s3.port,
             self.secret("s3.key", "testing\ntesting\n").display(),
             self.nats.1,
             self.secret("nats.password", "s3cret").display(),
@@ -141,7 +139,7 @@ impl Destinations {
         let head = format!(
             "s3 = boto3.client('s3', endpoint_url='https://localhost:{}', verify='{}',\n    \
              aws_access_key_id='testing', aws_secret_access_key='testing')\n",
-            self.s3.1,
+            self.s3.port,
             self.pki.authority().display()
         );
         Aws::of(edge).boto3(&(head + program)).unwrap_or_else(|why| panic!("{why}"))

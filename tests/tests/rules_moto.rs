@@ -3,15 +3,9 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::TcpStream;
-use std::process::Command;
-
 use tidegate_tests::aws::Aws;
 use tidegate_tests::edge::Edge;
-use tidegate_tests::place::free_port;
-use tidegate_tests::process::Process;
-use tidegate_tests::repository::cached;
-use tidegate_tests::wait::eventually;
+use tidegate_tests::moto::Moto;
 
 /// `core` is the client of AWS IoT; prints what was seen, without what is of one service alone.
 const PROGRAM: &str = r#"
@@ -59,17 +53,14 @@ print(json.dumps(seen, sort_keys=True))
 
 #[test]
 fn a_rule_lives_as_with_moto() {
-    let port = free_port();
-    let mut command = Command::new(cached("venv/bin/moto_server", "aws"));
-    command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-    let _moto = Process::start("moto_server", &mut command);
-    eventually("moto", || TcpStream::connect(("127.0.0.1", port)).ok());
+    let moto = Moto::start();
     let edge = Edge::embedded();
     let aws = Aws::of(&edge);
     let ours = aws.boto3(PROGRAM).unwrap_or_else(|why| panic!("{why}"));
     let theirs = format!(
-        "core = boto3.client('iot', endpoint_url='http://127.0.0.1:{port}',\n    \
-         aws_access_key_id='testing', aws_secret_access_key='testing')\n{PROGRAM}"
+        "core = boto3.client('iot', endpoint_url='http://127.0.0.1:{}',\n    \
+         aws_access_key_id='testing', aws_secret_access_key='testing')\n{PROGRAM}",
+        moto.port
     );
     let theirs = aws.boto3(&theirs).unwrap_or_else(|why| panic!("{why}"));
     for (what, seen) in theirs.as_object().expect("an object") {

@@ -6,6 +6,8 @@
 //! Knows no store: whoever asks brings the clock and the key lookup.
 
 pub mod canonical;
+#[cfg(test)]
+mod properties;
 pub mod signer;
 mod timestamp;
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! and of its account, where the account has enabled it.
 //!
 //! Counted in memory, written a minute later at most and when the process ends; what a crash takes
-//! is the last minute. *Bound:* devices counted by themselves in an hour, and how many hours are kept:
-//! `[summary_metrics]`. Devices beyond count for their account alone.
+//! is the last minute. *Bound:* devices counted by themselves in an hour, and how many hours are
+//! kept: `[summary_metrics]`. Devices beyond count for their account alone.
 
 use std::collections::HashMap;
 
