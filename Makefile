@@ -12,14 +12,15 @@ BIN_DIR := $(CARGO_TARGET_DIR)/release
 # tshark: a foreign reader of our sessions. mosquitto: the MQTT broker. libssl-dev: OpenSSL as a
 # yardstick in the handshake bench. python3-venv: the aws client, foreign devices; python3-dev and
 # automake: one of these is compiled. iproute2: namespaces for AF_XDP. nats-server, kcat: a NATS
-# server and a Kafka broker (librdkafka's) for actions of rules. The rest: C compiler, shell tools.
+# server and a Kafka broker (librdkafka's) for actions of rules. systemd: what its units leave open
+# is counted, it need not run. The rest: C compiler, shell tools.
 PACKAGES := build-essential clang libclang-dev pkg-config libssl-dev libcoap3-bin mosquitto \
-	mosquitto-clients openssl gnutls-bin tshark iproute2 nats-server kcat python3-venv python3-dev \
+	mosquitto-clients openssl gnutls-bin tshark iproute2 nats-server kcat systemd python3-venv python3-dev \
 	automake xxd curl ca-certificates
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help run demo test format lints build model smoke bench ratio fuzz docs install-deps aws foreign
+.PHONY: help run demo test format lints build model smoke bench ratio soak fuzz docs install-deps aws foreign
 help:
 	@echo 'make run    start an edge with a demo device on loopback (Ctrl-C stops it)'
 	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
@@ -27,6 +28,7 @@ help:
 	@echo 'make ratio   how we compare to a bare echo and others, core figures in under a minute'
 	@echo 'make bench | fuzz   all figures into docs/performance.md, criterion benches | a minute of'
 	@echo '             fuzzing per parser'
+	@echo 'make soak   processes are killed under load, for an hour or SOAK_MINUTES'
 	@echo 'make docs   write what the tests know into docs/: interop, compliance, lossy link'
 
 run demo: install-deps build aws
@@ -83,6 +85,14 @@ bench: install-deps aws
 	$(call say,criterion)
 	cargo bench --locked -p tidegate-bench -p tidegate-controlplane --bench '*' -- \
 		--warm-up-time 0.3 --measurement-time 1
+
+# Kills under load for SOAK_MINUTES (60) with SOAK_DEVICES (500); each piece of it is a line of the
+# record, with what was lost (nothing may be) and how soon the edge was back.
+soak: install-deps build
+	@set -o pipefail; TIDEGATE_CACHE=$(CACHE) $(BIN_DIR)/tidegate-soak | while read -r line; do \
+		printf '{"date":"%s","commit":"%s",%s\n' "$$(date -u +%FT%TZ)" \
+			"$$(git describe --always --dirty)" "$${line#\{}" | tee -a docs/soak.jsonl; \
+	done
 
 # One line of JSON for each core figure; the binaries are built already.
 ratio:

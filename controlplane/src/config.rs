@@ -57,6 +57,22 @@ pub struct Config {
     pub summary_metrics: SummaryMetricsConfig,
     /// `[metrics]`
     pub metrics: MetricsConfig,
+    /// `[confine]`
+    pub confine: ConfineConfig,
+}
+
+/// What the process gives up.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfineConfig {
+    /// Whether capabilities, other directories and other programs are out of reach once it serves.
+    pub sandbox: bool,
+}
+
+impl Default for ConfineConfig {
+    fn default() -> Self {
+        Self { sandbox: true }
+    }
 }
 
 /// The HTTP API.
@@ -390,6 +406,7 @@ impl Default for Config {
             customer_log: CustomerLogConfig::default(),
             summary_metrics: SummaryMetricsConfig::default(),
             metrics: MetricsConfig::default(),
+            confine: ConfineConfig::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod config;
+pub mod confine;
 pub mod control;
 pub mod core;
 pub mod customer_log;

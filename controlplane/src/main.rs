@@ -11,10 +11,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
 use futures_util::future::join_all;
+use sd_notify::NotifyState;
 use tidegate_controlplane::api::access_key::RootKey;
 use tidegate_controlplane::api::serve::{Listener, bind_unix, serve};
 use tidegate_controlplane::api::{self, Api};
 use tidegate_controlplane::config::{Config, CustomerLogConfig};
+use tidegate_controlplane::confine;
 use tidegate_controlplane::control::{Control, open_directory};
 use tidegate_controlplane::customer_log::file::LogFile;
 use tidegate_controlplane::customer_log::otlp::Target;
@@ -128,6 +130,7 @@ fn run(command: &Command) -> Result<(), String> {
         }
         Action::Serve { .. } => {
             log_to_stderr(&config.log.filter)?;
+            confine::enter(&config)?;
             runtime()?.block_on(run_daemon(&config))
         }
         Action::ServerKey => server_key(&config),
@@ -188,12 +191,15 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     let servers = servers.into_iter().map(|from| serve(from, api.clone(), stopping.clone()));
     let server = tokio::spawn(join_all(servers));
     tracing::info!(%address, is_secure, region = config.aws.region, "the API listens");
+    let alive = tokio::spawn(tell_service_manager(control.clone()));
 
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("stopping");
+    alive.abort();
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
     let _ = stop.send(true);
     if tokio::time::timeout(DRAIN, server).await.is_err() {
         tracing::warn!("some API requests did not end in time");
@@ -202,6 +208,20 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     control.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// That we serve, and then, for as long as the core answers, that we still do: sd_notify(3). Without
+/// a service manager nothing is said.
+async fn tell_service_manager(control: Control) {
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let mut turns = tokio::time::interval(limit / 2);
+    loop {
+        turns.tick().await;
+        if control.measured().await.1.is_some() {
+            let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        }
+    }
 }
 
 fn raw_identity(config: &Config) -> Result<ServerIdentity, String> {

@@ -34,6 +34,26 @@ pub struct Config {
     pub coap: CoapConfig,
     /// `[echo]`
     pub echo: EchoConfig,
+    /// `[confine]`
+    pub confine: ConfineConfig,
+}
+
+/// What the process gives up.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfineConfig {
+    /// The user to become, when the process is root's; empty: stay.
+    pub user: String,
+    /// Whether capabilities, files and most system calls are given up once it serves.
+    pub sandbox: bool,
+    /// Whether memory is locked, where the limit allows it.
+    pub lock_memory: bool,
+}
+
+impl Default for ConfineConfig {
+    fn default() -> Self {
+        Self { user: String::new(), sandbox: true, lock_memory: true }
+    }
 }
 
 /// Plain CoAP for devices known by their source address (RFC 7252 section 9, NoSec).
@@ -116,6 +136,10 @@ pub struct HandshakeConfig {
     pub half_open_per_source: u32,
     /// Largest datagram of a handshake flight, bytes, 256..=1280.
     pub mtu: usize,
+    /// When a flight without answer is sent again first, ms, 100..=60000; doubles each time.
+    pub retransmit_ms: u32,
+    /// How often it is sent again, 0..=10; one timeout later the handshake has failed.
+    pub retransmissions: u32,
 }
 
 impl HandshakeConfig {
@@ -231,6 +255,8 @@ impl Config {
         let per_source = self.handshake.half_open_per_source;
         within("handshake.half_open_per_source", per_source, 1, 65_536)?;
         within("handshake.mtu", self.handshake.mtu, 256, 1_280)?;
+        within("handshake.retransmit_ms", self.handshake.retransmit_ms, 100, 60_000)?;
+        within("handshake.retransmissions", self.handshake.retransmissions, 0, 10)?;
         within("handshake.suites: number", self.handshake.suites.len(), 1, Suite::ALL.len())?;
         self.handshake.suites()?;
         within("handshake.groups: number", self.handshake.groups.len(), 0, Group::ALL.len())?;
@@ -309,6 +335,7 @@ impl Default for Config {
             handshake: HandshakeConfig::default(),
             coap: CoapConfig::default(),
             echo: EchoConfig::default(),
+            confine: ConfineConfig::default(),
         }
     }
 }
@@ -350,6 +377,8 @@ impl Default for HandshakeConfig {
             half_open: bounds::HANDSHAKES_DEFAULT,
             half_open_per_source: bounds::HANDSHAKES_PER_SOURCE_DEFAULT,
             mtu: 1_200,
+            retransmit_ms: 1_000,
+            retransmissions: 5,
         }
     }
 }
@@ -433,6 +462,11 @@ mod tests {
         assert!(with(|c| c.resumption.age_s = 86_401).is_err());
         assert!(with(|c| c.resumption.age_s = 0).is_err());
         assert!(with(|c| c.handshake.mtu = 255).is_err());
+        assert!(with(|c| c.handshake.retransmit_ms = 100).is_ok());
+        assert!(with(|c| c.handshake.retransmit_ms = 99).is_err());
+        assert!(with(|c| c.handshake.retransmit_ms = 60_001).is_err());
+        assert!(with(|c| c.handshake.retransmissions = 10).is_ok());
+        assert!(with(|c| c.handshake.retransmissions = 11).is_err());
         assert!(with(|c| c.handshake.half_open_per_source = 1).is_ok());
         assert!(with(|c| c.handshake.half_open_per_source = 0).is_err());
         assert!(with(|c| c.listen.clear()).is_err());

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_dataplane::config::Config;
+use tidegate_dataplane::confine::{self, Sandbox};
 use tidegate_dataplane::run::Workers;
+use tidegate_dataplane::supervisor::Supervisor;
 use tracing::{error, info};
 
 #[global_allocator]
@@ -64,18 +66,27 @@ fn main() -> ExitCode {
 
 /// Runs until a signal or until a worker ends.
 fn serve(config: Config) -> Result<(), String> {
+    let is_locked = confine::keep_secrets(&config.confine)?;
     make_private(&config.run_dir)?;
+    confine::become_user(&config.confine, &config.run_dir)?;
+    let sandbox = Sandbox::new(&config.confine)?;
+    let mut supervisor = Supervisor::find();
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("signals: {e}"))?;
-    let workers = Workers::start(&Arc::new(config), |started| {
+    let workers = Workers::start(&Arc::new(config), &sandbox, |started| {
         let (kept, torn) = (started.sessions.kept, started.sessions.torn);
         let resumable = started.resumptions.kept;
         let backend = started.backend;
         info!(worker = started.worker, backend, kept, torn, resumable, "started");
     })?;
+    let confined = sandbox.enter()?;
+    info!(?confined, memory_locked = is_locked, "serving");
+    supervisor.say_ready();
     while !workers.has_ended() && signals.pending().next().is_none() {
+        supervisor.say_alive(|| workers.have_turned());
         std::thread::sleep(SIGNAL_POLL);
     }
     info!("stopping");
+    supervisor.say_stopping();
     workers.stop();
     workers.join()
 }

@@ -6,18 +6,21 @@
 use crate::bounds::{OUTBOX_SLOTS, RING_BYTES};
 use crate::clock::Now;
 use crate::config::Config;
+use crate::confine::Sandbox;
 use crate::handover::Handover;
 use crate::net::batch::Outbox;
 use crate::net::{Net, Shared};
 use crate::resumptions::{self, Resumptions, Tables};
 use crate::slab::{self, Slab};
 use crate::worker::{Parts, Worker};
+use crossbeam_utils::CachePadded;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+
 use std::time::Duration;
 use tidegate_ring::contract::Kind;
 use tidegate_ring::link::{self, WorkerEnds};
@@ -28,7 +31,11 @@ pub struct Workers {
     threads: Vec<JoinHandle<Result<(), String>>>,
     bells: Arc<[Doorbell]>,
     stop: Arc<AtomicBool>,
+    turned: Turned,
 }
+
+/// Which workers have turned since they were last asked, each flag in a cache line of its own.
+type Turned = Arc<[CachePadded<AtomicBool>]>;
 
 /// What one worker has to say about its start.
 #[derive(Debug)]
@@ -44,8 +51,12 @@ pub struct Started {
 }
 
 impl Workers {
-    /// Starts every worker; `tell` hears of each.
-    pub fn start(config: &Arc<Config>, mut tell: impl FnMut(Started)) -> Result<Self, String> {
+    /// Starts every worker, each of which enters the sandbox before it serves; `tell` hears of each.
+    pub fn start(
+        config: &Arc<Config>,
+        sandbox: &Sandbox,
+        mut tell: impl FnMut(Started),
+    ) -> Result<Self, String> {
         let count = config.worker_count();
         let run_dir = &config.run_dir;
         let handover = Handover::new(count);
@@ -58,8 +69,12 @@ impl Workers {
             .collect::<Result<Arc<[Doorbell]>, String>>()?;
         let tables = Tables::open(run_dir, count, config.resumption.per_worker, boot_id)
             .map_err(|e| format!("{}: resumable sessions: {e}", run_dir.display()))?;
-        let mut workers =
-            Self { threads: Vec::new(), bells: Arc::clone(&bells), stop: Arc::default() };
+        let mut workers = Self {
+            threads: Vec::new(),
+            bells: Arc::clone(&bells),
+            stop: Arc::default(),
+            turned: (0..count).map(|_| CachePadded::default()).collect(),
+        };
         let mut gates = Vec::new();
         let shared = Shared::open(config, count);
         for (index, link) in (0..count).zip(links) {
@@ -78,6 +93,8 @@ impl Workers {
                 handover: handover.clone(),
                 bells: Arc::clone(&bells),
                 stop: Arc::clone(&workers.stop),
+                turned: Arc::clone(&workers.turned),
+                sandbox: sandbox.clone(),
             };
             let (ready, is_ready) = mpsc::channel();
             let (gate, opens) = mpsc::channel();
@@ -108,6 +125,15 @@ impl Workers {
         self.bells.iter().for_each(Doorbell::ring);
     }
 
+    /// Whether every worker has turned since this was last true: an idle one does each second.
+    pub fn have_turned(&self) -> bool {
+        let all = self.turned.iter().all(|turned| turned.load(Ordering::Relaxed));
+        if all {
+            self.turned.iter().for_each(|turned| turned.store(false, Ordering::Relaxed));
+        }
+        all
+    }
+
     /// Whether a worker has ended, asked or not.
     pub fn has_ended(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
@@ -131,6 +157,8 @@ struct Shell {
     handover: Handover,
     bells: Arc<[Doorbell]>,
     stop: Arc<AtomicBool>,
+    turned: Turned,
+    sandbox: Sandbox,
 }
 
 impl Shell {
@@ -168,27 +196,38 @@ impl Shell {
         if opens.recv().is_err() {
             return Ok(());
         }
+        self.sandbox.enter().map_err(|e| fail(&e))?;
+        self.serve(&mut worker, &mut link.down, &mut net, &mut outbox).map_err(|e| fail(&e))
+    }
 
+    /// Turns until it is told to stop.
+    fn serve(
+        &self,
+        worker: &mut Worker,
+        down: &mut Consumer,
+        net: &mut Net,
+        outbox: &mut Outbox,
+    ) -> Result<(), String> {
         let mut told = worker.up().committed();
         while !self.stop.load(Ordering::Relaxed) {
-            let is_idle = link.down.prepare_sleep();
-            let timeout = if is_idle { until_due(&worker) } else { Duration::ZERO };
+            self.turned[usize::from(self.index)].store(true, Ordering::Relaxed);
+            let is_idle = down.prepare_sleep();
+            let timeout = if is_idle { until_due(worker) } else { Duration::ZERO };
             net.wait(timeout);
-            link.down.awake();
+            down.awake();
 
             let now = Now::read();
             let mut batch = net.reap();
             // Orders first: what the API said is done counts for every datagram sent after it.
-            worker
-                .on_entries(now, &mut link.down, &mut outbox)
-                .map_err(|e| fail(&format_args!("downlink ring: {e:?}")))?;
-            worker.on_datagrams(now, &mut batch, &mut outbox);
+            let read = worker.on_entries(now, down, outbox);
+            read.map_err(|e| format!("downlink ring: {e:?}"))?;
+            worker.on_datagrams(now, &mut batch, outbox);
             drop(batch);
-            net.flush(&mut outbox);
-            self.take_letters(now, &mut worker, &mut outbox);
-            worker.on_due(now, &mut outbox);
-            net.flush(&mut outbox);
-            self.wake_others(&mut worker, &mut told);
+            net.flush(outbox);
+            self.take_letters(now, worker, outbox);
+            worker.on_due(now, outbox);
+            net.flush(outbox);
+            self.wake_others(worker, &mut told);
         }
         Ok(())
     }

@@ -172,6 +172,14 @@ impl Edge {
         self.directory.path()
     }
 
+    /// The process numbers of dataplane and control plane.
+    ///
+    /// # Panics
+    /// When one of them does not run.
+    pub fn processes(&self) -> [u32; 2] {
+        [&self.dataplane, &self.controlplane].map(|process| process.as_ref().expect("it runs").id())
+    }
+
     /// `kill -9` of the dataplane.
     pub fn kill_dataplane(&mut self) {
         self.dataplane = None;

@@ -83,7 +83,9 @@ fn a_policy_of_a_profile_counts_for_its_devices() {
 
 #[test]
 fn a_wrong_key_and_a_session_are_entries() {
-    let edge = Edge::embedded();
+    // The edge gives up after 0.6 s, not after a minute.
+    let handshake = "retransmit_ms = 200\nretransmissions = 1\n".to_owned();
+    let edge = Edge::with(&Options { handshake, ..Options::default() });
     let meter = edge.provision("meter");
     let levels = json!({"DefaultLogLevel": "INFO"});
     edge.api().succeed("POST", "/log-levels", &levels);

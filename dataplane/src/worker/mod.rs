@@ -70,6 +70,7 @@ use tidegate_crypto::aead;
 use tidegate_dtls::Link;
 use tidegate_dtls::cookie::{CookieJar, PERIOD_MS as COOKIE_PERIOD_MS};
 use tidegate_dtls::established::{Established, SealPlan};
+
 use tidegate_dtls::record::ContentType;
 use tidegate_dtls::server;
 use tidegate_ring::Producer;
@@ -373,13 +374,18 @@ fn table<K, V>(capacity: u32) -> HashMap<K, V, RandomState> {
 }
 
 fn dtls_config(config: &Config) -> Result<server::Config, String> {
+    let timing = tidegate_dtls::Timing {
+        initial_ms: config.handshake.retransmit_ms.into(),
+        retransmissions_max: config.handshake.retransmissions,
+        ..tidegate_dtls::Timing::default()
+    };
     Ok(server::Config {
         suites: config.handshake.suites()?,
         groups: config.handshake.groups()?,
         own_cid_len: if config.handshake.connection_id { CID_BYTES } else { 0 },
         return_routability: config.handshake.return_routability,
         require_extended_master_secret: config.handshake.require_extended_master_secret,
-        link: Link { mtu: config.handshake.mtu, ..Link::default() },
+        link: Link { mtu: config.handshake.mtu, timing, ..Link::default() },
         ..server::Config::default()
     })
 }
