@@ -69,6 +69,7 @@ pub const ROWS: &[Row] = &[
     row("permits", |_| Ok(permits::figures())),
     row("clear", |_| one(steady::clear(5, STRETCH))),
     row("backends", |_| one(steady::backends(5, STRETCH))),
+    row("confined", |_| one(steady::confined(7, STRETCH))),
     row("echoes", |_| {
         let ways = [Way::IoUring, Way::TokioUring];
         ways.into_iter().map(|way| steady::ways(way, 5, STRETCH)).collect()

@@ -42,6 +42,8 @@ pub struct Edge {
     pub resumptions: usize,
     /// Serves CoAP without security instead, to devices from 127.0.0.1.
     pub is_clear: bool,
+    /// `confine.sandbox`.
+    pub is_confined: bool,
     /// Whether a stand-in is its control plane; else somebody else is.
     pub is_stood_in: bool,
     /// Where it listens; a free port of loopback unless named.
@@ -59,6 +61,7 @@ impl Default for Edge {
             sessions: 65_536,
             resumptions: 65_536,
             is_clear: false,
+            is_confined: true,
             is_stood_in: true,
             address: None,
             place: Place::core(SERVER_CORE),
@@ -98,13 +101,14 @@ impl Edge {
             "listen = [\"{dtls}\"]\nworkers = {}\nrun_dir = \"{}\"\n[nosec]\nlisten = [{clear}]\n\
              [net]\nbackend = \"{}\"\n{}[sessions]\nper_worker = {}\n[resumption]\n\
              per_worker = {}\n[handshake]\nhalf_open = 4096\nhalf_open_per_source = 4096\n\
-             [echo]\npath = \"{ECHO_PATH}\"\n",
+             [echo]\npath = \"{ECHO_PATH}\"\n[confine]\nsandbox = {}\n",
             self.workers,
             run_dir.display(),
             self.backend,
             interface.unwrap_or_default(),
             self.sessions,
             self.resumptions,
+            self.is_confined,
         ))
     }
 

@@ -89,6 +89,15 @@ pub fn backends(pairs: usize, stretch: Duration) -> io::Result<Figure> {
     Ok(Figure::from_pairs("steady CON PUT: io_uring against recvmmsg", UNIT, &pairs, None))
 }
 
+/// An edge that has locked itself in, beside one that has not.
+pub fn confined(pairs: usize, stretch: Duration) -> io::Result<Figure> {
+    let server = Edge { is_confined: false, ..Edge::default() }.start()?;
+    let load = Load::dtls(server.address, &plan())?;
+    let (mut one, mut other) = (edge(Way::IoUring)?, Side { server, load });
+    let pairs = measure(&mut one, &mut other, pairs, stretch)?;
+    Ok(Figure::from_pairs("steady CON PUT: confined against not", UNIT, &pairs, None))
+}
+
 /// Against libcoap's server (Debian, OpenSSL), 64 requests on their way over so many sessions.
 pub fn libcoap(sessions: usize, goal: f64, pairs: usize, stretch: Duration) -> io::Result<Figure> {
     let plan = Plan { sockets: sessions, outstanding: 64, connection_id: false, ..plan() };
