@@ -140,6 +140,8 @@ const REFUSED: &[i64] = &[
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use std::io::ErrorKind;
 
     use super::*;

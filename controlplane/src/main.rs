@@ -210,8 +210,8 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// That we serve, and then, for as long as the core answers, that we still do: sd_notify(3). Without
-/// a service manager nothing is said.
+/// That we serve, and then, for as long as the core answers, that we still do: sd_notify(3).
+/// Without a service manager nothing is said.
 async fn tell_service_manager(control: Control) {
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     let Some(limit) = sd_notify::watchdog_enabled() else { return };

@@ -213,6 +213,8 @@ const CALLS: &[i64] = &[
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use std::io::ErrorKind;
     use std::net::UdpSocket;

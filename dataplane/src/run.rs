@@ -51,7 +51,7 @@ pub struct Started {
 }
 
 impl Workers {
-    /// Starts every worker, each of which enters the sandbox before it serves; `tell` hears of each.
+    /// Starts every worker; `tell` hears of each. All are in the sandbox when this returns.
     pub fn start(
         config: &Arc<Config>,
         sandbox: &Sandbox,
@@ -98,7 +98,6 @@ impl Workers {
             };
             let (ready, is_ready) = mpsc::channel();
             let (gate, opens) = mpsc::channel();
-            gates.push(gate);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || shell.run(link, slab, resumptions, &ready, &opens))
@@ -108,13 +107,17 @@ impl Workers {
                 drop(gates);
                 return Err(workers.join().err().unwrap_or_else(|| "a worker ended".into()));
             };
+            gates.push((gate, is_ready));
             tell(Started { worker: index, backend, sessions, resumptions: found });
         }
         // Only now does anyone serve: while sockets join a group, the kernel's choice for an
         // address changes, and a handshake would go on at a worker that never heard its beginning.
-        for gate in &gates {
+        for (gate, _) in &gates {
             // One that has ended meanwhile is noticed by `has_ended`.
             let _ = gate.send(());
+        }
+        for (_, is_locked_in) in &gates {
+            let _ = is_locked_in.recv();
         }
         Ok(workers)
     }
@@ -197,6 +200,7 @@ impl Shell {
             return Ok(());
         }
         self.sandbox.enter().map_err(|e| fail(&e))?;
+        let _ = ready.send(String::new());
         self.serve(&mut worker, &mut link.down, &mut net, &mut outbox).map_err(|e| fail(&e))
     }
 

@@ -80,6 +80,8 @@ impl Supervisor {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn heard(by: &UnixDatagram) -> Option<String> {

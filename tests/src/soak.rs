@@ -112,7 +112,7 @@ pub fn run(options: &Options, mut tell: impl FnMut(usize, &Round)) -> Report {
 impl Soak {
     fn start(options: &Options) -> Self {
         let broker = Mosquitto::start_durable();
-        let subscriber = Subscriber::start(broker.port(), "soak");
+        let subscriber = Subscriber::start(broker.port(), "soak/#");
         let edge = Edge::with(&EdgeOptions {
             mqtt_url: Some(broker.url()),
             handshake: format!(
@@ -132,8 +132,8 @@ impl Soak {
                 id: String::new(),
                 identity: format!("urn:dev:soak:{number:020}"),
                 secret: format!("soak-secret-{number:020}"),
-                destination: "soak".to_owned(),
-                topic: "soak".to_owned(),
+                destination: format!("soak-{number}"),
+                topic: format!("soak/{number}"),
             });
             let key = String::from_utf8(device.key()).expect("a key that is text");
             SoakDevice::new(&mut shared, number, device.identity, key)

@@ -1,11 +1,14 @@
 //! What may a device do, and what does its owner get to know? Policies, quotas and the customer's
 //! log, with both processes and foreign devices.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 use tidegate_tests::api::text;
 use tidegate_tests::coap_client::{CoapClient, Flavour, Request};
-use tidegate_tests::device::{Device, Library};
+use tidegate_tests::device::Device;
 use tidegate_tests::edge::{Edge, Options, Provisioned};
+use tidegate_tests::repository::binary;
 use tidegate_tests::wait::eventually_or_say;
 
 fn allowing(path: &str) -> Value {
@@ -90,10 +93,10 @@ fn a_wrong_key_and_a_session_are_entries() {
     let levels = json!({"DefaultLogLevel": "INFO"});
     edge.api().succeed("POST", "/log-levels", &levels);
     let thief = Provisioned { secret: "x".repeat(32), ..meter.clone() };
-    let key = format!("psk={}:{}", thief.identity, hex::encode(thief.key()));
-    let options = [key.as_str(), "patience=4"];
-    let refused = Device::start(Library::MbedTls, "127.0.0.1", edge.coap_port, &options);
-    assert!(refused.is_err());
+    let mut stolen = Command::new(binary("tidegate-loadgen"));
+    stolen.args(["handshakes", &format!("127.0.0.1:{}", edge.coap_port), "-n", "1"]);
+    stolen.args(["--psk-identity", &thief.identity, "--psk", &thief.secret, "--timeout", "1"]);
+    assert!(!stolen.output().expect("the load generator runs").status.success());
     let failed = entry(&edge, &meter, "WRONG_KEY");
     assert_eq!((&failed["event"], &failed["logLevel"]), (&json!("Join"), &json!("ERROR")));
     let device = Device::connect(edge.coap_port, &meter, &["cid=0"]);

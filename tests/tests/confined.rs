@@ -1,4 +1,4 @@
-//! What could somebody do who took a process over? As little as `/proc`, the kernel and systemd say.
+//! What could somebody do who took a process over? What `/proc`, the kernel and systemd say.
 
 #![forbid(unsafe_code)]
 

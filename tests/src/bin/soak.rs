@@ -1,5 +1,5 @@
-//! Does the edge keep its promises for hours? `make soak`: kills under load, round after round, each
-//! run one line of JSON, which `make soak` appends to the record.
+//! Does the edge keep its promises for hours? Kills under load, round after round, each piece one
+//! line of JSON, which `make soak` appends to the record.
 
 #![forbid(unsafe_code)]
 
