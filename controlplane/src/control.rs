@@ -38,6 +38,7 @@ pub use self::settings::{EVENTS_MAX, LOG_LEVELS_MAX};
 pub use self::start::open_directory;
 pub use self::summary::{Measured, MetricQuery};
 pub use self::tags::TAGS_MAX;
+pub use crate::core::Trial;
 use crate::core::{CoreHealth, MetricLimits, Reply, Request};
 use crate::customer_log::LogLimits;
 use crate::customer_log::feed::Feed;

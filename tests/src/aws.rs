@@ -1,7 +1,8 @@
 //! How do AWS's own clients speak to the edge? `aws` and boto3 from the pinned environment, with
 //! the overlay of `deploy/aws` that teaches them the CoAP members.
 
-use std::process::{Command, Output};
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -75,6 +76,20 @@ impl Aws {
         command.env_remove("AWS_PROFILE").env_remove("AWS_SESSION_TOKEN");
     }
 
+    /// A program of `tests/foreign/python` that reads JSON and prints JSON, or its traceback.
+    pub fn python(&self, program: &str, given: &Value) -> Result<Value, String> {
+        let mut command = self.command("venv/bin/python");
+        command.arg(root().join("tests/foreign/python").join(program));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("timeout and python can be run");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        let written = stdin.write_all(given.to_string().as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        // A program that did not read on has said why.
+        json(output).and_then(|said| written.map(|()| said).map_err(|e| e.to_string()))
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("timeout");
         command.arg(GIVE_UP_S).arg(cached(program, "aws"));
@@ -83,7 +98,7 @@ impl Aws {
     }
 }
 
-const GIVE_UP_S: &str = "120";
+const GIVE_UP_S: &str = "240";
 
 fn json(output: Output) -> Result<Value, String> {
     if !output.status.success() {

@@ -11,27 +11,24 @@ use tidegate_crypto::pem;
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use super::validate::{Form, Members, Rule, Violations, check_range, parse_body};
-use super::{Api, Call, Reply, shape};
+use super::validate::{Members, Violations};
+use super::{Api, Call, Reply};
 use crate::model::Authority;
 
 /// `POST /cacertificate?setAsActive=&allowAutoRegistration=`
 pub async fn register(api: &Api, call: &Call) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
+    let body = call.members();
     let mut violations = Violations::default();
     let v = &mut violations;
-    let certificate = body.required("caCertificate", &CERTIFICATE_PEM, v)?;
-    match body.checked("certificateMode", &MODE, v)? {
-        None | Some("DEFAULT") => v.add("certificateMode", "Member must be SNI_ONLY"),
-        Some(_) => {}
+    let certificate = body.required("caCertificate")?;
+    if body.text("certificateMode")? != Some("SNI_ONLY") {
+        v.add("certificateMode", "Member must be SNI_ONLY");
     }
-    if body.text("verificationCertificate")?.is_some() {
+    if body.has("verificationCertificate") {
         v.add("verificationCertificate", "Member must be null while certificateMode is SNI_ONLY");
     }
-    shape::tags(&body, v)?;
-    let active = boolean(call, "setAsActive", v).unwrap_or(false);
-    if boolean(call, "allowAutoRegistration", v) == Some(true) {
+    let active = boolean(call, "setAsActive");
+    if boolean(call, "allowAutoRegistration") {
         v.add("allowAutoRegistration", NO_REGISTRATION);
     }
     refuse_registration(&body, v);
@@ -46,7 +43,7 @@ pub async fn register(api: &Api, call: &Call) -> Result<Reply, ApiError> {
 
 /// `GET /cacertificate/{caCertificateId}`
 pub async fn describe(api: &Api, id: &str) -> Result<Reply, ApiError> {
-    let authority = api.control.authority(checked_id(id)?).await?;
+    let authority = api.control.authority(id).await?;
     let mut description = summarised(api, &authority);
     description["certificatePem"] = json!(pem::encode(pem::CERTIFICATE, &authority.certificate));
     description["ownedBy"] = json!(api.aws.account_id);
@@ -63,15 +60,9 @@ pub async fn describe(api: &Api, id: &str) -> Result<Reply, ApiError> {
 /// `GET /cacertificates?pageSize=&marker=&isAscendingOrder=&templateName=`, newest first.
 pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     let mut violations = Violations::default();
-    let page_size = match call.query.first("pageSize").map(str::parse::<i64>) {
-        None => PAGE_SIZE_DEFAULT,
-        Some(Ok(size)) => {
-            check_range("pageSize", size, &(1..=PAGE_SIZE_MAX), &mut violations);
-            size
-        }
-        Some(Err(_)) => return Err(ApiError::serialization("pageSize must be an integer.")),
-    };
-    let ascending = boolean(call, "isAscendingOrder", &mut violations).unwrap_or(false);
+    let page_size = call.query.first("pageSize").and_then(|text| text.parse().ok());
+    let page_size = page_size.unwrap_or(PAGE_SIZE_DEFAULT);
+    let ascending = boolean(call, "isAscendingOrder");
     let after = call.query.first("marker").map(|marker| {
         let place = unmarked(marker);
         if place.is_none() {
@@ -94,7 +85,7 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
         Some(after) => place(authority) < *after,
     };
     let mut rest = all.iter().filter(|authority| is_later(authority));
-    let page: Vec<&Authority> = rest.by_ref().take(page_size as usize).collect();
+    let page: Vec<&Authority> = rest.by_ref().take(page_size).collect();
     let certificates: Vec<Value> =
         page.iter().map(|authority| summarised(api, authority)).collect();
     let mut body = json!({ "certificates": certificates });
@@ -106,31 +97,21 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
 
 /// `PUT /cacertificate/{caCertificateId}?newStatus=&newAutoRegistrationStatus=`
 pub async fn update(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
     let mut violations = Violations::default();
-    let v = &mut violations;
     let status = call.query.first("newStatus");
-    if let Some(status) = status {
-        STATUS.check("newStatus", status, v);
+    if call.query.first("newAutoRegistrationStatus") == Some("ENABLE") {
+        violations.add("newAutoRegistrationStatus", NO_REGISTRATION);
     }
-    if let Some(registration) = call.query.first("newAutoRegistrationStatus") {
-        REGISTRATION.check("newAutoRegistrationStatus", registration, v);
-        if registration == "ENABLE" {
-            v.add("newAutoRegistrationStatus", NO_REGISTRATION);
-        }
-    }
-    body.boolean("removeAutoRegistration")?;
-    refuse_registration(&body, v);
+    refuse_registration(&call.members(), &mut violations);
     violations.check()?;
     let active = status.map(|status| status == "ACTIVE");
-    api.control.change_authority(checked_id(id)?, active).await?;
+    api.control.change_authority(id, active).await?;
     Ok(Reply::empty(StatusCode::OK))
 }
 
 /// `DELETE /cacertificate/{caCertificateId}`: an inactive one.
 pub async fn delete(api: &Api, id: &str) -> Result<Reply, ApiError> {
-    api.control.delete_authority(checked_id(id)?).await?;
+    api.control.delete_authority(id).await?;
     Ok(Reply::json(StatusCode::OK, json!({})))
 }
 
@@ -160,18 +141,9 @@ fn seconds(unix_ms: u64) -> f64 {
     unix_ms as f64 / 1_000.0
 }
 
-fn checked_id(id: &str) -> Result<&str, ApiError> {
-    let mut violations = Violations::default();
-    CERTIFICATE_ID.check("certificateId", id, &mut violations);
-    violations.check()?;
-    Ok(id)
-}
-
 /// A query parameter that is `true` or `false`.
-fn boolean(call: &Call, name: &str, violations: &mut Violations) -> Option<bool> {
-    let text = call.query.first(name)?;
-    BOOLEAN.check(name, text, violations);
-    Some(text == "true")
+fn boolean(call: &Call, name: &str) -> bool {
+    call.query.first(name) == Some("true")
 }
 
 /// Where an authority stands in the list.
@@ -191,38 +163,15 @@ fn unmarked(marker: &str) -> Option<Place> {
     Some((u64::from_be_bytes(*created), id.try_into().ok()?))
 }
 
-const PAGE_SIZE_DEFAULT: i64 = 25;
-const PAGE_SIZE_MAX: i64 = 250;
+const PAGE_SIZE_DEFAULT: usize = 25;
 
 const NO_REGISTRATION: &str =
     "Member must not ask for automatic registration: devices are made with CreateWirelessDevice";
-
-const CERTIFICATE_PEM: Rule = Rule::length(1, 65_536);
-const CERTIFICATE_ID: Rule =
-    Rule { min: 64, max: 64, form: Form::Pattern("(0x)?[a-fA-F0-9]+", is_certificate_id) };
-const MODE: Rule = Rule::one_of(&["DEFAULT", "SNI_ONLY"]);
-const STATUS: Rule = Rule::one_of(&["ACTIVE", "INACTIVE"]);
-const REGISTRATION: Rule = Rule::one_of(&["ENABLE", "DISABLE"]);
-const BOOLEAN: Rule = Rule::one_of(&["true", "false"]);
-
-fn is_certificate_id(text: &str) -> bool {
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit())
-}
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn a_certificate_id_has_64_digits() {
-        assert!(checked_id(&"aF".repeat(32)).is_ok());
-        assert!(checked_id(&"a".repeat(63)).is_err());
-        assert!(checked_id(&"a".repeat(65)).is_err());
-        assert!(checked_id(&"g".repeat(64)).is_err());
-        assert!(checked_id("").is_err());
-    }
 
     #[test]
     fn a_marker_is_a_place_in_the_alphabet_that_aws_allows() {

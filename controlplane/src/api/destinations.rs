@@ -5,39 +5,29 @@ use serde_json::{Value, json};
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use super::validate::{Members, Violations, parse_body};
 use super::{Api, Call, Reply, page, shape};
 use crate::model::{Destination, DestinationChange, ExpressionType};
 
 /// `POST /destinations`
 pub async fn create(api: &Api, call: &Call) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
-    let mut violations = Violations::default();
-    let v = &mut violations;
+    let body = call.members();
     let new = Destination {
-        name: body.required("Name", &shape::DESTINATION_NAME, v)?.to_owned(),
-        expression_type: expression_type(body.required(
-            "ExpressionType",
-            &shape::EXPRESSION_TYPE,
-            v,
-        )?),
-        expression: body.required("Expression", &shape::EXPRESSION, v)?.to_owned(),
-        description: owned(body.checked("Description", &shape::DESCRIPTION, v)?),
-        role_arn: body.required("RoleArn", &shape::ROLE_ARN, v)?.to_owned(),
-        tags: shape::tags(&body, v)?,
+        name: body.required("Name")?.to_owned(),
+        expression_type: expression_type(body.required("ExpressionType")?),
+        expression: body.required("Expression")?.to_owned(),
+        description: body.owned("Description")?,
+        role_arn: body.required("RoleArn")?.to_owned(),
+        tags: shape::tags(&body)?,
         created_unix_ms: 0,
     };
-    let token = body.checked("ClientRequestToken", &shape::CLIENT_REQUEST_TOKEN, v)?;
-    violations.check()?;
-    let made = api.control.create_destination(new, token).await?;
+    let made = api.control.create_destination(new, body.text("ClientRequestToken")?).await?;
     let arn = api.aws.arn("Destination", &made.name);
     Ok(Reply::json(StatusCode::CREATED, json!({ "Arn": arn, "Name": made.name })))
 }
 
 /// `GET /destinations/{Name}`
 pub async fn get(api: &Api, name: &str) -> Result<Reply, ApiError> {
-    let destination = api.control.destination(checked_name(name)?).await?;
+    let destination = api.control.destination(name).await?;
     Ok(Reply::json(StatusCode::OK, described(api, destination)))
 }
 
@@ -50,39 +40,25 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
 
 /// `PATCH /destinations/{Name}`
 pub async fn update(api: &Api, call: &Call, name: &str) -> Result<Reply, ApiError> {
-    let name = checked_name(name)?;
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
-    let mut violations = Violations::default();
-    let v = &mut violations;
+    let body = call.members();
     let change = DestinationChange {
-        expression_type: body
-            .checked("ExpressionType", &shape::EXPRESSION_TYPE, v)?
-            .map(expression_type),
-        expression: owned(body.checked("Expression", &shape::EXPRESSION, v)?),
-        description: owned(body.checked("Description", &shape::DESCRIPTION, v)?),
-        role_arn: owned(body.checked("RoleArn", &shape::ROLE_ARN, v)?),
+        expression_type: body.text("ExpressionType")?.map(expression_type),
+        expression: body.owned("Expression")?,
+        description: body.owned("Description")?,
+        role_arn: body.owned("RoleArn")?,
     };
-    violations.check()?;
     api.control.update_destination(name, change).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
 /// `DELETE /destinations/{Name}`
 pub async fn delete(api: &Api, name: &str) -> Result<Reply, ApiError> {
-    api.control.delete_destination(checked_name(name)?).await?;
+    api.control.delete_destination(name).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
 /// The list's name in answers.
 const LIST: &str = "DestinationList";
-
-fn checked_name(name: &str) -> Result<&str, ApiError> {
-    let mut violations = Violations::default();
-    shape::DESTINATION_NAME.check("name", name, &mut violations);
-    violations.check()?;
-    Ok(name)
-}
 
 /// Text that is neither has violated [`shape::EXPRESSION_TYPE`] already.
 fn expression_type(text: &str) -> ExpressionType {
@@ -105,8 +81,4 @@ fn described(api: &Api, destination: Destination) -> Value {
         body["Description"] = json!(description);
     }
     body
-}
-
-fn owned(text: Option<&str>) -> Option<String> {
-    text.map(ToOwned::to_owned)
 }

@@ -8,7 +8,7 @@ use warp::http::StatusCode;
 use zeroize::Zeroizing;
 
 use super::error::ApiError;
-use super::validate::{Members, NOT_NULL, Rule, Violations, parse_body};
+use super::validate::{Members, NOT_NULL, Violations};
 use super::{Api, Call, Reply, page, shape};
 use crate::model::{
     Device, DeviceChange, DeviceFilter, DeviceKey, DeviceSummary, NetworkBlock, NewDevice,
@@ -17,25 +17,20 @@ use crate::model::{
 
 /// `POST /wireless-devices`
 pub async fn create(api: &Api, call: &Call) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
+    let body = call.members();
     let mut violations = Violations::default();
-    body.required("Type", &shape::DEVICE_TYPE, &mut violations)?;
     let new = NewDevice {
-        name: owned(body.checked("Name", &shape::NAME, &mut violations)?),
-        description: owned(body.checked("Description", &shape::DESCRIPTION, &mut violations)?),
-        destination: body
-            .required("DestinationName", &shape::DESTINATION_NAME, &mut violations)?
-            .to_owned(),
+        name: body.owned("Name")?,
+        description: body.owned("Description")?,
+        destination: body.required("DestinationName")?.to_owned(),
         cellular: network(&body, &CELLULAR, Needs::WholeKey, &mut violations)?,
         wifi: network(&body, &WIFI, Needs::WholeKey, &mut violations)?,
-        positioning: owned(body.checked("Positioning", &shape::ON_OFF, &mut violations)?),
-        application_profile: owned(body.checked(PROFILE, &shape::IDENTIFIER, &mut violations)?),
-        tags: shape::tags(&body, &mut violations)?,
+        positioning: body.owned("Positioning")?,
+        application_profile: body.owned(PROFILE)?,
+        tags: shape::tags(&body)?,
     };
-    let token = body.checked(TOKEN, &shape::CLIENT_REQUEST_TOKEN, &mut violations)?;
     violations.check()?;
-    let device = api.control.create_device(new, token).await?;
+    let device = api.control.create_device(new, body.text(TOKEN)?).await?;
     let id = device.id.to_string();
     let arn = api.aws.arn("WirelessDevice", &id);
     Ok(Reply::json(StatusCode::CREATED, json!({ "Arn": arn, "Id": id })))
@@ -43,16 +38,8 @@ pub async fn create(api: &Api, call: &Call) -> Result<Reply, ApiError> {
 
 /// `GET /wireless-devices/{Identifier}?identifierType=`
 pub async fn get(api: &Api, call: &Call, identifier: &str) -> Result<Reply, ApiError> {
-    let mut violations = Violations::default();
-    shape::IDENTIFIER.check("identifier", identifier, &mut violations);
-    let kind = call.query.first("identifierType");
-    match kind {
-        Some(kind) => IDENTIFIER_TYPE.check("identifierType", kind, &mut violations),
-        None => violations.add("identifierType", NOT_NULL),
-    }
-    violations.check()?;
     let text = identifier.to_owned();
-    let key = match kind.unwrap_or_default() {
+    let key = match call.query.first("identifierType").unwrap_or_default() {
         "Imei" => DeviceKey::Imei(text),
         "MacAddress" => DeviceKey::MacAddress(text),
         "PreSharedKeyIdentity" => DeviceKey::Identity(text),
@@ -68,24 +55,15 @@ pub async fn get(api: &Api, call: &Call, identifier: &str) -> Result<Reply, ApiE
 /// `GET /wireless-devices`
 pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     let page = page::request(&call.query, LIST)?;
-    let mut violations = Violations::default();
-    let destination = call.query.first("destinationName");
-    if let Some(name) = destination {
-        shape::DESTINATION_NAME.check("destinationName", name, &mut violations);
-    }
-    let technology = call.query.first("wirelessDeviceType");
-    if let Some(technology) = technology {
-        shape::DEVICE_TYPE_FILTER.check("wirelessDeviceType", technology, &mut violations);
-    }
-    violations.check()?;
     // No device here belongs to another technology, a LoRaWAN profile or a FUOTA task.
+    let technology = call.query.first("wirelessDeviceType");
     let elsewhere = technology.is_some_and(|technology| technology != "CoAP")
         || FILTERS_ELSEWHERE.iter().any(|name| call.query.first(name).is_some());
     let found = if elsewhere {
         Page { items: Vec::new(), next: None }
     } else {
         let filter = DeviceFilter {
-            destination: destination.map(ToOwned::to_owned),
+            destination: owned(call.query.first("destinationName")),
             application_profile: owned(call.query.first("applicationProfileId")),
         };
         api.control.devices(filter, page).await?
@@ -96,22 +74,16 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
 
 /// `PATCH /wireless-devices/{Id}`
 pub async fn update(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
+    let body = call.members();
     let mut violations = Violations::default();
-    shape::IDENTIFIER.check("id", id, &mut violations);
     let change = DeviceChange {
-        name: owned(body.checked("Name", &shape::NAME, &mut violations)?),
-        description: owned(body.checked("Description", &shape::DESCRIPTION, &mut violations)?),
-        destination: owned(body.checked(
-            "DestinationName",
-            &shape::DESTINATION_NAME,
-            &mut violations,
-        )?),
+        name: body.owned("Name")?,
+        description: body.owned("Description")?,
+        destination: body.owned("DestinationName")?,
         cellular: network(&body, &CELLULAR, Needs::Anything, &mut violations)?,
         wifi: network(&body, &WIFI, Needs::Anything, &mut violations)?,
-        positioning: owned(body.checked("Positioning", &shape::ON_OFF, &mut violations)?),
-        application_profile: owned(body.checked(PROFILE, &shape::IDENTIFIER, &mut violations)?),
+        positioning: body.owned("Positioning")?,
+        application_profile: body.owned(PROFILE)?,
     };
     violations.check()?;
     api.control.update_device(id, change).await?;
@@ -131,16 +103,6 @@ const TOKEN: &str = "ClientRequestToken";
 
 const PROFILE: &str = "ApplicationProfileId";
 
-const IDENTIFIER_TYPE: Rule = Rule::one_of(&[
-    "WirelessDeviceId",
-    "DevEui",
-    "ThingName",
-    "SidewalkManufacturingSn",
-    "Imei",
-    "MacAddress",
-    "PreSharedKeyIdentity",
-]);
-
 /// Filters of ListWirelessDevices that name things of other technologies.
 const FILTERS_ELSEWHERE: [&str; 4] =
     ["deviceProfileId", "serviceProfileId", "fuotaTaskId", "multicastGroupId"];
@@ -149,75 +111,18 @@ const FILTERS_ELSEWHERE: [&str; 4] =
 struct Block {
     name: &'static str,
     hardware: &'static str,
-    hardware_rule: Rule,
 }
 
-const CELLULAR: Block = Block { name: "Cellular", hardware: "Imei", hardware_rule: shape::IMEI };
-const WIFI: Block =
-    Block { name: "WiFi", hardware: "MacAddress", hardware_rule: shape::MAC_ADDRESS };
+const CELLULAR: Block = Block { name: "Cellular", hardware: "Imei" };
+const WIFI: Block = Block { name: "WiFi", hardware: "MacAddress" };
 
-/// What a block must have, and what may be empty.
+/// What a block must have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
-    /// Create: an identity has its secret, nothing is empty.
+    /// Create: an identity has its secret.
     WholeKey,
-    /// Update: what is to change; what is empty is removed.
+    /// Update: what is to change.
     Anything,
-}
-
-/// Reads the members of a network block.
-struct Reader<'a> {
-    needs: Needs,
-    violations: &'a mut Violations,
-}
-
-impl Reader<'_> {
-    /// A member as it came.
-    fn text(
-        &mut self,
-        of: &Members<'_>,
-        name: &str,
-        rule: &Rule,
-    ) -> Result<Option<String>, ApiError> {
-        let text = of.text(name)?;
-        if let Some(text) = text
-            && !(text.is_empty() && self.needs == Needs::Anything)
-        {
-            rule.check(&of.path(name), text, self.violations);
-        }
-        Ok(owned(text))
-    }
-
-    fn credentials(&mut self, dtls: &Members<'_>, new: &mut NewNetwork) -> Result<(), ApiError> {
-        // The service document prints both names.
-        let short = dtls.has("PreSharedKeyId") && !dtls.has(IDENTITY);
-        let name = if short { "PreSharedKeyId" } else { IDENTITY };
-        new.identity = self.text(dtls, name, &shape::PSK_IDENTITY)?;
-        new.secret = self.text(dtls, SECRET, &shape::PSK_SECRET)?.map(Zeroizing::new);
-        new.raw_public_key = self.text(dtls, "RawPublicKey", &shape::RAW_PUBLIC_KEY)?;
-        new.certificate_name = self.text(dtls, "CertificateName", &shape::CERTIFICATE_NAME)?;
-        new.certificate_fingerprint =
-            self.text(dtls, "CertificateFingerprint", &shape::CERTIFICATE_FINGERPRINT)?;
-        if self.needs == Needs::WholeKey {
-            match (&new.identity, &new.secret) {
-                (Some(_), None) => self.violations.add(&dtls.path(SECRET), NOT_NULL),
-                (None, Some(_)) => self.violations.add(&dtls.path(IDENTITY), NOT_NULL),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn modes(&mut self, block: &Members<'_>) -> Result<Option<Vec<SecurityMode>>, ApiError> {
-        let Some(names) = block.texts("SecurityModes")? else { return Ok(None) };
-        let mut modes = Vec::new();
-        for (at, name) in names.into_iter().enumerate() {
-            let path = format!("{}.{}", block.path("SecurityModes"), at + 1);
-            shape::SECURITY_MODE.check(&path, name, self.violations);
-            modes.extend(SecurityMode::ALL.into_iter().find(|mode| mode.as_str() == name));
-        }
-        Ok(Some(modes))
-    }
 }
 
 const IDENTITY: &str = "PreSharedKeyIdentity";
@@ -229,20 +134,41 @@ fn network(
     needs: Needs,
     violations: &mut Violations,
 ) -> Result<Option<NewNetwork>, ApiError> {
-    let mut reader = Reader { needs, violations };
     body.nested(block.name, |network| {
-        let hardware = reader.text(&network, block.hardware, &block.hardware_rule)?;
+        let hardware = network.owned(block.hardware)?;
         let mut new = NewNetwork { hardware, ..NewNetwork::default() };
-        network.nested("DtlsV1_2", |dtls| reader.credentials(&dtls, &mut new))?;
-        network.nested("NoSec", |plain| {
-            let path = "SourceAddress";
-            new.source_address = reader.text(&plain, path, &shape::SOURCE_ADDRESS)?;
-            Ok(())
-        })?;
-        new.endpoint = reader.text(&network, "Endpoint", &shape::ENDPOINT)?;
-        new.security_modes = reader.modes(&network)?;
+        network.nested("DtlsV1_2", |dtls| credentials(&dtls, needs, &mut new, violations))?;
+        let address = network.nested("NoSec", |plain| plain.owned("SourceAddress"))?;
+        new.source_address = address.flatten();
+        new.endpoint = network.owned("Endpoint")?;
+        let modes = network.texts("SecurityModes")?;
+        let mode = |name: &str| SecurityMode::ALL.into_iter().find(|mode| mode.as_str() == name);
+        new.security_modes = modes.map(|names| names.into_iter().filter_map(mode).collect());
         Ok(new)
     })
+}
+
+fn credentials(
+    dtls: &Members<'_>,
+    needs: Needs,
+    new: &mut NewNetwork,
+    violations: &mut Violations,
+) -> Result<(), ApiError> {
+    // The service document prints both names.
+    let short = dtls.has("PreSharedKeyId") && !dtls.has(IDENTITY);
+    new.identity = dtls.owned(if short { "PreSharedKeyId" } else { IDENTITY })?;
+    new.secret = dtls.owned(SECRET)?.map(Zeroizing::new);
+    new.raw_public_key = dtls.owned("RawPublicKey")?;
+    new.certificate_name = dtls.owned("CertificateName")?;
+    new.certificate_fingerprint = dtls.owned("CertificateFingerprint")?;
+    if needs == Needs::WholeKey {
+        match (&new.identity, &new.secret) {
+            (Some(_), None) => violations.add(&dtls.path(SECRET), NOT_NULL),
+            (None, Some(_)) => violations.add(&dtls.path(IDENTITY), NOT_NULL),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// A device as GetWirelessDevice answers it.

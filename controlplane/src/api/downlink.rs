@@ -12,25 +12,23 @@ use tidegate_coap::content_format;
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use super::validate::{Form, Members, NOT_NULL, Rule, Violations, parse_body};
+use super::validate::{Members, NOT_NULL, Violations};
 use super::{Api, Call, Reply};
 use crate::control::PAYLOAD_BYTES_MAX;
 use crate::model::{
     Downlink, DownlinkRequest, DownlinkResponse, MessageType, Method, Priority, QueueMode,
-    TTL_S_MAX,
 };
 
 /// `POST /wireless-devices/{Id}/data`
 pub async fn send(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let downlink = read(&Members::of_body(&body))?;
+    let downlink = read(&call.members())?;
     let message = api.control.send(id, downlink).await?;
     Ok(Reply::json(StatusCode::ACCEPTED, json!({ "MessageId": message.to_string() })))
 }
 
 fn read(body: &Members<'_>) -> Result<Downlink, ApiError> {
     let mut violations = Violations::default();
-    let transmit_mode = body.integer("TransmitMode", 0..=1, &mut violations)?;
+    let transmit_mode = body.integer("TransmitMode")?;
     let payload = payload(body, &mut violations)?;
     let downlink = body.nested("CoAP", |coap| {
         let is_response = coap.has("ResponseStatus") || coap.has("ResponseToken");
@@ -44,9 +42,6 @@ fn read(body: &Members<'_>) -> Result<Downlink, ApiError> {
             request(&coap, transmit_mode, payload, &mut violations).map(Downlink::Request)
         }
     })?;
-    if downlink.is_none() {
-        violations.add("CoAP", format!("{NOT_NULL} (is the client's model extended?)"));
-    }
     violations.check()?;
     downlink.ok_or_else(ApiError::unknown_operation)
 }
@@ -57,12 +52,12 @@ fn request(
     payload: Option<Vec<u8>>,
     violations: &mut Violations,
 ) -> Result<DownlinkRequest, ApiError> {
-    let message_type = coap.checked("MessageType", &MESSAGE_TYPE, violations)?;
-    let non_confirmable = match message_type {
+    let non_confirmable = match coap.text("MessageType")? {
         Some(text) => text == "NON_CONFIRMABLE",
         None => transmit_mode == Some(0),
     };
-    let method = match coap.required("RequestMethod", &REQUEST_METHOD, violations)? {
+    needs(coap, "RequestMethod", violations);
+    let method = match coap.required("RequestMethod")? {
         "POST" => Method::Post,
         "PUT" => Method::Put,
         "DELETE" => Method::Delete,
@@ -71,10 +66,9 @@ fn request(
     if payload.is_none() && matches!(method, Method::Post | Method::Put) {
         violations.add("PayloadData", NOT_NULL);
     }
-    let queue_mode = coap.integer("QueueMode", 0..=1, violations)?;
-    let ttl_s = coap.integer("TtlSeconds", 1..=i64::from(TTL_S_MAX), violations)?;
-    let priority = coap.checked("Priority", &PRIORITY, violations)?;
+    let priority = coap.text("Priority")?;
     let priority = Priority::ALL.into_iter().find(|level| Some(level.as_str()) == priority);
+    let is_queued = coap.integer("QueueMode")? == Some(1);
     Ok(DownlinkRequest {
         message_type: if non_confirmable {
             MessageType::NonConfirmable
@@ -84,11 +78,11 @@ fn request(
         method,
         uri_paths: segments(coap, "UriPaths", violations)?,
         uri_query: uri_query(coap, violations)?,
-        content_format: format_number(coap, "ContentFormat", violations)?,
-        accept: format_number(coap, "Accept", violations)?,
+        content_format: format_number(coap, "ContentFormat")?,
+        accept: format_number(coap, "Accept")?,
         priority: priority.unwrap_or_default(),
-        ttl_s: ttl_s.and_then(|s| u32::try_from(s).ok()),
-        queue_mode: if queue_mode == Some(1) { QueueMode::Queued } else { QueueMode::Immediate },
+        ttl_s: coap.integer("TtlSeconds")?.and_then(|s| u32::try_from(s).ok()),
+        queue_mode: if is_queued { QueueMode::Queued } else { QueueMode::Immediate },
         payload: payload.unwrap_or_default(),
     })
 }
@@ -98,24 +92,26 @@ fn response(
     payload: Option<Vec<u8>>,
     violations: &mut Violations,
 ) -> Result<DownlinkResponse, ApiError> {
-    let token = coap.required("ResponseToken", &RESPONSE_TOKEN, violations)?.to_owned();
-    let status = coap.required("ResponseStatus", &RESPONSE_STATUS, violations)?;
-    let _ = coap.checked("MessageType", &MESSAGE_TYPE, violations)?;
-    let _ = coap.integer("QueueMode", 0..=1, violations)?;
+    needs(coap, "ResponseToken", violations);
+    needs(coap, "ResponseStatus", violations);
     Ok(DownlinkResponse {
-        token,
-        // What is no response code has violated its rule already.
-        status: Code::parse_response(status).map_or(0, |code| code.0),
+        token: coap.required("ResponseToken")?.to_owned(),
+        status: Code::parse_response(coap.required("ResponseStatus")?).map_or(0, |code| code.0),
         location_path: segments(coap, "LocationPath", violations)?,
-        content_format: format_number(coap, "ContentFormat", violations)?,
+        content_format: format_number(coap, "ContentFormat")?,
         payload: payload.unwrap_or_default(),
     })
 }
 
+/// What a request has to have, or an answer: the shape is of both.
+fn needs(coap: &Members<'_>, name: &str, violations: &mut Violations) {
+    if !coap.has(name) {
+        violations.add(&coap.path(name), NOT_NULL);
+    }
+}
+
 fn payload(body: &Members<'_>, violations: &mut Violations) -> Result<Option<Vec<u8>>, ApiError> {
-    let Some(text) = body.checked("PayloadData", &PAYLOAD_DATA, violations)? else {
-        return Ok(None);
-    };
+    let Some(text) = body.text("PayloadData")? else { return Ok(None) };
     let bytes = STANDARD.decode(text).unwrap_or_default();
     if bytes.len() > PAYLOAD_BYTES_MAX {
         let constraint = format!("Member must decode to at most {PAYLOAD_BYTES_MAX} bytes");
@@ -144,7 +140,7 @@ fn segments(
 
 fn uri_query(coap: &Members<'_>, violations: &mut Violations) -> Result<Vec<String>, ApiError> {
     let pairs = coap.nested_list("UriQuery", |pair| {
-        let key = pair.required("Key", &Rule::length(1, OPTION_BYTES_MAX), violations)?;
+        let key = pair.required("Key")?;
         let value = pair.text("Value")?;
         Ok(value.map_or_else(|| key.to_owned(), |value| format!("{key}={value}")))
     })?;
@@ -167,51 +163,18 @@ fn check_options(path: &str, values: &[String], violations: &mut Violations) {
 }
 
 /// A content format by name or number; numbers may come as JSON numbers.
-fn format_number(
-    coap: &Members<'_>,
-    name: &str,
-    violations: &mut Violations,
-) -> Result<Option<u16>, ApiError> {
-    if let Ok(number) = coap.integer(name, 0..=65_535, violations) {
-        return Ok(number.map(|number| number as u16));
+fn format_number(coap: &Members<'_>, name: &str) -> Result<Option<u16>, ApiError> {
+    if let Ok(number) = coap.integer(name) {
+        return Ok(number.and_then(|number| u16::try_from(number).ok()));
     }
-    let text = coap.checked(name, &CONTENT_FORMAT, violations)?;
-    Ok(text.and_then(content_format::parse))
+    Ok(coap.text(name)?.and_then(content_format::parse))
 }
 
 /// Longest value of Uri-Path, Uri-Query and Location-Path, bytes (RFC 7252 section 5.10).
-const OPTION_BYTES_MAX: usize = 255;
+pub(super) const OPTION_BYTES_MAX: usize = 255;
 
 /// Most options of one number. *Bound:* what fits one record anyway.
-const OPTIONS_MAX: usize = 32;
-
-const MESSAGE_TYPE: Rule = Rule::one_of(&["CONFIRMABLE", "NON_CONFIRMABLE"]);
-const PRIORITY: Rule = Rule::one_of(&["URGENT", "HIGH", "NORMAL", "LOW"]);
-const REQUEST_METHOD: Rule = Rule::one_of(&["GET", "PUT", "POST", "DELETE"]);
-const RESPONSE_TOKEN: Rule = Rule::length(1, 256);
-const RESPONSE_STATUS: Rule = Rule {
-    min: 0,
-    max: 64,
-    form: Form::Pattern("a response code: CONTENT(2.05) or 2.05", |text| {
-        Code::parse_response(text).is_some()
-    }),
-};
-const CONTENT_FORMAT: Rule = Rule {
-    min: 0,
-    max: 128,
-    form: Form::Pattern(
-        "a CoAP Content-Format: its media type, application/json, or its number, 50",
-        |text| content_format::parse(text).is_some(),
-    ),
-};
-const PAYLOAD_DATA: Rule = Rule {
-    min: 0,
-    max: 2048,
-    form: Form::Pattern(
-        "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
-        |text| STANDARD.decode(text).is_ok(),
-    ),
-};
+pub(super) const OPTIONS_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests;

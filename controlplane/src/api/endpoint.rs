@@ -4,7 +4,6 @@ use serde_json::json;
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use super::validate::{Rule, Violations};
 use super::{Api, Call, Reply};
 use crate::identity::ServerPublicKey;
 
@@ -26,9 +25,6 @@ pub struct Endpoints {
 /// when the operator did not say where devices connect.
 pub fn get(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     let kind = call.query.first("serviceType").unwrap_or("COAP");
-    let mut violations = Violations::default();
-    SERVICE_TYPE.check("serviceType", kind, &mut violations);
-    violations.check()?;
     let endpoint = match kind {
         "CUPS" => &api.endpoints.cups,
         "LNS" => &api.endpoints.lns,
@@ -49,5 +45,3 @@ pub fn get(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     }
     Ok(Reply::json(StatusCode::OK, body))
 }
-
-const SERVICE_TYPE: Rule = Rule::one_of(&["CUPS", "LNS", "COAP"]);

@@ -18,6 +18,8 @@ pub enum Dialect {
     Wireless,
     /// AWS IoT (rules): `message`, other shape names.
     Iot,
+    /// The same of certificates, which calls a failure of its own otherwise.
+    IotCertificates,
 }
 
 /// One refusal on its way to the caller.
@@ -136,7 +138,10 @@ impl ApiError {
     pub fn into_response(self, dialect: Dialect) -> Response {
         let shape = match dialect {
             Dialect::Wireless => self.shape,
-            Dialect::Iot => iot_shape(self.shape),
+            Dialect::IotCertificates if self.shape == "InternalServerException" => {
+                "InternalFailureException"
+            }
+            Dialect::Iot | Dialect::IotCertificates => iot_shape(self.shape),
         };
         let mut response = json_response(self.status, &self.body(dialect));
         response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(shape));
@@ -159,7 +164,7 @@ impl ApiError {
                     body.insert("ResourceId".into(), json!(id));
                     body.insert("ResourceType".into(), json!(kind));
                 }
-                Dialect::Iot => {
+                Dialect::Iot | Dialect::IotCertificates => {
                     body.insert("resourceId".into(), json!(id));
                     if let Some(arn) = arn {
                         body.insert("resourceArn".into(), json!(arn));

@@ -7,7 +7,6 @@ use warp::http::StatusCode;
 
 use super::error::ApiError;
 use super::spec::{self, shapes};
-use super::validate::{NOT_NULL, Rule, Violations};
 use super::{Api, Call, Reply, page};
 use crate::control::EVENTS_MAX;
 use crate::model::{DeviceKey, Page};
@@ -52,13 +51,7 @@ pub async fn update_own(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiEr
 /// `GET /event-configurations?resourceType=`
 pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     let page = page::request(&call.query, LIST)?;
-    let mut violations = Violations::default();
     let kind = call.query.first("resourceType");
-    match kind {
-        Some(kind) => RESOURCE_TYPE.check("resourceType", kind, &mut violations),
-        None => violations.add("resourceType", NOT_NULL),
-    }
-    violations.check()?;
     let found = if kind == Some("WirelessDevice") {
         api.control.own_settings::<Value>(keys::RESOURCE_EVENTS, page).await?
     } else {
@@ -74,28 +67,9 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
 
 /// The list's name in answers.
 const LIST: &str = "EventConfigurationsList";
-const RESOURCE_TYPE: Rule = Rule::one_of(&["SidewalkAccount", "WirelessDevice", "WirelessGateway"]);
-const IDENTIFIER_TYPE: Rule = Rule::one_of(&[
-    "PartnerAccountId",
-    "DevEui",
-    "GatewayEui",
-    "WirelessDeviceId",
-    "WirelessGatewayId",
-]);
-const PARTNER_TYPE: Rule = Rule::one_of(&["Sidewalk"]);
-
 /// The device that is asked for; identifiers of other technologies name none here.
 async fn device(api: &Api, call: &Call, id: &str) -> Result<String, ApiError> {
-    let mut violations = Violations::default();
     let kind = call.query.first("identifierType");
-    match kind {
-        Some(kind) => IDENTIFIER_TYPE.check("identifierType", kind, &mut violations),
-        None => violations.add("identifierType", NOT_NULL),
-    }
-    if let Some(partner) = call.query.first("partnerType") {
-        PARTNER_TYPE.check("partnerType", partner, &mut violations);
-    }
-    violations.check()?;
     let key = if kind == Some("WirelessDeviceId") { id } else { "" };
     match api.control.device(DeviceKey::Id(key.to_owned())).await {
         Ok(device) => Ok(device.id.to_string()),

@@ -5,34 +5,52 @@ use warp::http::StatusCode;
 use zeroize::Zeroizing;
 
 use super::error::ApiError;
-use super::validate::{Members, NOT_NULL, Rule, Violations, parse_body};
+use super::spec::{self, shapes};
+use super::validate::{Members, NOT_NULL, Violations};
 use super::{Api, Call, Reply, page, shape};
 use crate::control::{NewImport, NewSource};
 use crate::model::{ImportStatus, ImportTask, Imported};
 
 /// `POST /wireless_device_import_task`
 pub async fn start(api: &Api, call: &Call) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
-    let mut violations = Violations::default();
-    let v = &mut violations;
-    let destination = body.required("DestinationName", &shape::DESTINATION_NAME, v)?.to_owned();
-    let positioning = body.checked("Positioning", &shape::ON_OFF, v)?.map(ToOwned::to_owned);
-    let tags = shape::tags(&body, v)?;
-    let token = body.checked("ClientRequestToken", &shape::CLIENT_REQUEST_TOKEN, v)?;
-    let profile = body.nested("CoAP", |coap| {
-        let id = coap.checked("ApplicationProfileId", &shape::IDENTIFIER, v)?;
-        Ok(id.map(ToOwned::to_owned))
-    })?;
-    let source = source(&body, v)?;
-    violations.check()?;
-    let application_profile = profile.flatten();
-    let new = NewImport { destination, application_profile, positioning, tags };
-    let Some(source) = source else { return Err(ApiError::unknown_operation()) };
-    let task = api.control.start_import(new, source, token).await?;
-    let id = task.id.to_string();
-    let arn = api.aws.arn("ImportTask", &id);
-    Ok(Reply::json(StatusCode::CREATED, json!({ "Arn": arn, "Id": id })))
+    let body = call.members();
+    let profile = body.nested("CoAP", |coap| coap.owned("ApplicationProfileId"))?;
+    let new = NewImport {
+        destination: body.required("DestinationName")?.to_owned(),
+        application_profile: profile.flatten(),
+        positioning: body.owned("Positioning")?,
+        tags: shape::tags(&body)?,
+    };
+    let token = body.text("ClientRequestToken")?;
+    let task = api.control.start_import(new, source(&body)?, token).await?;
+    Ok(started(api, &task))
+}
+
+/// `POST /wireless_single_device_import_task`: one device, as CreateWirelessDevice would describe it.
+pub async fn start_single(api: &Api, call: &Call) -> Result<Reply, ApiError> {
+    let body = call.members();
+    if !body.has("Cellular") && !body.has("WiFi") {
+        let mut violations = Violations::default();
+        violations.add("Cellular", "Member must not be null unless WiFi is given");
+        violations.check()?;
+    }
+    let whole: Map<String, Value> = spec::input(call, shapes::NEW_SINGLE_IMPORT)?;
+    let mut device = Map::new();
+    for (name, as_told) in [("Name", "DeviceName"), ("Cellular", "Cellular"), ("WiFi", "WiFi")] {
+        if let Some(value) = whole.get(as_told) {
+            device.insert(name.to_owned(), value.clone());
+        }
+    }
+    let line = Zeroizing::new(Value::Object(device).to_string());
+    let new = NewImport {
+        destination: body.required("DestinationName")?.to_owned(),
+        application_profile: body.owned("ApplicationProfileId")?,
+        positioning: body.owned("Positioning")?,
+        tags: shape::tags(&body)?,
+    };
+    let token = body.text("ClientRequestToken")?;
+    let task = api.control.start_import(new, NewSource::Lines(line), token).await?;
+    Ok(started(api, &task))
 }
 
 /// `GET /wireless_device_import_task/{Id}`
@@ -51,17 +69,8 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
 /// `GET /wireless_device_import_task?id=`
 pub async fn devices(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     let page = page::request(&call.query, DEVICES)?;
-    let mut violations = Violations::default();
     let id = call.query.first("id");
-    match id {
-        Some(id) => shape::IDENTIFIER.check("id", id, &mut violations),
-        None => violations.add("id", NOT_NULL),
-    }
     let status = call.query.first("status");
-    if let Some(status) = status {
-        STATUS.check("status", status, &mut violations);
-    }
-    violations.check()?;
     let id = id.unwrap_or_default();
     let task = api.control.import(id).await?;
     let made = status.map(|status| status == ONBOARDED);
@@ -77,12 +86,7 @@ pub async fn devices(api: &Api, call: &Call) -> Result<Reply, ApiError> {
 
 /// `PATCH /wireless_device_import_task/{Id}`
 pub async fn update(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
-    let mut violations = Violations::default();
-    let source = source(&body, &mut violations)?;
-    violations.check()?;
-    let Some(source) = source else { return Err(ApiError::unknown_operation()) };
+    let source = source(&call.members())?;
     api.control.extend_import(id, source).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
@@ -98,30 +102,35 @@ const LIST: &str = "WirelessDeviceImportTaskList";
 const DEVICES: &str = "ImportedWirelessDeviceList";
 
 const ONBOARDED: &str = "ONBOARDED";
-const STATUS: Rule = Rule::one_of(&["INITIALIZED", "PENDING", ONBOARDED, "FAILED"]);
-const FILE: Rule = Rule::length(1, 1024);
 
 /// Where the devices come from: a file, or lines; clients with AWS's own model have only the
-/// former, under `Sidewalk`. `None`: its violation is noted.
-fn source(body: &Members<'_>, v: &mut Violations) -> Result<Option<NewSource>, ApiError> {
+/// former, under `Sidewalk`.
+fn source(body: &Members<'_>) -> Result<NewSource, ApiError> {
     const NAME: &str = "DeviceCreationFile";
+    let mut v = Violations::default();
     let ours = body.nested("CoAP", |coap| {
-        let file = coap.checked(NAME, &FILE, v)?.map(ToOwned::to_owned).map(NewSource::File);
-        let lines = coap.text("DeviceCreationData")?;
-        let lines = lines.map(|lines| NewSource::Lines(Zeroizing::new(lines.to_owned())));
+        let file = coap.owned(NAME)?.map(NewSource::File);
+        let lines = coap.owned("DeviceCreationData")?;
+        let lines = lines.map(|lines| NewSource::Lines(Zeroizing::new(lines)));
         if file.is_some() && lines.is_some() {
             v.add("CoAP.DeviceCreationData", "Member must not be set together with a file");
         }
         Ok(file.or(lines))
     })?;
-    let theirs = body.nested("Sidewalk", |sidewalk| {
-        Ok(sidewalk.checked(NAME, &FILE, v)?.map(ToOwned::to_owned).map(NewSource::File))
-    })?;
+    let theirs =
+        body.nested("Sidewalk", |sidewalk| Ok(sidewalk.owned(NAME)?.map(NewSource::File)))?;
     let source = ours.flatten().or(theirs.flatten());
     if source.is_none() {
         v.add("CoAP.DeviceCreationFile", NOT_NULL);
     }
-    Ok(source)
+    v.check()?;
+    source.ok_or_else(ApiError::unknown_operation)
+}
+
+fn started(api: &Api, task: &ImportTask) -> Reply {
+    let id = task.id.to_string();
+    let arn = api.aws.arn("ImportTask", &id);
+    Reply::json(StatusCode::CREATED, json!({ "Arn": arn, "Id": id }))
 }
 
 fn described(api: &Api, task: ImportTask) -> Value {

@@ -5,7 +5,6 @@ use warp::http::StatusCode;
 
 use super::error::ApiError;
 use super::spec::{self, shapes};
-use super::validate::{NOT_NULL, Rule, Violations};
 use super::{Api, Call, Reply};
 use crate::control::LOG_LEVELS_MAX;
 use crate::model::{LogLevels, ResourceLogLevel, ResourceType};
@@ -61,19 +60,9 @@ pub async fn reset_all(api: &Api) -> Result<Reply, ApiError> {
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-/// AWS's model has no enum for it; these are what it is.
-const RESOURCE_TYPE: Rule = Rule::one_of(&["WirelessDevice", "WirelessGateway", "FuotaTask"]);
-
 /// Where the level of a resource lies; there are devices here and no gateways.
 async fn key(api: &Api, call: &Call, id: &str) -> Result<Vec<u8>, ApiError> {
-    let mut violations = Violations::default();
-    let kind = call.query.first("resourceType");
-    match kind {
-        Some(kind) => RESOURCE_TYPE.check("resourceType", kind, &mut violations),
-        None => violations.add("resourceType", NOT_NULL),
-    }
-    violations.check()?;
-    let kind = kind.unwrap_or_default();
+    let kind = call.query.first("resourceType").unwrap_or_default();
     if kind != "WirelessDevice" {
         return Err(ApiError::not_found(kind_of(kind), id));
     }

@@ -29,6 +29,7 @@ pub mod profiles;
 pub mod query;
 pub mod queue;
 pub mod quotas;
+pub mod radio_profiles;
 pub mod route;
 mod rule_actions;
 pub mod rules;
@@ -42,12 +43,12 @@ pub mod uplinks;
 pub mod validate;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 use warp::Filter;
@@ -61,6 +62,7 @@ use self::query::Query;
 use self::route::Operation;
 use self::sigv4::canonical::Signed;
 use self::sigv4::{Expected, KeyLookup, Refusal};
+use self::validate::{Members, parse_body};
 use crate::control::Control;
 use crate::iam::caller::{Caller, Peer};
 use crate::iam::quota::Quota;
@@ -134,7 +136,18 @@ pub struct Call {
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
+    /// The same as JSON, or why it is none.
+    pub json: Result<Map<String, Value>, ApiError>,
 }
+
+impl Call {
+    /// The members of the body; none while it is no JSON, which its shape has refused.
+    pub fn members(&self) -> Members<'_> {
+        Members::of_body(self.json.as_ref().unwrap_or(&NO_MEMBERS))
+    }
+}
+
+static NO_MEMBERS: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 /// What an operation answers.
 pub struct Reply(Response);
@@ -225,6 +238,7 @@ impl Api {
                 path,
                 query: Query::parse(&raw_query),
                 headers: headers.clone(),
+                json: parse_body(&body),
                 body,
             };
             self.operate(&caller, operation, &call, peer).await
@@ -260,6 +274,7 @@ impl Api {
         let own = (account != Account::ROOT).then(|| self.within(account));
         let api = own.as_ref().unwrap_or(self);
         caller.authorize(api, operation, call, peer).await?;
+        spec::check_call(operation, call)?;
         operation.run(api, call).await
     }
 

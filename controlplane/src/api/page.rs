@@ -8,31 +8,22 @@ use serde_json::{Map, Value, json};
 
 use super::error::ApiError;
 use super::query::Query;
-use super::validate::{Rule, Violations, check_range};
+use super::validate::Violations;
 use crate::model::{Page, PageRequest};
 
 /// Reads `maxResults` (0–250) and `nextToken` (≤ 4096 characters) from the query of a request for
-/// `list`. A token is good for the list that gave it only.
+/// `list`, which was checked. A token is good for the list that gave it only.
 pub fn request(query: &Query, list: &str) -> Result<PageRequest, ApiError> {
+    let items_max = query.first("maxResults").and_then(|text| text.parse().ok());
+    let items_max = items_max.filter(|&number| number > 0);
     let mut violations = Violations::default();
-    let mut items_max = None;
-    if let Some(text) = query.first("maxResults") {
-        match text.parse::<i64>() {
-            Ok(number) => {
-                check_range("maxResults", number, &(0..=ITEMS_MAX), &mut violations);
-                items_max = usize::try_from(number).ok().filter(|&number| number > 0);
-            }
-            Err(_) => return Err(ApiError::serialization("maxResults must be an integer.")),
-        }
-    }
-    let mut next = None;
-    if let Some(token) = query.first("nextToken") {
-        NEXT_TOKEN.check("nextToken", token, &mut violations);
-        next = untoken(token, list);
+    let next = query.first("nextToken").and_then(|token| {
+        let next = untoken(token, list);
         if next.is_none() {
             violations.add("nextToken", "Member must be a NextToken that this operation returned");
         }
-    }
+        next
+    });
     violations.check()?;
     Ok(PageRequest { items_max, next })
 }
@@ -57,19 +48,22 @@ fn untoken(token: &str, list: &str) -> Option<String> {
     Some(text.strip_prefix(list)?.strip_prefix('\n')?.to_owned())
 }
 
-/// Most items a page may have.
-const ITEMS_MAX: i64 = 250;
-
-const NEXT_TOKEN: Rule = Rule::length(1, 4096);
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::api::spec::{check_query, shapes};
+
+    fn request_checked(raw: &str) -> Result<PageRequest, ApiError> {
+        let (query, mut violations) = (Query::parse(raw), Violations::default());
+        check_query(&query, shapes::PAGE, &mut violations)?;
+        violations.check()?;
+        request(&query, "List")
+    }
 
     #[test]
     fn max_results_is_0_to_250_and_0_is_the_default() {
-        let items_max = |raw: &str| request(&Query::parse(raw), "List").map(|page| page.items_max);
+        let items_max = |raw: &str| request_checked(raw).map(|page| page.items_max);
         assert_eq!(items_max("").unwrap(), None);
         assert_eq!(items_max("maxResults=0").unwrap(), None);
         assert_eq!(items_max("maxResults=1").unwrap(), Some(1));
@@ -81,10 +75,8 @@ mod tests {
 
     #[test]
     fn a_next_token_has_up_to_4096_characters_and_belongs_to_its_list() {
-        let next = |token: &str| {
-            let query = Query::parse(&format!("nextToken={token}"));
-            request(&query, "List").map(|page| page.next)
-        };
+        let next =
+            |token: &str| request_checked(&format!("nextToken={token}")).map(|page| page.next);
         assert_eq!(next(&token("abc", "List")).unwrap().as_deref(), Some("abc"));
         let longest = token(&"a".repeat(3_067), "List");
         assert_eq!(longest.len(), 4_096);

@@ -7,25 +7,17 @@ use serde_json::{Value, json};
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use super::validate::parse_body;
 use super::{Api, Call, Reply, shape};
 use crate::control::PolicyOf;
 use crate::policy::Scope;
 
 /// `PUT /wireless-devices/{Id}/policy`, `PUT /application-profiles/{Id}/policy`
 pub async fn put(api: &Api, call: &Call, of: PolicyOf<'_>) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let document = match body.get(DOCUMENT) {
+    let json = call.json.as_ref().map_err(ApiError::clone)?;
+    let document = match json.get(DOCUMENT) {
         Some(Value::String(text)) => text.clone(),
-        Some(object @ Value::Object(_)) => object.to_string(),
-        Some(_) => return Err(ApiError::serialization("PolicyDocument must be a string.")),
-        None => {
-            return Err(crate::model::Refused::invalid(
-                "policyDocument",
-                "Member must not be null",
-            )
-            .into());
-        }
+        Some(object) => object.to_string(),
+        None => String::new(),
     };
     api.control.put_policy(of, &document, scope(api)).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))

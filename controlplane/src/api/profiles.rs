@@ -4,21 +4,15 @@ use serde_json::{Map, Value, json};
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use super::validate::{Members, Violations, parse_body};
+use super::validate::Members;
 use super::{Api, Call, Reply, page, shape};
-use crate::model::{ACK_RANDOM_PERCENT, ApplicationProfile, ProfileTerms, TERM_RULES};
+use crate::model::{ApplicationProfile, ProfileTerms, TERM_RULES};
 
 /// `POST /application-profiles`
 pub async fn create(api: &Api, call: &Call) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
-    let mut violations = Violations::default();
-    let name = name(&body, &mut violations)?;
-    let terms = terms(&body, &mut violations)?;
-    let tags = shape::tags(&body, &mut violations)?;
-    let token =
-        body.checked("ClientRequestToken", &shape::CLIENT_REQUEST_TOKEN, &mut violations)?;
-    violations.check()?;
+    let body = call.members();
+    let (name, terms, tags) = (body.owned("Name")?, terms(&body)?, shape::tags(&body)?);
+    let token = body.text("ClientRequestToken")?;
     let made = api.control.create_profile(name, terms, tags, token).await?;
     let id = made.id.to_string();
     let arn = api.aws.arn("ApplicationProfile", &id);
@@ -40,13 +34,8 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
 
 /// `PATCH /application-profiles/{Id}`
 pub async fn update(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
-    let mut violations = Violations::default();
-    let name = name(&body, &mut violations)?;
-    let terms = terms(&body, &mut violations)?;
-    violations.check()?;
-    api.control.update_profile(id, name, terms).await?;
+    let body = call.members();
+    api.control.update_profile(id, body.owned("Name")?, terms(&body)?).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -61,27 +50,14 @@ const LIST: &str = "ApplicationProfileList";
 
 const ACK_RANDOM_FACTOR: &str = "AckRandomFactor";
 
-fn name(body: &Members<'_>, violations: &mut Violations) -> Result<Option<String>, ApiError> {
-    Ok(body.checked("Name", &shape::NAME, violations)?.map(ToOwned::to_owned))
-}
-
-fn terms(body: &Members<'_>, violations: &mut Violations) -> Result<ProfileTerms, ApiError> {
+fn terms(body: &Members<'_>) -> Result<ProfileTerms, ApiError> {
     let mut terms = ProfileTerms::default();
     for rule in &TERM_RULES {
-        let range = i64::from(*rule.range.start())..=i64::from(*rule.range.end());
-        let number = body.integer(rule.name, range, violations)?;
+        let number = body.integer(rule.name)?;
         *(rule.of)(&mut terms) = number.and_then(|number| u32::try_from(number).ok());
     }
     if let Some(factor) = body.number(ACK_RANDOM_FACTOR)? {
-        let percent = (factor * 100.0).round();
-        let (least, most) = (*ACK_RANDOM_PERCENT.start(), *ACK_RANDOM_PERCENT.end());
-        if percent < f64::from(least) {
-            violations.add(ACK_RANDOM_FACTOR, "Member must have value greater than or equal to 1");
-        } else if percent > f64::from(most) {
-            violations.add(ACK_RANDOM_FACTOR, "Member must have value less than or equal to 3");
-        } else {
-            terms.ack_random_percent = Some(percent as u32);
-        }
+        terms.ack_random_percent = Some((factor * 100.0).round() as u32);
     }
     Ok(terms)
 }

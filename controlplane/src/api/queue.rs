@@ -5,13 +5,11 @@ use tidegate_coap::content_format;
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use super::validate::{NOT_NULL, Violations};
 use super::{Api, Call, Reply, page, shape};
 use crate::model::{MessageState, MessageStatus, MessageType, QueueMode, QueuedMessage};
 
 /// `GET /wireless-devices/{Id}/data`
 pub async fn list(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
-    check_type(call)?;
     let page = page::request(&call.query, LIST)?;
     let found = api.control.queued_messages(id, page).await?;
     let body = page::answer(found, LIST, listed);
@@ -20,13 +18,7 @@ pub async fn list(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
 
 /// `DELETE /wireless-devices/{Id}/data?messageId=`, `*` for all that were not sent yet.
 pub async fn delete(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
-    check_type(call)?;
-    let Some(message) = call.query.first("messageId") else {
-        let mut violations = Violations::default();
-        violations.add("messageId", NOT_NULL);
-        violations.check()?;
-        return Err(ApiError::unknown_operation());
-    };
+    let message = call.query.first("messageId").unwrap_or_default();
     if message == "*" {
         api.control.delete_queued_messages(id).await?;
     } else {
@@ -43,15 +35,6 @@ pub async fn status(api: &Api, id: &str, message: &str) -> Result<Reply, ApiErro
 
 /// The list's name in answers.
 const LIST: &str = "DownlinkQueueMessagesList";
-
-/// The query's `WirelessDeviceType`, with a capital letter here and in no list.
-pub(super) fn check_type(call: &Call) -> Result<(), ApiError> {
-    let mut violations = Violations::default();
-    if let Some(kind) = call.query.first("WirelessDeviceType") {
-        shape::DEVICE_TYPE_FILTER.check("wirelessDeviceType", kind, &mut violations);
-    }
-    violations.check()
-}
 
 fn listed(message: QueuedMessage) -> Value {
     let request = message.request;

@@ -60,6 +60,11 @@ impl Operation {
         segments.filter(|(wanted, _)| is_label(wanted)).map(|(_, found)| found.as_str()).collect()
     }
 
+    /// The names of those in braces.
+    pub fn label_names(&self) -> impl Iterator<Item = &'static str> {
+        self.segments().filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+    }
+
     /// Runs it.
     pub async fn run(&self, api: &Api, call: &Call) -> Result<Reply, ApiError> {
         (self.run)(api, call, &self.labels(&call.path)).await
@@ -102,7 +107,8 @@ pub fn segments(path: &str) -> Vec<String> {
 pub fn dialect(path: &str) -> Dialect {
     let first = path.trim_start_matches('/').split('/').next();
     match first {
-        Some("rules" | "cacertificate" | "cacertificates") => Dialect::Iot,
+        Some("rules") => Dialect::Iot,
+        Some("cacertificate" | "cacertificates") => Dialect::IotCertificates,
         _ => Dialect::Wireless,
     }
 }
@@ -111,7 +117,7 @@ pub fn dialect(path: &str) -> Dialect {
 pub fn signing_names(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
         Dialect::Wireless => &["iotwireless"],
-        Dialect::Iot => &["iotwireless", "iot", "iotdata"],
+        Dialect::Iot | Dialect::IotCertificates => &["iotwireless", "iot", "iotdata"],
     }
 }
 
@@ -184,7 +190,7 @@ mod tests {
         assert_eq!(dialect("/rules"), Dialect::Iot);
         assert_eq!(dialect("/rules/x"), Dialect::Iot);
         for path in ["/cacertificate", "/cacertificate/x", "/cacertificates"] {
-            assert_eq!(dialect(path), Dialect::Iot);
+            assert_eq!(dialect(path), Dialect::IotCertificates);
         }
         assert_eq!(dialect("/rulesx"), Dialect::Wireless);
         assert_eq!(dialect("/destinations"), Dialect::Wireless);

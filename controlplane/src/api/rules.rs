@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use super::validate::{Form, Members, NOT_NULL, Rule as Shape, Violations, parse_body};
+use super::validate::Violations;
 use super::{Api, Call, Reply, page, rule_actions};
 use crate::model::Rule;
 use crate::rules;
@@ -23,19 +23,14 @@ pub async fn replace(api: &Api, call: &Call, name: &str) -> Result<Reply, ApiErr
 
 /// `GET /rules/{ruleName}`
 pub async fn get(api: &Api, name: &str) -> Result<Reply, ApiError> {
-    let rule = api.control.rule(checked_name(name)?).await?;
+    let rule = api.control.rule(name).await?;
     let arn = arn(api, &rule.name);
     Ok(Reply::json(StatusCode::OK, json!({ "ruleArn": arn, "rule": described(&rule) })))
 }
 
 /// `GET /rules`: of `topic`, those whose FROM takes it; a page may be shorter than asked for.
 pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
-    let disabled = match call.query.first("ruleDisabled") {
-        None => None,
-        Some("true") => Some(true),
-        Some("false") => Some(false),
-        Some(_) => return Err(ApiError::serialization("ruleDisabled must be true or false.")),
-    };
+    let disabled = call.query.first("ruleDisabled").map(|text| text == "true");
     let topic = call.query.first("topic");
     let is_wanted = |rule: &&Rule| {
         disabled.is_none_or(|disabled| rule.disabled == disabled)
@@ -65,55 +60,37 @@ pub async fn list(api: &Api, call: &Call) -> Result<Reply, ApiError> {
 
 /// `DELETE /rules/{ruleName}`
 pub async fn delete(api: &Api, name: &str) -> Result<Reply, ApiError> {
-    api.control.delete_rule(checked_name(name)?).await?;
+    api.control.delete_rule(name).await?;
     Ok(Reply::json(StatusCode::OK, json!({})))
 }
 
 /// `POST /rules/{ruleName}/enable` and `…/disable`
 pub async fn enable(api: &Api, name: &str, enabled: bool) -> Result<Reply, ApiError> {
-    api.control.enable_rule(checked_name(name)?, enabled).await?;
+    api.control.enable_rule(name, enabled).await?;
     Ok(Reply::json(StatusCode::OK, json!({})))
 }
 
 fn read(call: &Call, name: &str) -> Result<Rule, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
+    let body = call.members();
     let mut violations = Violations::default();
     let v = &mut violations;
-    RULE_NAME.check("ruleName", name, v);
-    let sql = body.required("sql", &SQL, v)?.to_owned();
-    let description = body.checked("description", &DESCRIPTION, v)?.map(ToOwned::to_owned);
-    let sql_version = body.checked("awsIotSqlVersion", &SQL_VERSION, v)?.map(ToOwned::to_owned);
-    let disabled = body.boolean("ruleDisabled")?.unwrap_or(false);
     let error_action = body.nested("errorAction", |item| rule_actions::read(&item, v))?.flatten();
     let actions = body.nested_list("actions", |item| rule_actions::read(&item, v))?;
-    match &actions {
-        None => v.add("actions", NOT_NULL),
-        Some(actions) if !(1..=ACTIONS_MAX).contains(&actions.len()) => {
-            v.add("actions", format!("Member must have length between 1 and {ACTIONS_MAX}"));
-        }
-        Some(_) => {}
+    if actions.as_ref().is_some_and(Vec::is_empty) {
+        v.add("actions", "Member must have length greater than or equal to 1");
     }
     violations.check()?;
     let actions = actions.unwrap_or_default().into_iter().flatten().collect();
-    let name = name.to_owned();
     Ok(Rule {
-        name,
-        sql,
-        description,
-        disabled,
-        sql_version,
+        name: name.to_owned(),
+        sql: body.required("sql")?.to_owned(),
+        description: body.owned("description")?,
+        disabled: body.boolean("ruleDisabled")?.unwrap_or(false),
+        sql_version: body.owned("awsIotSqlVersion")?,
         actions,
         error_action,
         created_unix_ms: 0,
     })
-}
-
-fn checked_name(name: &str) -> Result<&str, ApiError> {
-    let mut violations = Violations::default();
-    RULE_NAME.check("ruleName", name, &mut violations);
-    violations.check()?;
-    Ok(name)
 }
 
 fn described(rule: &Rule) -> Value {
@@ -148,30 +125,3 @@ fn seconds(unix_ms: u64) -> u64 {
 
 /// The list's name in answers.
 const LIST: &str = "rules";
-
-/// Most actions of a rule.
-const ACTIONS_MAX: usize = 10;
-
-const RULE_NAME: Shape =
-    Shape { min: 1, max: 128, form: Form::Pattern("^[a-zA-Z0-9_]+$", is_rule_name) };
-const SQL: Shape = Shape::length(1, 262_144);
-const DESCRIPTION: Shape = Shape::length(0, 1_000);
-const SQL_VERSION: Shape = Shape::one_of(&["2015-10-08", "2016-03-23", "beta"]);
-
-fn is_rule_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rule_name_has_1_to_128_letters_digits_and_underscores() {
-        assert!(checked_name("a").is_ok());
-        assert!(checked_name(&"_9".repeat(64)).is_ok());
-        assert!(checked_name(&"a".repeat(129)).is_err());
-        assert!(checked_name("a-b").is_err());
-        assert!(checked_name("").is_err());
-    }
-}

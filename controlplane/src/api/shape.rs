@@ -1,7 +1,12 @@
 //! Which constraints do the shapes of AWS IoT Wireless put on text? One name per shape.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tidegate_coap::code::Code;
+use tidegate_coap::content_format;
+
 use super::error::ApiError;
-use super::validate::{Form, Members, Rule, Violations};
+use super::validate::{Form, Members, Rule};
 use crate::control::credential;
 use crate::model::Tag;
 
@@ -78,6 +83,50 @@ pub const ENDPOINT: Rule = Rule {
 /// One of SecurityModes.
 pub const SECURITY_MODE: Rule =
     Rule::one_of(&["PreSharedKey", "RawPublicKey", "Certificate", "NoSec"]);
+/// GetWirelessDevice's identifierType.
+pub const IDENTIFIER_TYPE: Rule = Rule::one_of(&[
+    "WirelessDeviceId",
+    "DevEui",
+    "ThingName",
+    "SidewalkManufacturingSn",
+    "Imei",
+    "MacAddress",
+    "PreSharedKeyIdentity",
+]);
+/// ARNs of what is tagged.
+pub const RESOURCE_ARN: Rule = Rule::length(1, 1011);
+/// What is said of a place in a list.
+pub const NEXT_TOKEN: Rule = Rule::length(1, 4096);
+/// Of which thing of AWS IoT.
+pub const THING_ARN: Rule = Rule::length(0, 2048);
+/// A file under the import directory.
+pub const IMPORT_FILE: Rule = Rule::length(1, 1024);
+/// What is to be sent, base64.
+pub const PAYLOAD_DATA: Rule = Rule {
+    min: 0,
+    max: 2048,
+    form: Form::Pattern(
+        "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        |text| STANDARD.decode(text).is_ok(),
+    ),
+};
+/// The name of an answer's code.
+pub const RESPONSE_STATUS: Rule = Rule {
+    min: 0,
+    max: 64,
+    form: Form::Pattern("a response code: CONTENT(2.05) or 2.05", |text| {
+        Code::parse_response(text).is_some()
+    }),
+};
+/// By its name, or its number as text.
+pub const CONTENT_FORMAT: Rule = Rule {
+    min: 0,
+    max: 128,
+    form: Form::Pattern(
+        "a CoAP Content-Format: its media type, application/json, or its number, 50",
+        |text| content_format::parse(text).is_some(),
+    ),
+};
 /// Identifiers in paths.
 pub const IDENTIFIER: Rule = Rule::length(0, 256);
 
@@ -90,18 +139,12 @@ pub const TAG_VALUE: Rule = Rule::length(0, 256);
 pub const TAGS_MAX: usize = 200;
 
 /// Reads `Tags`.
-pub fn tags(body: &Members<'_>, violations: &mut Violations) -> Result<Vec<Tag>, ApiError> {
+pub fn tags(body: &Members<'_>) -> Result<Vec<Tag>, ApiError> {
     let tags = body.nested_list("Tags", |tag| {
-        let key = tag.required("Key", &TAG_KEY, violations)?.to_owned();
-        let value = tag.required("Value", &TAG_VALUE, violations)?.to_owned();
+        let (key, value) = (tag.required("Key")?.to_owned(), tag.required("Value")?.to_owned());
         Ok(Tag { key, value })
     })?;
-    let tags = tags.unwrap_or_default();
-    if tags.len() > TAGS_MAX {
-        let constraint = format!("Member must have length less than or equal to {TAGS_MAX}");
-        violations.add("Tags", constraint);
-    }
-    Ok(tags)
+    Ok(tags.unwrap_or_default())
 }
 
 /// RFC 3339 text of Unix milliseconds, as AWS prints times in strings.
@@ -155,6 +198,7 @@ fn is_mac(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::validate::Violations;
 
     fn allows(rule: &Rule, text: &str) -> bool {
         let mut violations = Violations::default();

@@ -1,22 +1,16 @@
 //! AssociateWirelessDeviceWithThing, DisassociateWirelessDeviceFromThing,
-//! DeregisterWirelessDevice, GetWirelessDeviceStatistics: what do they read and answer?
+//! DeregisterWirelessDevice, GetWirelessDeviceStatistics, TestWirelessDevice: what do they read and answer?
 
 use serde_json::json;
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use super::queue::check_type;
-use super::validate::{Members, Rule, Violations, parse_body};
 use super::{Api, Call, Reply, shape};
+use crate::control::Trial;
 
 /// `PUT /wireless-devices/{Id}/thing`
 pub async fn associate(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
-    let body = parse_body(&call.body)?;
-    let body = Members::of_body(&body);
-    let mut violations = Violations::default();
-    let arn = body.required("ThingArn", &Rule::length(0, 2048), &mut violations)?;
-    violations.check()?;
-    api.control.associate(id, arn).await?;
+    api.control.associate(id, call.members().required("ThingArn")?).await?;
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -27,10 +21,19 @@ pub async fn disassociate(api: &Api, id: &str) -> Result<Reply, ApiError> {
 }
 
 /// `PATCH /wireless-devices/{Identifier}/deregister`
-pub async fn deregister(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
-    check_type(call)?;
+pub async fn deregister(api: &Api, id: &str) -> Result<Reply, ApiError> {
     api.control.deregister(id).await?;
     Ok(Reply::json(StatusCode::OK, json!({})))
+}
+
+/// `POST /wireless-devices/{Id}/test`: a message as the device would send it, through its destination.
+pub async fn test(api: &Api, id: &str) -> Result<Reply, ApiError> {
+    let result = match api.control.test_device(id).await? {
+        Trial::Published => "Test succeeded. One message is sent with payload: Hello".to_owned(),
+        Trial::NoRoute => "Test failed: the device's destination leads nowhere".to_owned(),
+        Trial::Unavailable => "Test failed: the message could not be published".to_owned(),
+    };
+    Ok(Reply::json(StatusCode::OK, json!({ "Result": result })))
 }
 
 /// `GET /wireless-devices/{Id}/statistics`

@@ -1,7 +1,8 @@
-//! Does a request body satisfy its shape? Typed, checked reading of JSON members.
+//! What is a constraint, and who violates it? Rules for text and numbers, and typed reading of JSON
+//! members that [`super::spec`] has checked by them.
 //!
 //! Clients check little (boto3: types and minimums; JavaScript: nothing), so everything is checked
-//! here. A member of another JSON type ends reading at once (SerializationException); violated
+//! here. A member of another JSON type ends checking at once (SerializationException); violated
 //! constraints are gathered and answered together (ValidationException). Members that no shape
 //! knows are ignored, as AWS does. `null` is the same as absent.
 //!
@@ -100,46 +101,20 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// A string that satisfies `rule`.
-    pub fn checked(
-        &self,
-        name: &str,
-        rule: &Rule,
-        violations: &mut Violations,
-    ) -> Result<Option<&'a str>, ApiError> {
-        let text = self.text(name)?;
-        if let Some(text) = text {
-            rule.check(&self.path(name), text, violations);
-        }
-        Ok(text)
+    /// A string that its shape requires.
+    pub fn required(&self, name: &str) -> Result<&'a str, ApiError> {
+        Ok(self.text(name)?.unwrap_or_default())
     }
 
-    /// A string that must be there; the empty string stands in for a missing one, whose
-    /// violation is noted.
-    pub fn required(
-        &self,
-        name: &str,
-        rule: &Rule,
-        violations: &mut Violations,
-    ) -> Result<&'a str, ApiError> {
-        if !self.has(name) {
-            violations.add(&self.path(name), NOT_NULL);
-            return Ok("");
-        }
-        Ok(self.checked(name, rule, violations)?.unwrap_or_default())
+    /// A string as one's own.
+    pub fn owned(&self, name: &str) -> Result<Option<String>, ApiError> {
+        Ok(self.text(name)?.map(ToOwned::to_owned))
     }
 
-    /// An integer within `range`.
-    pub fn integer(
-        &self,
-        name: &str,
-        range: std::ops::RangeInclusive<i64>,
-        violations: &mut Violations,
-    ) -> Result<Option<i64>, ApiError> {
+    /// An integer.
+    pub fn integer(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let number = value.as_i64().ok_or_else(|| self.wrong_type(name, "an integer"))?;
-        check_range(&self.path(name), number, &range, violations);
-        Ok(Some(number))
+        value.as_i64().map(Some).ok_or_else(|| self.wrong_type(name, "an integer"))
     }
 
     /// A number, whole or not.

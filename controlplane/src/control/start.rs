@@ -25,12 +25,20 @@ use crate::store::{Store, StoreError};
 impl Control {
     /// Opens the store, starts publisher and edge. Needs a tokio runtime.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let limits = settings.limits.clone();
-        let retention = retention(&limits);
+        let retention = retention(&settings.limits);
         let data_dir = settings.data_dir.clone();
         let opened = tokio::task::spawn_blocking(move || open(&data_dir, retention)).await;
         let (store, vault) = opened.map_err(|_| StartError("the store panicked".to_owned()))??;
+        Self::start_over(store, vault, settings)
+    }
 
+    /// The same over a store that is open.
+    pub(crate) fn start_over(
+        store: Arc<dyn Store>,
+        vault: Vault,
+        settings: Settings,
+    ) -> Result<Self, StartError> {
+        let limits = settings.limits.clone();
         let records = Records::new(store.clone(), Arc::new(Keyring::default()));
         let directory = Directory::open(records.clone(), vault.clone(), limits.account_quotas)?;
         let all: Arc<dyn Store> = Arc::new(records.clone());

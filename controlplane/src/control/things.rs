@@ -4,8 +4,8 @@ use super::Control;
 use super::devices::device_id;
 use super::draft::{Committed, Draft, TRIES_MAX, contended, refuse};
 use super::validate;
-use crate::core::Request;
-use crate::model::{Device, Refused, ResourceType};
+use crate::core::{Reply, Request, Trial};
+use crate::model::{Device, Network, Refused, ResourceType};
 use crate::store::{Guard, Table, keys, records};
 
 impl Control {
@@ -61,6 +61,17 @@ impl Control {
             }
         }
         Err(contended())
+    }
+
+    /// Publishes a message as the device would send it, and says what became of it.
+    pub async fn test_device(&self, device: &str) -> Result<Trial, Refused> {
+        let id = device_id(device)?;
+        let device = self.read_device(id)?;
+        let network = if device.cellular.is_some() { Network::Cellular } else { Network::WiFi };
+        match self.held.edge.ask(Request::Test { device: id, network }).await? {
+            Reply::Tested(trial) => Ok(trial),
+            other => unreachable!("a Test is answered by Tested, not {other:?}"),
+        }
     }
 
     /// Ends the device's sessions and forgets what could be resumed: it has to shake hands anew.

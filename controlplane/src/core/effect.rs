@@ -7,9 +7,10 @@ use tidegate_ring::contract::Kind;
 use zeroize::Zeroizing;
 
 use super::measure::MetricsRequest;
+use super::trial::Trial;
 use crate::control::WorkerHealth;
 use crate::customer_log::Logged;
-use crate::model::{DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Refused};
+use crate::model::{DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Network, Refused};
 use crate::rules::{Lane, Sink};
 use crate::store::Transaction;
 use crate::store::account::Account;
@@ -231,6 +232,13 @@ pub enum Request {
     PolicyOfProfile,
     /// A destination or rule changed.
     RoutesChanged,
+    /// Publish a message as the device would send it.
+    Test {
+        /// Which device.
+        device: DeviceId,
+        /// How it would come.
+        network: Network,
+    },
     /// About what is counted for GetMetrics.
     Metrics(MetricsRequest),
     /// When did these devices last send something?
@@ -258,6 +266,8 @@ pub enum Reply {
     Accepted(MessageId),
     /// Done.
     Done,
+    /// What became of a message that was published to try it.
+    Tested(Trial),
     /// Unix milliseconds, one per device asked for.
     LastUplinks(Vec<Option<u64>>),
     /// What has been counted in the hour under way; `None`: nothing yet.

@@ -1,8 +1,8 @@
 //! Which events are told, and how do they get to whoever wants them? Published to topics that no
 //! rule sees, once somebody enabled them.
 //!
-//! At least once while this process lives: one that the broker does not take is tried again. What
-//! is not confirmed when the process ends is not told; the state itself can be asked for.
+//! At least once: an event lies in the store until its publication is confirmed, and one that the
+//! broker does not take is tried again, also by the next process.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use super::{Core, Effect, Now, PublishResult};
 use crate::model::{DeviceId, Failure, MessageState, MessageStatus};
 use crate::store::account::Account;
 use crate::store::settings::{Event, is_told};
+use crate::store::{Store, StoreError, Table, Transaction};
 
 /// Events that wait, oldest first.
-#[derive(Default)]
 pub(super) struct Events {
     waiting: VecDeque<Told>,
     publishing: usize,
@@ -24,10 +24,13 @@ pub(super) struct Events {
     not_before_ms: u64,
     /// Found no room.
     dropped: u64,
+    /// The number of the next: no two have the same, not of an earlier process either.
+    next: u64,
 }
 
 /// One event on its way.
 pub(super) struct Told {
+    number: u64,
     account: Account,
     topic: Arc<str>,
     json: Vec<u8>,
@@ -40,7 +43,36 @@ const PUBLISHING_MAX: usize = 64;
 /// After a failure, milliseconds.
 const RETRY_MS: u64 = 5_000;
 
+impl Told {
+    /// As stored: `account:8 | topic length:2 | topic | JSON`.
+    fn encode(&self) -> Vec<u8> {
+        let topic_len = u16::try_from(self.topic.len()).unwrap_or(0);
+        let head = [&self.account.0.to_be_bytes()[..], &topic_len.to_be_bytes()].concat();
+        [&head, self.topic.as_bytes(), &self.json].concat()
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let number = u64::from_be_bytes(key.try_into().ok()?);
+        let (account, rest) = value.split_first_chunk::<8>()?;
+        let (topic_len, rest) = rest.split_first_chunk::<2>()?;
+        let (topic, json) = rest.split_at_checked(u16::from_be_bytes(*topic_len).into())?;
+        let topic = std::str::from_utf8(topic).ok()?.into();
+        let account = Account(u64::from_be_bytes(*account));
+        Some(Self { number, account, topic, json: json.to_vec() })
+    }
+}
+
 impl Events {
+    /// What was not confirmed when the process before this one ended.
+    pub(super) fn restore(store: &dyn Store, now: Now) -> Result<Self, StoreError> {
+        let found = store.scan(Table::Events, &[], None, WAITING_MAX)?;
+        let waiting: VecDeque<Told> =
+            found.iter().filter_map(|(key, value)| Told::decode(key, value)).collect();
+        let last = waiting.back().map_or(0, |told| told.number);
+        let next = (last + 1).max(now.unix_ms << 16);
+        Ok(Self { waiting, publishing: 0, not_before_ms: 0, dropped: 0, next })
+    }
+
     pub(super) fn due_ms(&self) -> Option<u64> {
         let is_idle = self.waiting.is_empty() || self.publishing >= PUBLISHING_MAX;
         (!is_idle).then_some(self.not_before_ms)
@@ -79,10 +111,10 @@ impl Core {
         let json = json.to_string().into_bytes();
         if of_device {
             let topic = format!("{root}/wireless_device_id/{device}").into();
-            self.keep_event(Told { account, topic, json: json.clone() });
+            self.keep_event(account, topic, json.clone());
         }
         if of_all {
-            self.keep_event(Told { account, topic: root.into(), json });
+            self.keep_event(account, root.into(), json);
         }
         self.publish_events(now);
     }
@@ -104,7 +136,7 @@ impl Core {
         self.event(now, status.device, event, kind, about);
     }
 
-    fn keep_event(&mut self, told: Told) {
+    fn keep_event(&mut self, account: Account, topic: Arc<str>, json: Vec<u8>) {
         if self.events.waiting.len() >= WAITING_MAX {
             self.events.dropped += 1;
             if self.events.dropped.is_power_of_two() {
@@ -112,6 +144,11 @@ impl Core {
             }
             return;
         }
+        let told = Told { number: self.events.next, account, topic, json };
+        self.events.next += 1;
+        let mut tx = Transaction { account: Some(account), ..Transaction::new() };
+        tx.put(Table::Events, told.number.to_be_bytes(), told.encode());
+        self.write(tx, None);
         self.events.waiting.push_back(told);
     }
 
@@ -135,6 +172,10 @@ impl Core {
         if result == PublishResult::Unavailable {
             self.events.waiting.push_front(told);
             self.events.not_before_ms = now.ms + RETRY_MS;
+        } else {
+            let mut tx = Transaction { account: Some(told.account), ..Transaction::new() };
+            tx.delete(Table::Events, told.number.to_be_bytes());
+            self.write(tx, None);
         }
         self.publish_events(now);
     }

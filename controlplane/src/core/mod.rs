@@ -33,6 +33,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod trial;
 mod trust;
 pub mod uplink_json;
 mod uplinks;
@@ -53,6 +54,7 @@ pub use customer_log::LogCounts;
 pub use latency::Latency;
 pub use measure::{MetricLimits, MetricsRequest};
 pub use messages::{encode_request, encode_response};
+pub use trial::Trial;
 
 use crate::control::{Limits, WorkerHealth};
 use crate::identity::ServerIdentity;
@@ -127,6 +129,7 @@ impl Core {
         let sessions = sessions::Sessions::restore(&*store)?;
         let messages = messages::Messages::restore(&*store, now, &limits)?;
         let outbox = outbox::Outbox::restore(&*store)?;
+        let events = events::Events::restore(&*store, now)?;
         let classes = classes::Classes::restore(&*store, now, limits.device_uplinks)?;
         let log = customer_log::CustomerLog::restore(&*store, now, limits.log)?;
         let trust = trust::Trust::restore(&*store, &classes, now, identities)?;
@@ -142,7 +145,7 @@ impl Core {
             messages,
             outbox,
             connects: connect::Connects::default(),
-            events: events::Events::default(),
+            events,
             terms: terms::KnownTerms::default(),
             trust,
             classes,
@@ -236,6 +239,7 @@ impl Core {
                 self.routes.clear();
                 Ok(Reply::Done)
             }
+            Request::Test { device, network } => return self.test(now, to, device, network),
             Request::Metrics(asked) => Ok(self.on_metrics_request(now, asked)),
             Request::LastUplinks { devices } => {
                 let last = devices.iter().map(|device| self.sessions.last_uplink(*device));

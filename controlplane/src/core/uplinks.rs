@@ -19,7 +19,7 @@ use super::routes::Route;
 use super::ruled::Ran;
 use super::token::ResponseToken;
 use super::uplink_json::{Circumstances, uplink_json};
-use super::{Core, Effect, LinkId, Now, PublishId, PublishResult};
+use super::{Core, Effect, LinkId, Now, PublishId, PublishResult, RequestId};
 use crate::model::{DeviceId, MessageId};
 use crate::rules;
 use crate::store::account::Account;
@@ -50,6 +50,8 @@ pub(super) enum Pending {
     },
     /// A device's response to a downlink: it stays in the outbox until it is confirmed.
     Response(ResponseKey),
+    /// A message that the API has made to see what becomes of it.
+    Trial(RequestId),
     /// An event, kept until it is confirmed.
     Event(Told),
     /// One of several deliveries; the group of that name has the rest.
@@ -216,7 +218,7 @@ impl Core {
     }
 
     /// Publishes an uplink, or says at once what became of it.
-    fn publish_uplink(
+    pub(super) fn publish_uplink(
         &mut self,
         now: Now,
         route: Route,
@@ -290,6 +292,7 @@ impl Core {
             }
             Pending::Response(key) => self.on_response_published(now, key, result),
             Pending::Event(told) => self.on_event_published(now, told, result),
+            Pending::Trial(to) => self.on_trial_published(to, result),
             Pending::Part(..) => {}
         }
     }

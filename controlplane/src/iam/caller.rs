@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::directory::User;
 use super::policy::{Circumstances, Resource, Verdict};
@@ -46,7 +46,8 @@ impl Caller {
     ) -> Result<(), ApiError> {
         self.check_account(api, operation, call)?;
         let Some(user) = self.user.as_ref().filter(|user| !user.is_root()) else { return Ok(()) };
-        let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+        let none = Map::new();
+        let body = call.json.as_ref().unwrap_or(&none);
         let principal = format!(
             "arn:{}:iam::{}:user/{}",
             api.aws.partition, api.aws.account_id, user.record.name
@@ -61,7 +62,7 @@ impl Caller {
             request_tags: tags_of(body.get("Tags").or(body.get("tags"))),
             tag_keys: call.query.all("tagKeys").map(ToOwned::to_owned).collect(),
         };
-        for resource in resources(api, operation, call, &body).await? {
+        for resource in resources(api, operation, call, body).await? {
             let verdict = user.policies.judge(operation.action, &resource, &about);
             if verdict != Verdict::Allowed {
                 return Err(denied(&about.principal, operation.action, &resource.arn, verdict));
@@ -105,7 +106,7 @@ async fn resources(
     api: &Api,
     operation: &Operation,
     call: &Call,
-    body: &Value,
+    body: &Map<String, Value>,
 ) -> Result<Vec<Resource>, ApiError> {
     let labels = operation.labels(&call.path);
     let label = labels.first().copied().unwrap_or_default();
@@ -114,7 +115,7 @@ async fn resources(
         resources.extend(match names {
             Names::Path(kind) => Some(known(api, kind, label)?),
             Names::Device => Some(device(api, call, label).await?),
-            Names::Body(kind, member) => match body.get(member).and_then(Value::as_str) {
+            Names::Body(kind, member) => match body.get(*member).and_then(Value::as_str) {
                 Some(id) => Some(known(api, kind, id)?),
                 None => None,
             },

@@ -134,6 +134,8 @@ pub enum Table {
     Tokens,
     /// Message id → a device's response that still has to be published.
     Outbox,
+    /// Number → an event that still has to be told.
+    Events,
     /// Account, device id → nothing: the devices of every account but the root.
     Owned,
     /// Account → its record; account, user → its record.
@@ -146,7 +148,7 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Meta,
         Self::Devices,
         Self::Identities,
@@ -168,6 +170,7 @@ impl Table {
         Self::Sessions,
         Self::Tokens,
         Self::Outbox,
+        Self::Events,
         Self::Owned,
         Self::Accounts,
         Self::Policies,
@@ -198,6 +201,7 @@ impl Table {
             Self::Sessions => "sessions",
             Self::Tokens => "tokens",
             Self::Outbox => "outbox",
+            Self::Events => "events",
             Self::Owned => "owned",
             Self::Accounts => "accounts",
             Self::Policies => "policies",

@@ -49,6 +49,7 @@ impl Table {
                 | Self::Stream
                 | Self::Sessions
                 | Self::Outbox
+                | Self::Events
                 | Self::Owned
                 | Self::Accounts
                 | Self::Policies

@@ -5,9 +5,14 @@
 use serde_json::{Map, Value};
 
 use super::*;
+use crate::api::spec::{self, shapes};
 
+/// As the API does: checked by the shape, then read.
 fn reading(body: Value) -> Result<Downlink, ApiError> {
     let body: Map<String, Value> = body.as_object().unwrap().clone();
+    let mut violations = Violations::default();
+    spec::check(&body, "", shapes::SEND, &mut violations)?;
+    violations.check()?;
     read(&Members::of_body(&body))
 }
 

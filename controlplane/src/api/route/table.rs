@@ -9,7 +9,7 @@ use warp::http::StatusCode;
 use crate::api::spec::openapi;
 use crate::api::{
     Reply, authorities, customer_logs, destinations, devices, downlink, endpoint, events, imports,
-    logs, metrics, policies, profiles, queue, quotas, rules, tags, things, uplinks,
+    logs, metrics, policies, profiles, queue, quotas, radio_profiles, rules, tags, things, uplinks,
 };
 use crate::control::PolicyOf;
 
@@ -91,6 +91,48 @@ pub static OPERATIONS: &[Operation] = &[
         |api, _, at| Box::pin(things::statistics(api, at[0])),
     ),
     at(
+        "POST /wireless-devices/{Id}/test",
+        "iotwireless:TestWirelessDevice",
+        &[DEVICE],
+        |api, _, at| Box::pin(things::test(api, at[0])),
+    ),
+    at("POST /device-profiles", "iotwireless:CreateDeviceProfile", &[], |_, _, _| {
+        Box::pin(ready(radio_profiles::create()))
+    }),
+    at("GET /device-profiles", "iotwireless:ListDeviceProfiles", &[], |_, call, _| {
+        Box::pin(ready(radio_profiles::list(call, "DeviceProfileList")))
+    }),
+    at(
+        "GET /device-profiles/{Id}",
+        "iotwireless:GetDeviceProfile",
+        &[Names::Path("DeviceProfile")],
+        |_, _, at| Box::pin(ready(radio_profiles::missing("DeviceProfile", at[0]))),
+    ),
+    at(
+        "DELETE /device-profiles/{Id}",
+        "iotwireless:DeleteDeviceProfile",
+        &[Names::Path("DeviceProfile")],
+        |_, _, at| Box::pin(ready(radio_profiles::missing("DeviceProfile", at[0]))),
+    ),
+    at("POST /service-profiles", "iotwireless:CreateServiceProfile", &[], |_, _, _| {
+        Box::pin(ready(radio_profiles::create()))
+    }),
+    at("GET /service-profiles", "iotwireless:ListServiceProfiles", &[], |_, call, _| {
+        Box::pin(ready(radio_profiles::list(call, "ServiceProfileList")))
+    }),
+    at(
+        "GET /service-profiles/{Id}",
+        "iotwireless:GetServiceProfile",
+        &[Names::Path("ServiceProfile")],
+        |_, _, at| Box::pin(ready(radio_profiles::missing("ServiceProfile", at[0]))),
+    ),
+    at(
+        "DELETE /service-profiles/{Id}",
+        "iotwireless:DeleteServiceProfile",
+        &[Names::Path("ServiceProfile")],
+        |_, _, at| Box::pin(ready(radio_profiles::missing("ServiceProfile", at[0]))),
+    ),
+    at(
         "PUT /wireless-devices/{Id}/thing",
         "iotwireless:AssociateWirelessDeviceWithThing",
         &[DEVICE],
@@ -106,7 +148,7 @@ pub static OPERATIONS: &[Operation] = &[
         "PATCH /wireless-devices/{Identifier}/deregister",
         "iotwireless:DeregisterWirelessDevice",
         &[DEVICE],
-        |api, call, at| Box::pin(things::deregister(api, call, at[0])),
+        |api, _, at| Box::pin(things::deregister(api, at[0])),
     ),
     at(
         "POST /application-profiles",
@@ -281,6 +323,12 @@ pub static OPERATIONS: &[Operation] = &[
         "iotwireless:StartWirelessDeviceImportTask",
         &[TO],
         |api, call, _| Box::pin(imports::start(api, call)),
+    ),
+    at(
+        "POST /wireless_single_device_import_task",
+        "iotwireless:StartSingleWirelessDeviceImportTask",
+        &[TO, AS],
+        |api, call, _| Box::pin(imports::start_single(api, call)),
     ),
     at(
         "GET /wireless_device_import_task",

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::operations::{self, Spec};
-use super::{Kind, Member};
+use super::{Kind, Member, label_rule};
 use crate::api::route::table::OPERATIONS;
 use crate::api::validate::Form;
 
@@ -50,7 +50,8 @@ pub fn document() -> Value {
 fn described(path: &str, action: &str, spec: &Spec) -> Value {
     let labels = path.split('/').filter_map(|segment| {
         let name = segment.strip_prefix('{')?.strip_suffix('}')?;
-        let schema = json!({ "type": "string", "minLength": 1, "maxLength": 256 });
+        let mut schema = schema(&Kind::Text(label_rule(name)));
+        schema["minLength"] = json!(1);
         Some(json!({ "name": name, "in": "path", "required": true, "schema": schema }))
     });
     let query = spec.query.iter().map(|member| {
@@ -98,6 +99,11 @@ fn structure(members: &[Member]) -> Value {
 
 fn schema(kind: &Kind) -> Value {
     match kind {
+        Kind::Removable(rule) => {
+            let mut text = schema(&Kind::Text(rule));
+            text["minLength"] = json!(0);
+            text
+        }
         Kind::Text(rule) => {
             let mut text = json!({ "type": "string" });
             if rule.min > 0 {
@@ -118,6 +124,15 @@ fn schema(kind: &Kind) -> Value {
             json!({ "type": "integer", "minimum": least, "maximum": most })
         }
         Kind::Number => json!({ "type": "number" }),
+        Kind::Decimal(least, most) => {
+            json!({ "type": "number", "minimum": least, "maximum": most })
+        }
+        Kind::Map => {
+            json!({ "type": "object", "additionalProperties": { "type": "string" } })
+        }
+        Kind::OneOf(kinds) => {
+            json!({ "oneOf": kinds.iter().map(schema).collect::<Vec<Value>>() })
+        }
         Kind::Boolean => json!({ "type": "boolean" }),
         Kind::List(kind, most) => {
             json!({ "type": "array", "items": schema(kind), "maxItems": most })

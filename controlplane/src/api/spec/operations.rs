@@ -1,6 +1,6 @@
 //! Which query, body and answer has each operation? One line each, by its name.
 
-use super::{Kind, Member, may, must, shapes};
+use super::{Kind, Member, iot_shapes, may, must, shapes};
 use crate::api::shape;
 use crate::api::validate::Rule;
 
@@ -36,18 +36,28 @@ const EMPTY: Option<&'static [Member]> = Some(NO);
 const TYPE: &[Member] = &[may("WirelessDeviceType", Kind::Text(&shape::DEVICE_TYPE_FILTER))];
 const ACCOUNT_ID: Rule = Rule::length(12, 12);
 const ACCOUNT: &[Member] = &[may("accountId", Kind::Text(&ACCOUNT_ID))];
-const ARN: Member = must("resourceArn", TEXT);
-const RESOURCE_TYPE: &[Member] = &[must("resourceType", TEXT)];
-const IDENTIFIER_TYPE: &[Member] = &[must("identifierType", TEXT), may("partnerType", TEXT)];
-const IOT_PAGE: &[Member] = &[
-    may("pageSize", Kind::Integer(1, 250)),
-    may("marker", TEXT),
-    may("ascendingOrder", TEXT),
-    may("isAscendingOrder", TEXT),
+const ARN: Member = must("resourceArn", Kind::Text(&shape::RESOURCE_ARN));
+const TAG_KEYS: Member = must("tagKeys", Kind::List(&Kind::Text(&shape::TAG_KEY), shape::TAGS_MAX));
+const NEXT: Member = may("nextToken", shapes::NEXT_TOKEN);
+const RESOURCE_RULE: Rule = Rule::one_of(&["WirelessDevice", "WirelessGateway", "FuotaTask"]);
+/// AWS's model has no enum for it; these are what it is.
+const RESOURCE_TYPE: &[Member] = &[must("resourceType", Kind::Text(&RESOURCE_RULE))];
+const EVENT_RESOURCE: Rule =
+    Rule::one_of(&["SidewalkAccount", "WirelessDevice", "WirelessGateway"]);
+const PARTNER: Rule = Rule::one_of(&["Sidewalk"]);
+const IDENTIFIER_TYPE: &[Member] = &[
+    must("identifierType", Kind::Text(&shapes::IDENTIFIER_TYPE)),
+    may("partnerType", Kind::Text(&PARTNER)),
 ];
+const SERVICE_TYPE: Rule = Rule::one_of(&["CUPS", "LNS", "COAP"]);
+const PROFILE_TYPE: Rule = Rule::one_of(&["Sidewalk", "LoRaWAN"]);
 
 const POLICY_RULE: Rule = Rule::length(1, crate::policy::DOCUMENT_BYTES_MAX);
-const POLICY: &[Member] = &[must("PolicyDocument", Kind::Text(&POLICY_RULE))];
+/// As text, or as it is.
+const POLICY: &[Member] =
+    &[must("PolicyDocument", Kind::OneOf(&[Kind::Text(&POLICY_RULE), Kind::Structure(NO)]))];
+const HELD_POLICY: &[Member] =
+    &[must("PolicyDocument", Kind::Text(&POLICY_RULE)), must("LastModifiedAt", TEXT)];
 const LOG_EVENT: &[Member] = &[
     may("eventId", TEXT),
     may("logStreamName", TEXT),
@@ -59,10 +69,10 @@ const LOG_EVENT: &[Member] = &[
 /// Every operation.
 pub const SPECS: &[Spec] = &[
     op("PutWirelessDevicePolicy", NO, Some(POLICY), 204, None),
-    op("GetWirelessDevicePolicy", NO, None, 200, Some(POLICY)),
+    op("GetWirelessDevicePolicy", NO, None, 200, Some(HELD_POLICY)),
     op("DeleteWirelessDevicePolicy", NO, None, 204, None),
     op("PutApplicationProfilePolicy", NO, Some(POLICY), 204, None),
-    op("GetApplicationProfilePolicy", NO, None, 200, Some(POLICY)),
+    op("GetApplicationProfilePolicy", NO, None, 200, Some(HELD_POLICY)),
     op("DeleteApplicationProfilePolicy", NO, None, 204, None),
     op(
         "ListCustomerLogs",
@@ -71,8 +81,8 @@ pub const SPECS: &[Spec] = &[
             may("startTime", Kind::Integer(0, i64::MAX)),
             may("endTime", Kind::Integer(0, i64::MAX)),
             may("maxResults", Kind::Integer(1, 1_000)),
-            may("nextToken", TEXT),
-            may("follow", TEXT),
+            NEXT,
+            may("follow", Kind::Boolean),
         ],
         None,
         200,
@@ -86,16 +96,26 @@ pub const SPECS: &[Spec] = &[
         "ListWirelessDevices",
         &[
             may("maxResults", Kind::Integer(0, 250)),
-            may("nextToken", TEXT),
+            NEXT,
             may("destinationName", Kind::Text(&shape::DESTINATION_NAME)),
             may("wirelessDeviceType", Kind::Text(&shape::DEVICE_TYPE_FILTER)),
             may("applicationProfileId", Kind::Text(&shape::IDENTIFIER)),
+            may("deviceProfileId", Kind::Text(&shape::IDENTIFIER)),
+            may("serviceProfileId", Kind::Text(&shape::IDENTIFIER)),
+            may("fuotaTaskId", Kind::Text(&shape::IDENTIFIER)),
+            may("multicastGroupId", Kind::Text(&shape::IDENTIFIER)),
         ],
         None,
         200,
         Some(shapes::DEVICES),
     ),
-    op("GetWirelessDevice", &[must("identifierType", TEXT)], None, 200, Some(shapes::DEVICE)),
+    op(
+        "GetWirelessDevice",
+        &[must("identifierType", Kind::Text(&shape::IDENTIFIER_TYPE))],
+        None,
+        200,
+        Some(shapes::DEVICE),
+    ),
     op("UpdateWirelessDevice", NO, Some(shapes::DEVICE_CHANGE), 204, None),
     op("DeleteWirelessDevice", NO, None, 204, None),
     op("GetWirelessDeviceStatistics", NO, None, 200, Some(shapes::STATISTICS)),
@@ -107,7 +127,7 @@ pub const SPECS: &[Spec] = &[
         "ListQueuedMessages",
         &[
             may("maxResults", Kind::Integer(0, 250)),
-            may("nextToken", TEXT),
+            NEXT,
             may("WirelessDeviceType", Kind::Text(&shape::DEVICE_TYPE_FILTER)),
         ],
         None,
@@ -136,7 +156,7 @@ pub const SPECS: &[Spec] = &[
     op("UpdateApplicationProfile", NO, Some(shapes::PROFILE_CHANGE), 204, None),
     op("DeleteApplicationProfile", NO, None, 204, None),
     op("TagResource", &[ARN], Some(shapes::TAGGING), 204, None),
-    op("UntagResource", &[ARN, must("tagKeys", Kind::List(&TEXT, 200))], None, 204, None),
+    op("UntagResource", &[ARN, TAG_KEYS], None, 204, None),
     op("ListTagsForResource", &[ARN], None, 200, Some(shapes::TAGGING)),
     op("GetLogLevelsByResourceTypes", NO, None, 200, Some(shapes::LOG_LEVELS)),
     op("UpdateLogLevelsByResourceTypes", NO, Some(shapes::LOG_LEVELS), 200, EMPTY),
@@ -157,9 +177,9 @@ pub const SPECS: &[Spec] = &[
     op(
         "ListEventConfigurations",
         &[
-            must("resourceType", TEXT),
+            must("resourceType", Kind::Text(&EVENT_RESOURCE)),
             may("maxResults", Kind::Integer(0, 250)),
-            may("nextToken", TEXT),
+            NEXT,
         ],
         None,
         200,
@@ -172,44 +192,70 @@ pub const SPECS: &[Spec] = &[
     op("UpdateAccountQuotas", ACCOUNT, Some(shapes::QUOTA_CHANGE), 200, Some(shapes::QUOTAS)),
     op(
         "GetServiceEndpoint",
-        &[may("serviceType", TEXT)],
+        &[may("serviceType", Kind::Text(&SERVICE_TYPE))],
         None,
         200,
         Some(shapes::SERVICE_ENDPOINT),
     ),
     op("FollowUplinks", &[may("from", Kind::Integer(0, i64::MAX))], None, 200, None),
-    op("ListTopicRules", PAGE, None, 200, Some(shapes::RULES)),
-    op("CreateTopicRule", NO, Some(shapes::RULE), 200, EMPTY),
-    op("GetTopicRule", NO, None, 200, EMPTY),
-    op("ReplaceTopicRule", NO, Some(shapes::RULE), 200, EMPTY),
+    op("ListTopicRules", iot_shapes::RULE_PAGE, None, 200, Some(iot_shapes::RULES)),
+    op("CreateTopicRule", NO, Some(iot_shapes::RULE), 200, EMPTY),
+    op("GetTopicRule", NO, None, 200, Some(iot_shapes::ONE_RULE)),
+    op("ReplaceTopicRule", NO, Some(iot_shapes::RULE), 200, EMPTY),
     op("DeleteTopicRule", NO, None, 200, EMPTY),
     op("EnableTopicRule", NO, None, 200, EMPTY),
     op("DisableTopicRule", NO, None, 200, EMPTY),
     op(
         "RegisterCACertificate",
-        &[may("setAsActive", TEXT), may("allowAutoRegistration", TEXT)],
-        Some(&[must("caCertificate", TEXT), may("certificateMode", TEXT)]),
+        iot_shapes::NEW_AUTHORITY_QUERY,
+        Some(iot_shapes::NEW_AUTHORITY),
         200,
-        EMPTY,
+        Some(iot_shapes::MADE_AUTHORITY),
     ),
-    op("DescribeCACertificate", NO, None, 200, EMPTY),
-    op("ListCACertificates", IOT_PAGE, None, 200, EMPTY),
+    op("DescribeCACertificate", NO, None, 200, Some(iot_shapes::AUTHORITY)),
+    op("ListCACertificates", iot_shapes::AUTHORITY_PAGE, None, 200, Some(iot_shapes::AUTHORITIES)),
     op(
         "UpdateCACertificate",
-        &[may("newStatus", TEXT), may("newAutoRegistrationStatus", TEXT)],
-        None,
+        iot_shapes::AUTHORITY_CHANGE_QUERY,
+        Some(iot_shapes::AUTHORITY_CHANGE),
         200,
-        EMPTY,
+        None,
     ),
     op("DeleteCACertificate", NO, None, 200, EMPTY),
+    op("TestWirelessDevice", NO, None, 200, Some(shapes::TESTED)),
+    op("CreateDeviceProfile", NO, Some(shapes::NEW_DEVICE_PROFILE), 201, Some(shapes::MADE)),
+    op(
+        "ListDeviceProfiles",
+        &[
+            may("maxResults", Kind::Integer(0, 250)),
+            NEXT,
+            may("deviceProfileType", Kind::Text(&PROFILE_TYPE)),
+        ],
+        None,
+        200,
+        Some(shapes::DEVICE_PROFILES),
+    ),
+    op("GetDeviceProfile", NO, None, 200, None),
+    op("DeleteDeviceProfile", NO, None, 204, None),
+    op("CreateServiceProfile", NO, Some(shapes::NEW_SERVICE_PROFILE), 201, Some(shapes::MADE)),
+    op("ListServiceProfiles", PAGE, None, 200, Some(shapes::SERVICE_PROFILES)),
+    op("GetServiceProfile", NO, None, 200, None),
+    op("DeleteServiceProfile", NO, None, 204, None),
+    op(
+        "StartSingleWirelessDeviceImportTask",
+        NO,
+        Some(shapes::NEW_SINGLE_IMPORT),
+        201,
+        Some(shapes::MADE),
+    ),
     op("StartWirelessDeviceImportTask", NO, Some(shapes::NEW_IMPORT), 201, Some(shapes::MADE)),
     op(
         "ListDevicesForWirelessDeviceImportTask",
         &[
             must("id", Kind::Text(&shape::IDENTIFIER)),
-            may("status", TEXT),
+            may("status", Kind::Text(&shapes::ONBOARDING)),
             may("maxResults", Kind::Integer(0, 250)),
-            may("nextToken", TEXT),
+            NEXT,
         ],
         None,
         200,
@@ -219,7 +265,7 @@ pub const SPECS: &[Spec] = &[
     op("GetWirelessDeviceImportTask", NO, None, 200, Some(shapes::IMPORT)),
     op("UpdateWirelessDeviceImportTask", NO, Some(shapes::IMPORT_CHANGE), 204, None),
     op("DeleteWirelessDeviceImportTask", NO, None, 204, None),
-    op("GetOpenApiDocument", NO, None, 200, EMPTY),
+    op("GetOpenApiDocument", NO, None, 200, None),
 ];
 
 /// What an operation reads and answers.

@@ -1,7 +1,8 @@
 //! Which shapes have the requests and answers? Those of AWS IoT Wireless, and ours for CoAP.
 
-use super::Kind::{Boolean, Integer, List, Number, Structure, Text};
+use super::Kind::{Decimal, Integer, List, Number, OneOf, Removable, Structure, Text};
 use super::{Member, may, must};
+use crate::api::downlink::{OPTION_BYTES_MAX, OPTIONS_MAX};
 use crate::api::shape;
 use crate::api::validate::Rule;
 
@@ -18,7 +19,9 @@ const TAG: super::Kind =
 const TAGS: Member = may("Tags", List(&TAG, shape::TAGS_MAX));
 
 /// maxResults and nextToken of every list.
-pub const PAGE: &[Member] = &[may("maxResults", Integer(0, 250)), may("nextToken", TEXT)];
+pub const PAGE: &[Member] = &[may("maxResults", Integer(0, 250)), may("nextToken", NEXT_TOKEN)];
+/// Where a page begins.
+pub const NEXT_TOKEN: super::Kind = Text(&shape::NEXT_TOKEN);
 
 const LOG_LEVEL_RULE: Rule = Rule::one_of(&["INFO", "ERROR", "DISABLED"]);
 const LOG_LEVEL: super::Kind = Text(&LOG_LEVEL_RULE);
@@ -27,7 +30,7 @@ const DEVICE_EVENT: Rule =
 const GATEWAY_EVENT: Rule = Rule::one_of(&["CUPS_Request", "Certificate"]);
 const FUOTA_EVENT: Rule = Rule::one_of(&["Fuota"]);
 const LORAWAN: Rule = Rule::one_of(&["LoRaWAN"]);
-const OPTIONS_MAX: usize = 16;
+const LOG_OPTIONS_MAX: usize = 16;
 
 const DEVICE_LOG_OPTION: super::Kind = Structure(&[
     must("Type", Text(&shape::DEVICE_TYPE_FILTER)),
@@ -36,7 +39,7 @@ const DEVICE_LOG_OPTION: super::Kind = Structure(&[
         "Events",
         List(
             &Structure(&[must("Event", Text(&DEVICE_EVENT)), must("LogLevel", LOG_LEVEL)]),
-            OPTIONS_MAX,
+            LOG_OPTIONS_MAX,
         ),
     ),
 ]);
@@ -47,7 +50,7 @@ const GATEWAY_LOG_OPTION: super::Kind = Structure(&[
         "Events",
         List(
             &Structure(&[must("Event", Text(&GATEWAY_EVENT)), must("LogLevel", LOG_LEVEL)]),
-            OPTIONS_MAX,
+            LOG_OPTIONS_MAX,
         ),
     ),
 ]);
@@ -58,7 +61,7 @@ const FUOTA_LOG_OPTION: super::Kind = Structure(&[
         "Events",
         List(
             &Structure(&[must("Event", Text(&FUOTA_EVENT)), must("LogLevel", LOG_LEVEL)]),
-            OPTIONS_MAX,
+            LOG_OPTIONS_MAX,
         ),
     ),
 ]);
@@ -66,9 +69,9 @@ const FUOTA_LOG_OPTION: super::Kind = Structure(&[
 /// GetLogLevelsByResourceTypes, UpdateLogLevelsByResourceTypes.
 pub const LOG_LEVELS: &[Member] = &[
     may("DefaultLogLevel", LOG_LEVEL),
-    may("WirelessDeviceLogOptions", List(&DEVICE_LOG_OPTION, OPTIONS_MAX)),
-    may("WirelessGatewayLogOptions", List(&GATEWAY_LOG_OPTION, OPTIONS_MAX)),
-    may("FuotaTaskLogOptions", List(&FUOTA_LOG_OPTION, OPTIONS_MAX)),
+    may("WirelessDeviceLogOptions", List(&DEVICE_LOG_OPTION, LOG_OPTIONS_MAX)),
+    may("WirelessGatewayLogOptions", List(&GATEWAY_LOG_OPTION, LOG_OPTIONS_MAX)),
+    may("FuotaTaskLogOptions", List(&FUOTA_LOG_OPTION, LOG_OPTIONS_MAX)),
 ];
 /// PutResourceLogLevel, GetResourceLogLevel.
 pub const RESOURCE_LOG_LEVEL: &[Member] = &[must("LogLevel", LOG_LEVEL)];
@@ -206,26 +209,36 @@ pub const QUOTA_CHANGE: &[Member] = &[quotas!(0)];
 /// GetAccountQuotas; what has no limit is left out.
 pub const QUOTAS: &[Member] = &[must("AccountId", ID), quotas!(1)];
 
-const DTLS: Member = may(
-    "DtlsV1_2",
-    Structure(&[
-        may("PreSharedKeyIdentity", Text(&shape::PSK_IDENTITY)),
-        may("PreSharedKeySecret", Text(&shape::PSK_SECRET)),
-        may("RawPublicKey", Text(&shape::RAW_PUBLIC_KEY)),
-        may("CertificateName", Text(&shape::CERTIFICATE_NAME)),
-        may("CertificateFingerprint", Text(&shape::CERTIFICATE_FINGERPRINT)),
-    ]),
-);
-const NO_SEC: Member =
-    may("NoSec", Structure(&[may("SourceAddress", Text(&shape::SOURCE_ADDRESS))]));
-const ENDPOINT: Member = may("Endpoint", Text(&shape::ENDPOINT));
-const MODES: Member = may("SecurityModes", List(&Text(&shape::SECURITY_MODE), 4));
-const CELLULAR: Member =
-    may("Cellular", Structure(&[may("Imei", Text(&shape::IMEI)), DTLS, NO_SEC, ENDPOINT, MODES]));
-const WIFI: Member = may(
-    "WiFi",
-    Structure(&[may("MacAddress", Text(&shape::MAC_ADDRESS)), DTLS, NO_SEC, ENDPOINT, MODES]),
-);
+macro_rules! block {
+    ($block:literal, $hardware:literal, $rule:expr, $text:ident) => {
+        may(
+            $block,
+            Structure(&[
+                may($hardware, $text(&$rule)),
+                may(
+                    "DtlsV1_2",
+                    Structure(&[
+                        may("PreSharedKeyIdentity", $text(&shape::PSK_IDENTITY)),
+                        // The service document prints both names.
+                        may("PreSharedKeyId", $text(&shape::PSK_IDENTITY)),
+                        may("PreSharedKeySecret", $text(&shape::PSK_SECRET)),
+                        may("RawPublicKey", $text(&shape::RAW_PUBLIC_KEY)),
+                        may("CertificateName", $text(&shape::CERTIFICATE_NAME)),
+                        may("CertificateFingerprint", $text(&shape::CERTIFICATE_FINGERPRINT)),
+                    ]),
+                ),
+                may("NoSec", Structure(&[may("SourceAddress", $text(&shape::SOURCE_ADDRESS))])),
+                may("Endpoint", $text(&shape::ENDPOINT)),
+                may("SecurityModes", List(&Text(&shape::SECURITY_MODE), 4)),
+            ]),
+        )
+    };
+}
+const CELLULAR: Member = block!("Cellular", "Imei", shape::IMEI, Text);
+const WIFI: Member = block!("WiFi", "MacAddress", shape::MAC_ADDRESS, Text);
+/// What is empty is removed.
+const CELLULAR_CHANGE: Member = block!("Cellular", "Imei", shape::IMEI, Removable);
+const WIFI_CHANGE: Member = block!("WiFi", "MacAddress", shape::MAC_ADDRESS, Removable);
 const NAME: Member = may("Name", Text(&shape::NAME));
 const DESCRIPTION: Member = may("Description", Text(&shape::DESCRIPTION));
 const POSITIONING: Member = may("Positioning", ON_OFF);
@@ -249,8 +262,8 @@ pub const DEVICE_CHANGE: &[Member] = &[
     NAME,
     DESCRIPTION,
     may("DestinationName", DESTINATION_NAME),
-    CELLULAR,
-    WIFI,
+    CELLULAR_CHANGE,
+    WIFI_CHANGE,
     POSITIONING,
     PROFILE_ID,
 ];
@@ -291,7 +304,9 @@ pub const MADE_DESTINATION: &[Member] = &[must("Arn", TEXT), must("Name", DESTIN
 pub const STATISTICS: &[Member] =
     &[must("WirelessDeviceId", ID), may("LastUplinkReceivedAt", TEXT)];
 /// AssociateWirelessDeviceWithThing.
-pub const THING: &[Member] = &[must("ThingArn", TEXT)];
+pub const THING: &[Member] = &[must("ThingArn", Text(&shape::THING_ARN))];
+/// TestWirelessDevice.
+pub const TESTED: &[Member] = &[must("Result", TEXT)];
 
 /// CreateDestination.
 pub const NEW_DESTINATION: &[Member] = &[
@@ -328,28 +343,34 @@ const METHOD: Rule = Rule::one_of(&["GET", "PUT", "POST", "DELETE"]);
 const PRIORITY: Rule = Rule::one_of(&["URGENT", "HIGH", "NORMAL", "LOW"]);
 const STATUS: Rule =
     Rule::one_of(&["PENDING", "SENT", "DELIVERED", "RESPONDED", "FAILED", "EXPIRED", "DELETED"]);
-const PAYLOAD: Rule = Rule::length(0, 2048);
-const PAIR: super::Kind = Structure(&[must("Key", TEXT), may("Value", TEXT)]);
+/// Of an option of CoAP (RFC 7252 section 5.10).
+const OPTION: Rule = Rule::length(1, OPTION_BYTES_MAX);
+const PAIR: super::Kind = Structure(&[must("Key", Text(&OPTION)), may("Value", TEXT)]);
+const SEGMENTS: super::Kind = List(&TEXT, OPTIONS_MAX);
+const PAIRS: super::Kind = List(&PAIR, OPTIONS_MAX);
+/// By name or by number.
+const FORMAT: super::Kind = OneOf(&[Text(&shape::CONTENT_FORMAT), Integer(0, 65_535)]);
+const RESPONSE_TOKEN: Rule = Rule::length(1, 256);
 
 /// SendDataToWirelessDevice.
 pub const SEND: &[Member] = &[
     may("TransmitMode", Integer(0, 1)),
-    may("PayloadData", Text(&PAYLOAD)),
+    may("PayloadData", Text(&shape::PAYLOAD_DATA)),
     must(
         "CoAP",
         Structure(&[
             may("MessageType", Text(&MESSAGE_TYPE)),
             may("RequestMethod", Text(&METHOD)),
-            may("ResponseStatus", TEXT),
-            may("ResponseToken", TEXT),
-            may("UriPaths", List(&TEXT, 32)),
-            may("UriQuery", List(&PAIR, 32)),
-            may("LocationPath", List(&TEXT, 32)),
-            may("ContentFormat", TEXT),
-            may("Accept", TEXT),
+            may("ResponseStatus", Text(&shape::RESPONSE_STATUS)),
+            may("ResponseToken", Text(&RESPONSE_TOKEN)),
+            may("UriPaths", SEGMENTS),
+            may("UriQuery", PAIRS),
+            may("LocationPath", SEGMENTS),
+            may("ContentFormat", FORMAT),
+            may("Accept", FORMAT),
             may("QueueMode", Integer(0, 1)),
             may("Priority", Text(&PRIORITY)),
-            may("TtlSeconds", Integer(1, 31_536_000)),
+            may("TtlSeconds", Integer(1, crate::model::TTL_S_MAX as i64)),
         ]),
     ),
 ];
@@ -364,8 +385,8 @@ const QUEUED: super::Kind = Structure(&[
         Structure(&[
             must("MessageType", Text(&MESSAGE_TYPE)),
             must("RequestMethod", Text(&METHOD)),
-            may("UriPaths", List(&TEXT, 32)),
-            may("UriQuery", List(&PAIR, 32)),
+            may("UriPaths", SEGMENTS),
+            may("UriQuery", PAIRS),
             may("ContentFormat", TEXT),
             may("Accept", TEXT),
             must("QueueMode", Integer(0, 1)),
@@ -397,7 +418,7 @@ macro_rules! profile {
             NAME,
             may("NStart", Integer(1, 8)),
             may("AckTimeoutMillis", Integer(1_000, 60_000)),
-            may("AckRandomFactor", Number),
+            may("AckRandomFactor", Decimal(1, 3)),
             may("MaxRetransmit", Integer(0, 10)),
             may("PiggybackWindowMillis", Integer(0, 60_000)),
             may("ResponseTimeoutMillis", Integer(1_000, 240_000)),
@@ -427,7 +448,8 @@ pub const PROFILES: &[Member] = &[
 /// TagResource.
 pub const TAGGING: &[Member] = &[must("Tags", List(&TAG, shape::TAGS_MAX))];
 
-const IDENTIFIER_TYPE: Rule = Rule::one_of(&[
+/// Of what events are configured.
+pub const IDENTIFIER_TYPE: Rule = Rule::one_of(&[
     "PartnerAccountId",
     "DevEui",
     "GatewayEui",
@@ -460,47 +482,33 @@ pub const SERVICE_ENDPOINT: &[Member] = &[
     ),
 ];
 
-/// ListTopicRules and what it lists.
-pub const RULES: &[Member] = &[
-    must(
-        "rules",
-        List(
-            &Structure(&[
-                must("ruleArn", TEXT),
-                must("ruleName", TEXT),
-                may("topicPattern", TEXT),
-                may("createdAt", Number),
-                must("ruleDisabled", Boolean),
-            ]),
-            250,
-        ),
-    ),
-    may("nextToken", TEXT),
-];
-const NO_MEMBERS: super::Kind = Structure(&[]);
-/// CreateTopicRule, ReplaceTopicRule.
-pub const RULE: &[Member] = &[
-    must("sql", TEXT),
-    may("description", TEXT),
-    must("actions", List(&NO_MEMBERS, 10)),
-    may("ruleDisabled", Boolean),
-    may("awsIotSqlVersion", TEXT),
-    may("errorAction", NO_MEMBERS),
-];
-
 const SOURCE: Member = may(
     "CoAP",
     Structure(&[
-        may("DeviceCreationFile", TEXT),
+        may("DeviceCreationFile", Text(&shape::IMPORT_FILE)),
         may("DeviceCreationData", TEXT),
         may("ApplicationProfileId", ID),
     ]),
 );
+/// The same, as clients with AWS's own model have it.
+const FILE: Member =
+    may("Sidewalk", Structure(&[may("DeviceCreationFile", Text(&shape::IMPORT_FILE))]));
 /// StartWirelessDeviceImportTask.
 pub const NEW_IMPORT: &[Member] =
-    &[must("DestinationName", DESTINATION_NAME), POSITIONING, TAGS, TOKEN, SOURCE];
+    &[must("DestinationName", DESTINATION_NAME), POSITIONING, TAGS, TOKEN, SOURCE, FILE];
+/// StartSingleWirelessDeviceImportTask.
+pub const NEW_SINGLE_IMPORT: &[Member] = &[
+    must("DestinationName", DESTINATION_NAME),
+    may("DeviceName", Text(&shape::NAME)),
+    CELLULAR,
+    WIFI,
+    POSITIONING,
+    PROFILE_ID,
+    TAGS,
+    TOKEN,
+];
 /// UpdateWirelessDeviceImportTask.
-pub const IMPORT_CHANGE: &[Member] = &[SOURCE];
+pub const IMPORT_CHANGE: &[Member] = &[SOURCE, FILE];
 const IMPORT_STATUS: Rule =
     Rule::one_of(&["INITIALIZED", "PENDING", "COMPLETE", "FAILED", "DELETING"]);
 /// GetWirelessDeviceImportTask.
@@ -520,11 +528,13 @@ pub const IMPORT: &[Member] = &[
 /// ListWirelessDeviceImportTasks.
 pub const IMPORTS: &[Member] =
     &[must("WirelessDeviceImportTaskList", List(&Structure(IMPORT), 250)), NEXT];
+/// What became of a line.
+pub const ONBOARDING: Rule = Rule::one_of(&["INITIALIZED", "PENDING", "ONBOARDED", "FAILED"]);
 const LINE: super::Kind = Structure(&[must(
     "CoAP",
     Structure(&[
         must("Line", Integer(1, i64::MAX)),
-        must("OnboardingStatus", TEXT),
+        must("OnboardingStatus", Text(&ONBOARDING)),
         may("OnboardingStatusReason", TEXT),
         may("WirelessDeviceId", ID),
         must("LastUpdateTime", TEXT),
@@ -536,3 +546,17 @@ pub const IMPORTED: &[Member] = &[
     must("ImportedWirelessDeviceList", List(&LINE, 250)),
     NEXT,
 ];
+
+const RADIO: super::Kind = Structure(&[]);
+/// CreateDeviceProfile.
+pub const NEW_DEVICE_PROFILE: &[Member] =
+    &[NAME, may("LoRaWAN", RADIO), may("Sidewalk", RADIO), TAGS, TOKEN];
+/// CreateServiceProfile.
+pub const NEW_SERVICE_PROFILE: &[Member] = &[NAME, may("LoRaWAN", RADIO), TAGS, TOKEN];
+const RADIO_PROFILE: super::Kind = Structure(&[may("Arn", TEXT), NAME, may("Id", ID)]);
+/// ListDeviceProfiles.
+pub const DEVICE_PROFILES: &[Member] =
+    &[must("DeviceProfileList", List(&RADIO_PROFILE, 250)), NEXT];
+/// ListServiceProfiles.
+pub const SERVICE_PROFILES: &[Member] =
+    &[must("ServiceProfileList", List(&RADIO_PROFILE, 250)), NEXT];

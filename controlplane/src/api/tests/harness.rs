@@ -14,12 +14,15 @@ use zeroize::Zeroizing;
 
 use crate::api::access_key::RootKey;
 use crate::api::endpoint::Endpoints;
+use crate::api::route::{Operation, segments};
 use crate::api::serve::{Listener, serve};
 use crate::api::sigv4::signer::Signing;
-use crate::api::{Api, Aws, Bounds};
+use crate::api::{Api, Aws, Bounds, spec};
 use crate::control::{Control, Limits, MqttSettings, Settings};
 use crate::iam::directory::{Directory, NewKey};
 use crate::identity::ServerPublicKey;
+use crate::store::Store;
+use crate::store::vault::Vault;
 
 pub(super) const SECRET: &str = "a-secret-of-the-tests-that-nobody-may-see";
 pub(super) const BODY_BYTES_MAX: usize = 16_384;
@@ -58,6 +61,19 @@ impl Answer {
         self.header("x-amzn-errortype").unwrap_or_default()
     }
 
+    /// What the operation answers is what its shape says: in every test.
+    fn check(&self, method: &str, target: &str) {
+        let path = target.split('?').next().unwrap_or_default();
+        let Some(operation) = Operation::of(method, &segments(path)) else { return };
+        let spec = spec::operations::of(operation.name()).unwrap();
+        if self.status < 300 {
+            assert_eq!(self.status, spec.status, "{}", spec.name);
+            let said = spec::check_answer(spec, &self.json);
+            assert_eq!(said, Ok(()), "{}: {}", spec.name, self.text);
+            assert!(self.status != 204 || self.text.is_empty(), "{}", spec.name);
+        }
+    }
+
     fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -84,6 +100,15 @@ impl Server {
 
     /// Starts one with an empty store that publishes to `broker`.
     pub(super) async fn start_with(broker: Option<&str>) -> Self {
+        Self::start_as(broker, crate::sinks::Settings::default(), None).await
+    }
+
+    /// Starts one over this store, and what actions of rules may reach.
+    pub(super) async fn start_as(
+        broker: Option<&str>,
+        actions: crate::sinks::Settings,
+        store: Option<Arc<dyn Store>>,
+    ) -> Self {
         let dir = std::env::temp_dir().join(format!("tidegate-api-{}", uuid::Uuid::new_v4()));
         let limits = Limits { queue_messages_per_device_max: 3, ..Limits::default() };
         let mqtt = broker.map(|url| MqttSettings { url: url.to_owned(), client_id: None });
@@ -94,11 +119,14 @@ impl Server {
             mqtt,
             identities: Vec::new(),
             account_id: "123456789012".to_owned(),
-            actions: crate::sinks::Settings::default(),
+            actions,
             limits,
         };
         std::fs::create_dir_all(dir.join("run")).unwrap();
-        let control = Control::start(settings).await.unwrap();
+        let control = match store {
+            Some(store) => Control::start_over(store, Vault::new(&[9; 32]), settings).unwrap(),
+            None => Control::start(settings).await.unwrap(),
+        };
         let (stop, stopping) = watch::channel(false);
         let aws = Aws {
             partition: "aws".to_owned(),
@@ -236,7 +264,9 @@ impl Server {
         stream.write_all(body).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        Answer::parse(&answer)
+        let answer = Answer::parse(&answer);
+        answer.check(method, target);
+        answer
     }
 
     /// Sends the head of a request. *Why HTTP/1.0:* the answer ends with the connection.

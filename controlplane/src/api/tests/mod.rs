@@ -13,6 +13,7 @@ mod profiles;
 mod rules;
 mod security;
 mod settings;
+mod store_fails;
 mod uplinks;
 
 use harness::Server;

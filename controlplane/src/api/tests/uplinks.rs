@@ -194,9 +194,13 @@ async fn followers_are_bounded_and_end_with_the_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_is_a_number() {
     let server = Server::start().await;
-    for query in ["from=x", "from=-1", "from="] {
+    for (query, shape) in [
+        ("from=x", "SerializationException"),
+        ("from=-1", "ValidationException"),
+        ("from=", "SerializationException"),
+    ] {
         let answer = server.get(&format!("/uplinks?{query}")).await;
-        assert_eq!((answer.status, answer.shape()), (400, "SerializationException"), "{query}");
+        assert_eq!((answer.status, answer.shape()), (400, shape), "{query}");
     }
     server.stop().await;
 }

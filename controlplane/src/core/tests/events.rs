@@ -101,3 +101,27 @@ fn what_the_broker_does_not_take_is_told_again() {
     assert_eq!(story.publishes.len(), 2);
     assert_eq!(story.publishes[0].2, story.publishes[1].2, "the same event");
 }
+
+/// What the broker has not confirmed when the process ends is told by the next; once confirmed it
+/// is told no more.
+#[test]
+fn an_event_that_is_not_confirmed_outlives_the_process() {
+    let mut story = Story::new();
+    let on = json!({ "CoAP": { "WirelessDeviceEventTopic": "Enabled" } });
+    story.says(keys::EVENTS, &json!({ "ConnectionStatus": on }));
+    story.session_up(1);
+    assert_eq!((story.publishes.len(), story.stored_keys(Table::Events)), (1, 1));
+    let first = story.publishes[0].2.clone();
+    let mut story = story.restarts();
+    story.settles();
+    assert_eq!(story.publishes.len(), 1);
+    assert_eq!(story.publishes[0].2, first, "the same event");
+    story.session_down(1);
+    assert_eq!(story.stored_keys(Table::Events), 2, "a number of its own");
+    story.confirms(0);
+    story.confirms(1);
+    assert_eq!(story.stored_keys(Table::Events), 0);
+    let mut story = story.restarts();
+    story.settles();
+    assert!(story.publishes.is_empty());
+}
