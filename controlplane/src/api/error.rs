@@ -143,7 +143,10 @@ impl ApiError {
             }
             Dialect::Iot | Dialect::IotCertificates => iot_shape(self.shape),
         };
-        let mut response = json_response(self.status, &self.body(dialect));
+        // AWS IoT's own status of it.
+        let is_iot_throttling = dialect != Dialect::Wireless && shape == "ThrottlingException";
+        let status = if is_iot_throttling { StatusCode::BAD_REQUEST } else { self.status };
+        let mut response = json_response(status, &self.body(dialect));
         response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(shape));
         response
     }
@@ -164,6 +167,8 @@ impl ApiError {
                     body.insert("ResourceId".into(), json!(id));
                     body.insert("ResourceType".into(), json!(kind));
                 }
+                // AWS IoT names what is in the way, not what is missing.
+                Dialect::Iot | Dialect::IotCertificates if self.shape != "ConflictException" => {}
                 Dialect::Iot | Dialect::IotCertificates => {
                     body.insert("resourceId".into(), json!(id));
                     if let Some(arn) = arn {

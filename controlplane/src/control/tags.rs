@@ -28,6 +28,9 @@ impl Control {
 
     /// Adds tags, and changes the values of those that are there.
     pub async fn tag(&self, resource: &Resource, tags: &[Tag]) -> Result<(), Refused> {
+        if tags.len() > TAGS_MAX {
+            return Err(Refused::TooManyTags { resource: resource.clone() });
+        }
         validate::tags(tags)?;
         self.change_tags(resource, |held| {
             held.retain(|tag| tags.iter().all(|new| new.key != tag.key));

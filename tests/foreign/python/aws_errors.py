@@ -14,6 +14,7 @@ import botocore.config
 import botocore.credentials
 import botocore.exceptions
 import urllib.error
+import urllib.parse
 import urllib.request
 from botocore import xform_name
 
@@ -261,6 +262,7 @@ GOOD = dict(
     StartWirelessDeviceImportTask=dict(DestinationName="d", CoAP=dict(DeviceCreationData=LINE)),
     StartSingleWirelessDeviceImportTask=dict(DestinationName="d", **block(80)),
     ListDevicesForWirelessDeviceImportTask=dict(Id=task),
+    UpdateWirelessDeviceImportTask=dict(Id=task, CoAP=dict(DeviceCreationData=LINE)),
     CreateTopicRule=dict(ruleName="x", topicRulePayload=RULE),
     ReplaceTopicRule=dict(ruleName="x", topicRulePayload=RULE), RegisterCACertificate=ca,
 )
@@ -326,8 +328,9 @@ def send(op, query, body):
     path = path.replace("{Identifier}", id).replace("{ResourceIdentifier}", id)
     path = path.replace("{MessageId}", sent)
     data = json.dumps(body).encode() if body is not None else b""
+    text = urllib.parse.urlencode(query, doseq=True, quote_via=urllib.parse.quote)
     request = botocore.awsrequest.AWSRequest(
-        method, given["url"] + path, params=query, data=data,
+        method, f"{given['url']}{path}?{text}", data=data,
         headers={"content-type": "application/json"})
     credentials = botocore.credentials.Credentials(root.key["id"], root.key["secret"])
     botocore.auth.SigV4Auth(credentials, SERVICE[op], given["region"]).add_auth(request)
@@ -453,8 +456,9 @@ fails(C, "StartSingleWirelessDeviceImportTask", DestinationName="spare",
 for _ in range(98):
     ok("UpdateWirelessDeviceImportTask", Id=task, CoAP=dict(DeviceCreationData=LINE))
 fails(C, "UpdateWirelessDeviceImportTask", Id=task, CoAP=dict(DeviceCreationData=LINE))
+ok("TagResource", ResourceArn=arn, Tags=[dict(Key="first", Value="")])
 fails("TooManyTagsException", "TagResource", ResourceArn=arn,
-      Tags=[dict(Key=str(n), Value="") for n in range(51)])
+      Tags=[dict(Key=str(n), Value="") for n in range(50)])
 for op in ("CreateTopicRule", "ReplaceTopicRule"):
     fails("SqlParseException", op, ruleName="copy", topicRulePayload={**RULE, "sql": "SELECT"})
 fails("ResourceAlreadyExistsException", "CreateTopicRule", ruleName="copy", topicRulePayload=RULE)

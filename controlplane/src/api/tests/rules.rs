@@ -1,8 +1,12 @@
 //! Topic rules in the dialect of AWS IoT.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::harness::Server;
+use crate::sinks;
+use crate::store::testing::FaultyStore;
 
 fn rule() -> Value {
     json!({
@@ -128,5 +132,39 @@ async fn a_rule_has_an_error_action_and_lists_are_filtered() {
         assert_eq!(listed, names, "{query}");
     }
     assert_eq!(server.get("/rules?ruleDisabled=maybe").await.shape(), "InvalidRequestException");
+    server.stop().await;
+}
+
+/// `actions.accounts`: beside the operator's own, rules of these accounts reach what is listed, and no
+/// others. An account that is taken off the list keeps its rules and makes no more of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_accounts_that_are_listed_reach_what_the_operator_lists() {
+    let store = Arc::new(FaultyStore::new());
+    let server = Server::start_as(None, sinks::Settings::default(), Some(store.clone())).await;
+    let (listed, key) = server.directory().create_account("listed").await.unwrap();
+    let (_, other) = server.directory().create_account("other").await.unwrap();
+    server.stop().await;
+
+    let origin = "http://127.0.0.1:9".to_owned();
+    let http = vec![sinks::HttpSettings { origin, authorization_file: None, ca_file: None }];
+    let actions =
+        sinks::Settings { accounts: vec![listed.to_string()], http, ..sinks::Settings::default() };
+    let server = Server::start_as(None, actions.clone(), Some(store.clone())).await;
+    let post = |url: &str| json!({ "sql": "SELECT *", "actions": [{ "http": { "url": url } }] });
+    let (inside, outside) = (post("http://127.0.0.1:9/x"), post("http://127.0.0.2:9/x"));
+    assert_eq!(server.send("POST", "/rules/r", inside.clone()).await.status, 200);
+    let made = server.call_as(&key, "POST", "/rules/r", &inside).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    for (key, rule) in [(&other, &inside), (&key, &outside)] {
+        let refused = server.call_as(key, "POST", "/rules/s", rule).await;
+        assert_eq!((refused.status, refused.shape()), (400, "InvalidRequestException"));
+    }
+    server.stop().await;
+
+    let actions = sinks::Settings { accounts: Vec::new(), ..actions };
+    let server = Server::start_as(None, actions, Some(store)).await;
+    assert_eq!(server.call_as(&key, "GET", "/rules/r", &Value::Null).await.status, 200);
+    let refused = server.call_as(&key, "POST", "/rules/s", &inside).await;
+    assert_eq!((refused.status, refused.shape()), (400, "InvalidRequestException"));
     server.stop().await;
 }
