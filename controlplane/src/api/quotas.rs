@@ -30,7 +30,10 @@ pub async fn update(api: &Api, call: &Call) -> Result<Reply, ApiError> {
         if let Some(value) = asked["Quotas"][quota.member()].as_u64() {
             let value = (value > 0).then_some(value);
             let set = api.control.directory().set_quota(account, quota, value).await;
-            set.map_err(|message| Refused::Internal { message })?;
+            set.map_err(|why| {
+                tracing::error!(why, "a quota was not set");
+                Refused::Internal { message: "the store failed".to_owned() }
+            })?;
         }
     }
     api.control.quotas_changed().await?;

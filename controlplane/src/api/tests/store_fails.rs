@@ -107,6 +107,8 @@ fn call_of(operation: &Operation) -> (&'static str, String, Value) {
             "resourceArn" => arn,
             "tagKeys" => "k".to_owned(),
             "id" | "messageId" => ID.to_owned(),
+            "resourceType" => "WirelessDevice".to_owned(),
+            "identifierType" => "WirelessDeviceId".to_owned(),
             _ => good(&member.kind).as_str().unwrap().to_owned(),
         };
         query.push(format!("{}={value}", member.name));
