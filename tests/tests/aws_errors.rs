@@ -133,7 +133,7 @@ fn every_operation_succeeds_once_and_fails_once_by_each_shape() {
     let happened = listed.iter().filter(|of| !unseen.iter().any(|entry| is_of(entry, of)));
     let happened: Vec<_> = happened.collect();
     assert!(happened.is_empty(), "these are listed and happen: {happened:#?}");
-    assert!(told["constraints"].as_u64() >= Some(171), "{told}");
+    assert!(told["constraints"].as_u64() > Some(150), "{told}");
 }
 
 /// A user whom no policy allows anything.
