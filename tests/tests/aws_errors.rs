@@ -1,5 +1,6 @@
 //! Is every operation answered once successfully and once with each error shape that its model
-//! declares? By boto3; what can't happen is listed here with its reason, and nothing else is missing.
+//! declares? By boto3; what can't happen is listed here with its reason, and nothing else is
+//! missing.
 
 #![forbid(unsafe_code)]
 

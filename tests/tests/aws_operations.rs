@@ -1,6 +1,6 @@
 //! Do AWS's own clients work with everything beside devices and messages? Profiles, tags, things,
-//! log levels, events, metrics, by boto3 and `aws`; every answer as its model has it. Every operation
-//! and every error shape: `aws_errors.rs`.
+//! log levels, events, metrics, by boto3 and `aws`; every answer as its model has it. Every
+//! operation and every error shape: `aws_errors.rs`.
 
 #![forbid(unsafe_code)]
 

@@ -26,7 +26,8 @@ pub async fn start(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     Ok(started(api, &task))
 }
 
-/// `POST /wireless_single_device_import_task`: one device, as CreateWirelessDevice would describe it.
+/// `POST /wireless_single_device_import_task`: one device, as
+/// CreateWirelessDevice would describe it.
 pub async fn start_single(api: &Api, call: &Call) -> Result<Reply, ApiError> {
     let body = call.members();
     if !body.has("Cellular") && !body.has("WiFi") {

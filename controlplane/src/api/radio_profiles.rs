@@ -1,5 +1,5 @@
-//! Device and service profiles, which say how a radio is used: CoAP devices have none, so none can be
-//! made, and none is there. What says how CoAP is spoken is an application profile.
+//! Device and service profiles, which say how a radio is used: CoAP devices have none, so none
+//! can be made, and none is there. What says how CoAP is spoken is an application profile.
 
 use serde_json::Value;
 

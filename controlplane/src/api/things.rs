@@ -1,5 +1,6 @@
 //! AssociateWirelessDeviceWithThing, DisassociateWirelessDeviceFromThing,
-//! DeregisterWirelessDevice, GetWirelessDeviceStatistics, TestWirelessDevice: what do they read and answer?
+//! DeregisterWirelessDevice, GetWirelessDeviceStatistics, TestWirelessDevice: what do they
+//! read and answer?
 
 use serde_json::json;
 use warp::http::StatusCode;
@@ -26,7 +27,8 @@ pub async fn deregister(api: &Api, id: &str) -> Result<Reply, ApiError> {
     Ok(Reply::json(StatusCode::OK, json!({})))
 }
 
-/// `POST /wireless-devices/{Id}/test`: a message as the device would send it, through its destination.
+/// `POST /wireless-devices/{Id}/test`: a message as the device would send it, through its
+/// destination.
 pub async fn test(api: &Api, id: &str) -> Result<Reply, ApiError> {
     let result = match api.control.test_device(id).await? {
         Trial::Published => "Test succeeded. One message is sent with payload: Hello".to_owned(),

@@ -1,5 +1,5 @@
-//! What would become of a message of a device? TestWirelessDevice publishes one for it, as AWS does:
-//! payload `Hello`, by the device's destination and rules. Nothing is sent to the device.
+//! What would become of a message of a device? TestWirelessDevice publishes one for it, as AWS
+//! does: payload `Hello`, by the device's destination and rules. Nothing is sent to the device.
 
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Token, Type, Writer};

@@ -1,5 +1,5 @@
-//! Which members has a request or an answer? Shapes as data, and the one place where a call is checked
-//! by them: what checks a request is what the OpenAPI document says of it.
+//! Which members has a request or an answer? Shapes as data, and the one place where a call is
+//! checked by them: what checks a request is what the OpenAPI document says of it.
 //!
 //! Handlers read what was checked already. They add only what lies between members (a PUT needs a
 //! payload), which no shape can say.

@@ -135,8 +135,8 @@ async fn a_rule_has_an_error_action_and_lists_are_filtered() {
     server.stop().await;
 }
 
-/// `actions.accounts`: beside the operator's own, rules of these accounts reach what is listed, and no
-/// others. An account that is taken off the list keeps its rules and makes no more of them.
+/// `actions.accounts`: beside the operator's own, rules of these accounts reach what is listed, and
+/// no others. An account that is taken off the list keeps its rules and makes no more of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_of_accounts_that_are_listed_reach_what_the_operator_lists() {
     let store = Arc::new(FaultyStore::new());

@@ -1,5 +1,5 @@
-//! What does each operation answer when the store fails? That it failed, by the shape of its service,
-//! and nothing of what was asked.
+//! What does each operation answer when the store fails? That it failed, by the shape of its
+//! service, and nothing of what was asked.
 
 use std::sync::Arc;
 
