@@ -20,10 +20,12 @@ PACKAGES := build-essential clang libclang-dev pkg-config libssl-dev libcoap3-bi
 
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
-.PHONY: help run demo test format lints build model smoke bench ratio soak fuzz docs install-deps aws foreign
+.PHONY: help run demo test format lints build model smoke bench ratio soak fuzz docs sim install-deps \
+	aws foreign
 help:
 	@echo 'make run    start an edge with a demo device on loopback (Ctrl-C stops it)'
 	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
+	@echo 'make sim    the simulator: SEEDS seeds, MINUTES minutes at most; SEED=n plays one again'
 	@echo 'make smoke  the main job in under 40 s, binaries being built already'
 	@echo 'make ratio   how we compare to a bare echo and others, core figures in under a minute'
 	@echo 'make bench | fuzz   all figures into docs/performance.md, criterion benches | a minute of'
@@ -59,6 +61,13 @@ model:
 	$(call say,model of the rings)
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/loom \
 		cargo test $(CARGO_FLAGS) -p tidegate-ring --test loom_ring --test loom_seqlock --quiet
+
+# A whole Tidegate on one thread, in which everything goes wrong: docs/simulator.md.
+SEEDS := 2000
+MINUTES := 5
+sim:
+	cargo run $(CARGO_FLAGS) --quiet -p tidegate-tests --bin tidegate-sim -- \
+		$(if $(SEED),seed $(SEED),seeds 0 $(SEEDS) $(MINUTES))
 
 smoke: install-deps foreign
 	@TIDEGATE_CACHE=$(CACHE) exec $(BIN_DIR)/tidegate-smoke

@@ -265,7 +265,7 @@ impl Shell {
 /// What the last process had not read: what ends sessions still counts, because they outlived it.
 /// The rest is void: its exchanges are gone, and the control plane takes up what was under way
 /// when it hears this worker's Hello.
-fn take_left(down: &mut Consumer) -> Result<Vec<(u8, Vec<u8>)>, Corrupt> {
+pub fn take_left(down: &mut Consumer) -> Result<Vec<(u8, Vec<u8>)>, Corrupt> {
     let mut left = Vec::new();
     let mut last = None;
     while let Some(entry) = down.next()? {

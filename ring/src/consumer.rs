@@ -43,6 +43,11 @@ impl Consumer {
         Ok(consumer)
     }
 
+    /// The same ring as a restarted consumer finds it: what was read and not released comes again.
+    pub fn reattached(self) -> Result<Self, Corrupt> {
+        Self::attach(self.ring)
+    }
+
     /// The next entry, or `None` when all that is committed was handed out.
     ///
     /// An error repeats until [`Self::discard`] or, for [`Corrupt::Cursors`], until the producer

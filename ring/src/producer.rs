@@ -41,6 +41,11 @@ impl Producer {
         })
     }
 
+    /// The same ring as a restarted producer finds it, without a bell.
+    pub fn reattached(self) -> Result<Self, Corrupt> {
+        Self::attach(self.ring)
+    }
+
     #[cfg(not(loom))]
     pub(crate) fn set_bell(&mut self, bell: Doorbell) {
         self.bell = Some(bell);

@@ -27,6 +27,7 @@ pub mod process;
 pub mod raw_client;
 pub mod repository;
 pub mod sigv4;
+pub mod sim;
 pub mod soak;
 pub mod story;
 pub mod suite;

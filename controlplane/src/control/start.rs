@@ -52,7 +52,8 @@ impl Control {
             (Box::new(|| Box::new(publisher)), Some(reader))
         };
         let (now, identities) = (start_of_time(), settings.identities);
-        let core = Core::new(now, all.clone(), vault.clone(), limits.clone(), identities);
+        let seed = rand::random();
+        let core = Core::new(now, all.clone(), vault.clone(), limits.clone(), identities, seed);
         let mut core = core.map_err(start_error)?;
         core.set_account(&settings.account_id);
         let teller = handle.clone();

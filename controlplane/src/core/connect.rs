@@ -11,6 +11,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 
+use rand::Rng as _;
 use tidegate_crypto::secret::Secret;
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{Connect, ConnectFailed, Kind};
@@ -206,8 +207,9 @@ impl Core {
         if std::mem::take(&mut self.connects.looks) {
             let waiting = self.messages.lanes.iter().filter(|(_, lane)| lane.is_queue_waiting());
             let waiting = waiting.map(|(device, _)| *device);
-            let waiting: Vec<_> =
+            let mut waiting: Vec<_> =
                 waiting.filter(|device| !self.connects.of.contains_key(device)).collect();
+            waiting.sort_unstable();
             for device in waiting {
                 self.connects.set(device, 0, Phase::Wanted);
             }
@@ -239,7 +241,7 @@ impl Core {
             (None, _) | (_, Err(_)) => return self.connect_fails(now, device),
         };
         let Ok(class) = self.class_of(device) else { return self.connect_fails(now, device) };
-        let attempt: u64 = rand::random();
+        let attempt: u64 = self.random.random();
         let connect = Connect {
             device: device.0,
             stamp: listener.stamp.into(),

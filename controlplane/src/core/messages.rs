@@ -124,7 +124,7 @@ impl Core {
             Ok(terms) => terms,
             Err(refused) => return self.reply(to, Err(refused)),
         };
-        let id = MessageId::random();
+        let id = MessageId::drawn(&mut self.random);
         let (waiting, answer) = match &body {
             Body::Request(request) if request.queue_mode == QueueMode::Queued => {
                 (Waiting::Queued, None)

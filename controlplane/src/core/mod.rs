@@ -41,6 +41,8 @@ mod uplinks;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::json;
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{Counters, Hello, Kind};
@@ -85,6 +87,8 @@ pub struct Core {
     measure: measure::Measure,
     publisher_up: bool,
     counts: Counts,
+    /// Names what is made here.
+    random: StdRng,
     out: Vec<Effect>,
 }
 
@@ -118,13 +122,15 @@ struct Counts {
 }
 
 impl Core {
-    /// Takes up what the store remembers: sessions, open messages, responses to publish.
+    /// Takes up what the store remembers: sessions, open messages, responses to publish. `seed`:
+    /// from the operating system, or from the simulator.
     pub fn new(
         now: Now,
         store: Arc<dyn Store>,
         vault: Vault,
         limits: Limits,
         identities: Vec<ServerIdentity>,
+        seed: [u8; 32],
     ) -> Result<Self, StoreError> {
         let sessions = sessions::Sessions::restore(&*store)?;
         let messages = messages::Messages::restore(&*store, now, &limits)?;
@@ -153,6 +159,7 @@ impl Core {
             measure: measure::Measure::new(now, limits.metrics),
             publisher_up: false,
             counts: Counts::default(),
+            random: StdRng::from_seed(seed),
             out: vec![remembered],
             limits,
         })

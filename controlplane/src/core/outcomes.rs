@@ -51,6 +51,9 @@ impl Core {
         if step == Step::Failed {
             let sent_to = open.message.session;
             let failed = final_state(status.state, reason);
+            if let Some(session) = sent_to.filter(|_| reason == FailReason::NoSession) {
+                self.session_is_gone(device, session);
+            }
             if self.goes_again(device, id, reason) {
                 self.requeue(now, &mut tx, device, id, reason, sent_to);
             } else {
@@ -154,6 +157,8 @@ impl Core {
                 }
             }
         }
+        // Not in the order of a table that no two processes have alike.
+        lost.sort_unstable_by_key(|(device, id, _)| (*device, *id));
         for (device, id, state) in lost {
             if self.goes_again(device, id, FailReason::NoSession) {
                 let mut tx = Transaction::new();

@@ -30,6 +30,9 @@ pub(super) struct Sessions {
 
 struct Located {
     location: Location,
+    /// The session of the last uplink, when it is another one: where the device is, should the
+    /// one we know of turn out to be gone.
+    heard: Option<u64>,
     /// The last uplink that the store knows of, Unix milliseconds.
     stored_unix_ms: u64,
 }
@@ -107,7 +110,9 @@ impl Sessions {
     }
 
     fn set(&mut self, device: DeviceId, location: Location, stored_unix_ms: u64) {
-        let before = self.located.insert(device, Located { location, stored_unix_ms });
+        let heard = self.located.get(&device).and_then(|located| located.heard);
+        let heard = heard.filter(|heard| location.session != Some(*heard));
+        let before = self.located.insert(device, Located { location, heard, stored_unix_ms });
         self.alive += usize::from(location.session.is_some());
         self.alive -= usize::from(before.is_some_and(|before| before.location.session.is_some()));
     }
@@ -231,11 +236,13 @@ impl Core {
     }
 
     /// An uplink came by this session. A session that is not the known one does not take its
-    /// place: rings of two workers have no order, and the newer session said so itself.
+    /// place: rings of two workers have no order, and the newer session said so itself. It does
+    /// when the worker says that the known one is gone ([`Self::session_is_gone`]).
     pub(super) fn saw_uplink(&mut self, now: Now, device: DeviceId, by: u64, network: Network) {
         match self.sessions.located.get_mut(&device) {
             Some(located) if located.location.session.is_some() => {
                 located.location.last_uplink_unix_ms = now.unix_ms;
+                located.heard = (located.location.session != Some(by)).then_some(by);
                 if now.unix_ms.saturating_sub(located.stored_unix_ms) >= LAST_UPLINK_LAG_MS {
                     let location = located.location;
                     self.locate(device, location, None);
@@ -251,6 +258,23 @@ impl Core {
                 self.locate(device, location, None);
             }
         }
+    }
+
+    /// A worker has no such session: what said that it is there, or is not any more, was lost with
+    /// a process or refused by the store. The device is where it was heard last.
+    pub(super) fn session_is_gone(&mut self, device: DeviceId, session: u64) {
+        let Some(location) = self.sessions.location(device) else { return };
+        if location.session != Some(session) {
+            return;
+        }
+        let heard = self.sessions.located.get(&device).and_then(|located| located.heard);
+        let heard = heard.filter(|heard| {
+            !self.sessions.is_ending(device, *heard) && !self.sessions.is_beside(device, *heard)
+        });
+        let mode = heard.and_then(|heard| self.sessions.mode(device, heard));
+        let other = location.other.filter(|other| Some(other.session) != heard);
+        let location = Location { session: heard, is_ending: false, mode, other, ..location };
+        self.locate(device, location, None);
     }
 
     /// The device was deleted.

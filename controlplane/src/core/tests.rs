@@ -109,7 +109,9 @@ impl Story {
     /// A new core over a store: a restarted control plane.
     fn over(store: Arc<MemoryStore>, limits: Limits) -> Self {
         let now = Now { ms: 0, unix_ms: UNIX_MS };
-        let core = Core::new(now, store.clone(), vault(), limits.clone(), identities()).unwrap();
+        let seed = rand::random();
+        let core =
+            Core::new(now, store.clone(), vault(), limits.clone(), identities(), seed).unwrap();
         Self {
             core,
             store,

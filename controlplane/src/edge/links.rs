@@ -9,7 +9,8 @@ use tidegate_ring::Seq;
 use tidegate_ring::link::{self, LinkError};
 use tokio::sync::Notify;
 
-use super::link::{Link, Took};
+use super::link::Link;
+use super::window::Took;
 use crate::core::{Core, LinkId, Now, Post};
 
 /// Every attached worker.

@@ -11,6 +11,7 @@
 mod janitor;
 mod link;
 mod links;
+pub mod window;
 
 pub(crate) use janitor::TOKEN_WINDOW_MS;
 

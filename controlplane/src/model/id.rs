@@ -18,6 +18,11 @@ macro_rules! uuid_id {
             pub fn random() -> Self {
                 Self(Uuid::new_v4().into_bytes())
             }
+
+            /// The same from a source of one's own.
+            pub fn drawn(random: &mut impl rand::Rng) -> Self {
+                Self(uuid::Builder::from_random_bytes(random.random()).into_uuid().into_bytes())
+            }
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -264,8 +264,8 @@ fn a_queued_message_follows_the_device_to_its_new_session() {
 fn what_was_delivered_is_not_sent_again() {
     let mut story = Story::new();
     story.hello(1);
-    story.session_up(1);
     for queue_mode in [QueueMode::Queued, QueueMode::Immediate] {
+        story.session_up(1);
         let id = story.sends(queue_mode, b"");
         story.uplink(1, Code::PUT, b"");
         story.outcome(id, Step::Delivered, false);

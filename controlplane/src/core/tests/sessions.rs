@@ -83,6 +83,27 @@ fn a_session_of_nobody_ends_at_once() {
     assert_eq!(story.ended_sessions(), [(session(1).0, DROPPED)]);
 }
 
+/// The session that counts is gone and nobody said so: a downlink finds out, and goes to where the
+/// device was heard.
+#[test]
+fn a_downlink_finds_the_device_where_it_was_heard() {
+    let mut story = Story::new();
+    story.session_up(1);
+    let id = story.sends(QueueMode::Queued, b"");
+    story.uplink_by(session(2), 1, Code::PUT);
+    assert_eq!(story.handed_over(), [id]);
+    story.fails(id, FailReason::NoSession);
+    assert_eq!(story.handed_over(), [id, id]);
+    let last = story.posted(Kind::Downlink).pop().unwrap();
+    let (head, _) = contract::Downlink::split(&last.bytes).unwrap();
+    assert_eq!(head.session.get(), session(2).0);
+    // And when it was heard nowhere, the next uplink says where it is.
+    story.fails(id, FailReason::NoSession);
+    assert_eq!(story.handed_over().len(), 2);
+    story.uplink_by(session(3), 2, Code::PUT);
+    assert_eq!(story.handed_over().len(), 3);
+}
+
 /// Where devices are survives a restart, and an uplink finds a device again that was lost.
 #[test]
 fn locations_survive_a_restart() {
@@ -225,7 +246,7 @@ fn a_session_without_security_lives_beside_one_with_it() {
         } else {
             story.session_up_with(2, by_address);
             assert_eq!(story.handed_over(), [queued], "alone, it is the device's");
-            story.outcome_with(queued, Step::Failed, FailReason::NoSession, true, &[]);
+            story.fails(queued, FailReason::Busy);
             story.session_up(1);
         }
         assert!(story.ended_sessions().is_empty());

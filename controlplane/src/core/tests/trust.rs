@@ -203,7 +203,7 @@ fn the_most_that_is_accepted_fits() {
         let now = Now { ms: 0, unix_ms: UNIX_MS };
         let (limits, identities) = (Limits::default(), vec![identity]);
         let mut story = Story::over(store.clone(), limits.clone());
-        story.core = Core::new(now, store, vault(), limits, identities).unwrap();
+        story.core = Core::new(now, store, vault(), limits, identities, [7; 32]).unwrap();
         story.attaches(0);
         story.settles();
         let sheets = story.sheets(story.link);

@@ -1,0 +1,46 @@
+//! What must hold, whatever goes wrong? Models of their own, that share nothing with the edge.
+
+mod downlinks;
+mod turn;
+mod uplinks;
+mod wire;
+
+pub(crate) use downlinks::{Downlinks, downlink_text};
+pub(crate) use turn::{Before, Turn};
+pub(crate) use uplinks::{Event, Uplinks, answer_text};
+pub(crate) use wire::Wire;
+
+/// What time it is, and how often something was interrupted so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interruptions {
+    pub(crate) ms: u64,
+    /// The dataplane died.
+    pub(crate) dataplane: u32,
+    /// The control plane died, or the broker was away.
+    pub(crate) publishing: u32,
+}
+
+/// Every checker, and the first thing that did not hold.
+#[derive(Default)]
+pub(crate) struct Checks {
+    pub(crate) uplinks: Uplinks,
+    pub(crate) downlinks: Downlinks,
+    pub(crate) wire: Wire,
+    pub(crate) interruptions: Interruptions,
+    violation: Option<String>,
+}
+
+impl Checks {
+    /// Keeps the first.
+    pub(crate) fn blame(&mut self, result: Result<(), String>) {
+        if let Err(text) = result
+            && self.violation.is_none()
+        {
+            self.violation = Some(text);
+        }
+    }
+
+    pub(crate) fn violation(&self) -> Option<&str> {
+        self.violation.as_deref()
+    }
+}

@@ -1,0 +1,174 @@
+//! What did one turn of a worker do with its datagrams? Each has one fate, the fates are the right
+//! ones, addresses move for a reason, and strangers cost nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use tidegate_dataplane::fate::{Counters, Fate};
+use tidegate_dataplane::worker::Worker;
+use tidegate_ring::contract::SessionRef;
+
+use super::Wire;
+use crate::sim::dataplane::{Datagram, Origin};
+use crate::sim::provision::number_of;
+use crate::sim::stranger::is_strangers;
+
+/// What devices' records reached the edge: a replay window of its own.
+#[derive(Default)]
+pub(crate) struct Turn {
+    windows: BTreeMap<usize, Window>,
+}
+
+#[derive(Default)]
+struct Window {
+    seen: BTreeSet<u64>,
+}
+
+/// How far back the edge's window reaches.
+const WINDOW: u64 = 64;
+
+/// A worker before its turn.
+pub(crate) struct Before {
+    counters: Counters,
+    peers: BTreeMap<SessionRef, SocketAddr>,
+    live: u32,
+}
+
+/// What a datagram is to the window.
+pub(crate) struct Judged {
+    from: SocketAddr,
+    /// The session of a whole record that comes for the first time and is not too old.
+    fresh: Option<usize>,
+    /// And is newer than all before.
+    is_newest: bool,
+    origin: Origin,
+}
+
+impl Before {
+    pub(crate) fn of(worker: &Worker) -> Self {
+        Self {
+            counters: worker.counters().clone(),
+            peers: peers(worker).map(|(session, peer, _)| (session, peer)).collect(),
+            live: worker.slab().live(),
+        }
+    }
+}
+
+fn peers(worker: &Worker) -> impl Iterator<Item = (SessionRef, SocketAddr, [u8; 16])> {
+    let slab = worker.slab();
+    (0..slab.used()).filter(|slot| slab.get(*slot).is_session()).map(|slot| {
+        let entry = slab.get(slot);
+        (slab.session(slot), entry.peer.address(), entry.device)
+    })
+}
+
+impl Turn {
+    /// A worker is given these.
+    pub(crate) fn judge_all(&mut self, datagrams: &[Datagram]) -> Vec<Judged> {
+        datagrams.iter().map(|datagram| self.judge(datagram)).collect()
+    }
+
+    /// A worker has dealt with these, and with so many letters of others.
+    pub(crate) fn check(
+        wire: &Wire,
+        before: &Before,
+        worker: &Worker,
+        judged: &[Judged],
+        letters: u64,
+    ) -> Result<(), String> {
+        fates(wire, before, worker, judged, letters)?;
+        if letters == 0 {
+            moves(wire, before, worker, judged)?;
+        }
+        let only_strangers = judged.iter().all(|judged| is_strangers(judged.from));
+        if !judged.is_empty() && letters == 0 && only_strangers {
+            let live = worker.slab().live();
+            if live > before.live {
+                return Err(format!("strangers took memory: {} slots, now {live}", before.live));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the edge was given this record before.
+    pub(crate) fn knows(&self, origin: Origin) -> bool {
+        let Origin::Record(session, sequence) = origin else { return false };
+        self.windows.get(&session).is_some_and(|window| window.seen.contains(&sequence))
+    }
+
+    fn judge(&mut self, datagram: &Datagram) -> Judged {
+        let mut judged =
+            Judged { from: datagram.from, fresh: None, is_newest: false, origin: datagram.origin };
+        if let Origin::Record(session, sequence) = datagram.origin {
+            let seen = &mut self.windows.entry(session).or_default().seen;
+            let newest = seen.last().copied();
+            let is_inside = newest.is_none_or(|newest| sequence + WINDOW > newest);
+            judged.is_newest = newest.is_none_or(|newest| sequence > newest);
+            if seen.insert(sequence) && is_inside {
+                judged.fresh = Some(session);
+            }
+        }
+        judged
+    }
+}
+
+/// Nothing fresh is taken for a replay, and nothing but what is fresh is accepted.
+fn fates(
+    wire: &Wire,
+    before: &Before,
+    worker: &Worker,
+    judged: &[Judged],
+    letters: u64,
+) -> Result<(), String> {
+    let count = |fate| worker.counters().fate(fate) - before.counters.fate(fate);
+    let fresh = judged.iter().filter(|judged| judged.fresh.is_some()).count() as u64;
+    let of_handshakes =
+        judged.iter().filter(|judged| judged.origin == Origin::Handshake).count() as u64;
+    // Without a Connection ID whoever has the address now is asked.
+    let is_found = |judged: &&Judged| judged.fresh.is_some_and(|session| wire.has_cid(session));
+    let found = judged.iter().filter(is_found).count() as u64;
+    let replayed = count(Fate::Replayed);
+    if replayed > judged.len() as u64 - found + letters {
+        return Err(format!(
+            "{replayed} datagrams called replayed, {fresh} of {} were not",
+            judged.len()
+        ));
+    }
+    let accepted = count(Fate::Accepted);
+    // A record that came to another worker before, which did not know its session, is good here.
+    let is_nameless = |judged: &&Judged| {
+        let Origin::Record(session, _) = judged.origin else { return false };
+        judged.fresh.is_none() && !wire.has_cid(session)
+    };
+    let nameless = judged.iter().filter(is_nameless).count() as u64;
+    // A repeated last flight of a handshake is a record too.
+    if accepted > fresh + nameless + of_handshakes + letters {
+        return Err(format!("{accepted} datagrams accepted, {fresh} were good"));
+    }
+    let total = worker.counters().datagrams() - before.counters.datagrams();
+    if total != judged.len() as u64 + letters {
+        return Err(format!("{} datagrams have {total} fates", judged.len() as u64 + letters));
+    }
+    Ok(())
+}
+
+/// An address moves to where a newer authentic record came from, and nowhere else.
+fn moves(wire: &Wire, before: &Before, worker: &Worker, judged: &[Judged]) -> Result<(), String> {
+    for (session, peer, device) in peers(worker) {
+        let Some(was) = before.peers.get(&session).filter(|was| **was != peer) else { continue };
+        let device = number_of(device);
+        let has_reason = judged.iter().any(|judged| {
+            let is_good = |session| {
+                Some(wire.device(session)) == device
+                    && (judged.is_newest || wire.has_return_routability(session))
+            };
+            // The last flight of a handshake may come again from elsewhere.
+            let is_flight = judged.origin == Origin::Handshake;
+            judged.from == peer && (is_flight || judged.fresh.is_some_and(is_good))
+        });
+        if !has_reason {
+            return Err(format!("the session of device {device:?} moved from {was} to {peer}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Does every acknowledged request reach the subscriber, and nothing that no device sent?
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use tidegate_coap::code::Code;
+
+use super::Interruptions;
+use crate::sim::device::uplink_text;
+use crate::sim::provision::number_of;
+
+/// What devices asked, and what the subscriber saw of it.
+#[derive(Default)]
+pub(crate) struct Uplinks {
+    asked: BTreeMap<(usize, u32), Asked>,
+    /// Answered 2.xx.
+    pub(crate) acknowledged: u64,
+    /// Seen by the subscriber.
+    pub(crate) published: u64,
+    /// Of those, seen before.
+    pub(crate) doubled: u64,
+}
+
+struct Asked {
+    method: u8,
+    before: Interruptions,
+    /// CON and NON that the device had sent by then.
+    spoken: u32,
+    /// MessageIds under which the subscriber saw it, and how often.
+    seen: BTreeMap<String, u32>,
+}
+
+/// What the subscriber reads.
+pub(crate) struct Event {
+    pub(crate) device: usize,
+    pub(crate) payload: String,
+    pub(crate) token: Option<String>,
+    message: String,
+}
+
+impl Event {
+    fn parse(json: &[u8]) -> Option<Self> {
+        let json: Value = serde_json::from_slice(json).ok()?;
+        let id = json["WirelessDeviceId"].as_str()?.replace('-', "");
+        let device = number_of(hex::decode(id).ok()?.try_into().ok()?)?;
+        let payload = STANDARD.decode(json["PayloadData"].as_str()?).ok()?;
+        let coap = &json["WirelessMetadata"]["CoAP"];
+        Some(Self {
+            device,
+            payload: String::from_utf8(payload).ok()?,
+            token: coap["ResponseToken"].as_str().map(str::to_owned),
+            message: coap["MessageId"].as_str()?.to_owned(),
+        })
+    }
+
+    /// The number of the request, if it is one.
+    pub(crate) fn serial(&self) -> Option<u32> {
+        let serial = self.payload.split_once('.')?.1.parse().ok()?;
+        (self.payload == uplink_text(self.device, serial)).then_some(serial)
+    }
+}
+
+impl Uplinks {
+    pub(crate) fn on_asked(
+        &mut self,
+        of: (usize, u32),
+        (method, spoken): (u8, u32),
+        before: Interruptions,
+    ) {
+        self.asked.insert(of, Asked { method, before, spoken, seen: BTreeMap::new() });
+    }
+
+    /// The subscriber has a message. `spoken`: what a device has sent by now.
+    pub(crate) fn on_published(
+        &mut self,
+        json: &[u8],
+        now: Interruptions,
+        spoken: impl Fn(usize) -> u32,
+    ) -> Result<Event, String> {
+        let text = || String::from_utf8_lossy(json).into_owned();
+        let event = Event::parse(json).ok_or_else(|| format!("not an event: {}", text()))?;
+        let Some(serial) = event.serial() else { return Ok(event) };
+        let asked = self.asked.get_mut(&(event.device, serial));
+        let asked = asked.ok_or_else(|| format!("an event that no device sent: {}", text()))?;
+        self.published += 1;
+        self.doubled += u64::from(!asked.seen.is_empty());
+        *asked.seen.entry(event.message.clone()).or_insert(0) += 1;
+        let again = asked.seen[&event.message] > 1;
+        if again && asked.before.publishing == now.publishing {
+            return Err(format!("{} was published twice", event.payload));
+        }
+        let is_remembered = spoken(event.device) < asked.spoken + REMEMBERED
+            && now.ms < asked.before.ms + EXCHANGE_LIFETIME_MS;
+        if asked.seen.len() > 1 && asked.before.dataplane == now.dataplane && is_remembered {
+            return Err(format!("{} became two events", event.payload));
+        }
+        Ok(event)
+    }
+
+    /// A device has the response to its request.
+    pub(crate) fn on_answered(
+        &mut self,
+        of: (usize, u32),
+        code: Code,
+        payload: &[u8],
+    ) -> Result<(), String> {
+        let name = uplink_text(of.0, of.1);
+        let asked = self.asked.get(&of).ok_or(format!("{name} was answered and never asked"))?;
+        if !code.is_success() {
+            let expected =
+                matches!(code, Code::SERVICE_UNAVAILABLE | Code::GATEWAY_TIMEOUT | Code::FORBIDDEN);
+            return if expected { Ok(()) } else { Err(format!("{name} was answered {code}")) };
+        }
+        let (right, content) = match Code(asked.method) {
+            Code::PUT => (Code::CHANGED, String::new()),
+            Code::DELETE => (Code::DELETED, String::new()),
+            _ => (Code::CONTENT, answer_text(of.0, of.1)),
+        };
+        if code != right || payload != content.as_bytes() {
+            let payload = String::from_utf8_lossy(payload);
+            return Err(format!("{name} was answered {code} {payload:?}, not {right} {content:?}"));
+        }
+        if asked.seen.is_empty() {
+            return Err(format!("{name} was acknowledged and never reached the subscriber"));
+        }
+        self.acknowledged += 1;
+        Ok(())
+    }
+}
+
+/// Messages of a device that the edge remembers (`tidegate_coap::dedup`): a copy that comes after
+/// so many others is a new one.
+const REMEMBERED: u32 = 6;
+/// And so long (RFC 7252 section 4.8.2).
+const EXCHANGE_LIFETIME_MS: u64 = 247_000;
+
+/// What the application answers to a request.
+pub(crate) fn answer_text(device: usize, serial: u32) -> String {
+    format!("a{device}.{serial}")
+}

@@ -1,0 +1,207 @@
+//! What runs the workers? The same turn as the dataplane's shell, and deaths in the middle of it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngCore};
+use tidegate_dataplane::clock::Now;
+use tidegate_dataplane::config::Config;
+use tidegate_dataplane::handover::Handover;
+use tidegate_dataplane::net::batch::Outbox;
+use tidegate_dataplane::resumptions::{Resumptions, Tables};
+use tidegate_dataplane::run::take_left;
+use tidegate_dataplane::slab::Slab;
+use tidegate_dataplane::worker::{Parts, Worker};
+use tidegate_ring::{Consumer, Producer, heap_pair};
+
+use super::plan::Plan;
+use super::seed;
+
+/// All workers of one dataplane.
+pub(crate) struct Dataplane {
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) handover: Handover,
+    pub(crate) outbox: Outbox,
+    /// It dies when so many effects more have happened.
+    pub(crate) dies_after: Option<u32>,
+    tables: Tables,
+    config: Arc<Config>,
+    ring_bytes: usize,
+    random: StdRng,
+}
+
+/// One worker, or what it left behind.
+pub(crate) struct Seat {
+    pub(crate) worker: Option<Worker>,
+    pub(crate) down: Option<Consumer>,
+    /// While there is no worker.
+    left: Option<Left>,
+    /// What arrived and was not dealt with.
+    pub(crate) inbox: VecDeque<Datagram>,
+    /// Datagrams that this worker was given.
+    pub(crate) received: u64,
+    /// The turn that is on the agenda.
+    pub(crate) turn_ms: Option<u64>,
+}
+
+struct Left {
+    slab: Slab,
+    up: Producer,
+    down: Consumer,
+}
+
+/// The other ends of a worker's rings.
+pub(crate) type OtherEnds = (Consumer, Producer);
+
+/// A datagram at the edge.
+#[derive(Clone)]
+pub(crate) struct Datagram {
+    pub(crate) from: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) origin: Origin,
+}
+
+/// Who made a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// One record of a session, as it was sealed: which session, which number.
+    Record(usize, u64),
+    /// Of a handshake.
+    Handshake,
+    /// Changed on the way.
+    Damaged,
+    /// A stranger.
+    Stranger,
+}
+
+impl Dataplane {
+    /// The workers, not yet born.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let mut config = Config::default();
+        config.sessions.per_worker = 48;
+        config.resumption.per_worker = 24;
+        config.handshake.half_open = 12;
+        config.handshake.half_open_per_source = 12;
+        config.coap.exchanges = 64;
+        config.coap.downlinks = 32;
+        Self {
+            seats: Vec::new(),
+            handover: Handover::new(plan.workers),
+            outbox: Outbox::new(),
+            dies_after: None,
+            tables: Tables::anonymous(plan.workers, config.resumption.per_worker),
+            config: Arc::new(config),
+            ring_bytes: plan.ring_bytes,
+            random: seed::stream(plan.seed, "workers", 0),
+        }
+    }
+
+    /// Fresh memory for `workers` workers; the other ends of their rings.
+    pub(crate) fn lies_down(&mut self, workers: u8) -> Vec<OtherEnds> {
+        self.seats.clear();
+        self.tables = Tables::anonymous(workers, self.config.resumption.per_worker);
+        let mut others = Vec::new();
+        for index in 0..workers {
+            let slab = Slab::anonymous(index, self.config.sessions.per_worker).expect("memory");
+            let (up, up_end) = heap_pair(self.ring_bytes);
+            let (down_end, down) = heap_pair(self.ring_bytes);
+            others.push((up_end, down_end));
+            self.seats.push(Seat {
+                worker: None,
+                down: None,
+                left: Some(Left { slab, up, down }),
+                inbox: VecDeque::new(),
+                received: 0,
+                turn_ms: None,
+            });
+        }
+        others
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.seats.iter().all(|seat| seat.worker.is_some())
+    }
+
+    /// The process starts and goes on with what it finds.
+    pub(crate) fn starts(&mut self, now: Now) {
+        self.handover = Handover::new(self.seats.len() as u8);
+        let workers = self.seats.len() as u8;
+        for index in 0..workers {
+            let seat = &mut self.seats[usize::from(index)];
+            let Some(Left { slab, up, down }) = seat.left.take() else { continue };
+            let (slab, _) = slab.reopened([0; 16]);
+            let mut down = down.reattached().expect("our own ring");
+            let entries = take_left(&mut down).expect("our own ring");
+            let mut own_seed = [0; 32];
+            self.random.fill_bytes(&mut own_seed);
+            let (age_s, tables) = (self.config.resumption.age_s, self.tables.clone());
+            let parts = Parts {
+                index,
+                workers,
+                config: Arc::clone(&self.config),
+                slab,
+                resumptions: Resumptions::new(now.s(), tables, index, age_s).0,
+                up: up.reattached().expect("our own ring"),
+                handover: self.handover.clone(),
+                seed: own_seed,
+            };
+            let mut worker = Worker::new(now, parts).expect("the configuration was checked");
+            for (kind, bytes) in entries {
+                worker.on_entry(now, kind, &bytes, &mut self.outbox);
+            }
+            (seat.worker, seat.down) = (Some(worker), Some(down));
+            (seat.received, seat.turn_ms) = (0, None);
+        }
+        self.dies_after = None;
+    }
+
+    /// The process is gone, with everything that is not in shared memory.
+    pub(crate) fn dies(&mut self) {
+        self.dies_after = None;
+        self.outbox.clear();
+        for seat in &mut self.seats {
+            let (Some(worker), Some(down)) = (seat.worker.take(), seat.down.take()) else {
+                continue;
+            };
+            let (slab, up) = worker.into_slab();
+            seat.left = Some(Left { slab, up, down });
+            // The kernel drops what was not read.
+            seat.inbox.clear();
+            seat.turn_ms = None;
+        }
+    }
+
+    /// One more effect; true: it is the last one, and does not happen any more.
+    pub(crate) fn is_last_effect(&mut self) -> bool {
+        match &mut self.dies_after {
+            Some(0) => true,
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// The worker whose socket the kernel picks: by Connection ID, else by address; rarely another.
+    pub(crate) fn lands_on(&mut self, datagram: &Datagram) -> usize {
+        let count = self.seats.len();
+        let drawn: usize = self.random.random_range(0..1_000);
+        if drawn < 20 {
+            return drawn % count;
+        }
+        match datagram.bytes[..] {
+            [TLS12_CID, _, _, _, _, _, _, _, _, _, _, worker, ..] => usize::from(worker) % count,
+            _ => usize::from(datagram.from.port()) % count,
+        }
+    }
+
+    /// Milliseconds between an event and the turn that sees it.
+    pub(crate) fn wakes_in_ms(&mut self) -> u64 {
+        self.random.random_range(0..3)
+    }
+}
+
+const TLS12_CID: u8 = 25;

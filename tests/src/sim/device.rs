@@ -1,0 +1,464 @@
+//! What does a device do? A DTLS client with a CoAP endpoint of its own: it sends requests one at a
+//! time, repeats them as RFC 7252 says, serves what it is asked, and starts anew when nothing
+//! answers.
+//!
+//! The CoAP half is written for the simulator and shares nothing with the edge: a mistake of the
+//! edge's timers is no mistake here.
+
+mod serving;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use tidegate_coap::code::Code;
+use tidegate_coap::message::{Message, Token, Type, Writer, empty};
+use tidegate_coap::option::Number;
+use tidegate_crypto::secret::Secret;
+use tidegate_dtls::client::{Config, Credential, Randoms, Session};
+use tidegate_loadgen::device::{Device as Client, OUT_BYTES};
+
+use self::serving::Serving;
+use super::plan::{Cid, DevicePlan};
+use super::seed;
+
+/// One device.
+pub(crate) struct Device {
+    pub(crate) number: usize,
+    /// Where the edge sees it.
+    pub(crate) address: SocketAddr,
+    /// It neither hears nor says anything before this.
+    pub(crate) asleep_until_ms: u64,
+    plan: DevicePlan,
+    config: Arc<Config>,
+    random: StdRng,
+    client: Option<Client>,
+    /// Its session was seen by [`Said::Up`].
+    is_told: bool,
+    kept: Option<Session>,
+    retry_ms: u64,
+    mid: u16,
+    serial: u32,
+    /// Requests of the edge.
+    served: u32,
+    wishes: VecDeque<Wish>,
+    current: Option<Exchange>,
+    /// Requests whose answer may still come, the newest last.
+    earlier: VecDeque<(Token, u32)>,
+    serving: Serving,
+    /// A last request that has to succeed.
+    wants_last: bool,
+    /// After an error it does not ask before this.
+    rests_until_ms: u64,
+    pub(crate) out: Vec<Vec<u8>>,
+    pub(crate) said: Vec<Said>,
+}
+
+/// What others have to know of a device.
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    /// A handshake is complete.
+    Up,
+    /// A request leaves for the first time.
+    Asked { serial: u32, method: u8 },
+    /// A response to it came.
+    Answered { serial: u32, code: Code, payload: Vec<u8> },
+    /// A request of the edge came for the first time.
+    Saw { payload: Vec<u8> },
+    /// A request of ours was repeated until it made no sense any more.
+    Silence,
+}
+
+/// A request that waits for its turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    pub(crate) confirmable: bool,
+    pub(crate) method: u8,
+}
+
+/// A request under way.
+struct Exchange {
+    serial: u32,
+    mid: u16,
+    message: Vec<u8>,
+    /// Of a CON without ACK: when it goes again, and how long it waited this time.
+    repeats: Option<Repeats>,
+    give_up_ms: u64,
+}
+
+/// RFC 7252 section 4.2.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repeats {
+    due_ms: u64,
+    timeout_ms: u64,
+    left: u8,
+}
+
+impl Repeats {
+    fn new(now_ms: u64, random: &mut StdRng) -> Self {
+        let timeout_ms = random.random_range(2_000..=3_000);
+        Self { due_ms: now_ms + timeout_ms, timeout_ms, left: 4 }
+    }
+
+    /// True: once more; false: over.
+    fn again(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        self.timeout_ms *= 2;
+        self.due_ms += self.timeout_ms;
+        true
+    }
+}
+
+/// How long a response may take: longer than the edge waits for one.
+const RESPONSE_MS: u64 = 90_000;
+/// How long a NON is waited for before the next request.
+const NON_MS: u64 = 4_000;
+/// After an error: as long as the edge asks for, and longer than its response may take back.
+const REST_MS: u64 = 5_000;
+/// Requests whose late answers are recognised.
+const EARLIER_MAX: usize = 24;
+
+impl Device {
+    pub(crate) fn new(run_seed: u64, plan: DevicePlan) -> Self {
+        let number = plan.number;
+        let mut random = seed::stream(run_seed, "device's", number);
+        let config = Config { return_routability: plan.return_routability, ..Config::default() };
+        Self {
+            number,
+            address: home(number),
+            asleep_until_ms: 0,
+            config: Arc::new(config),
+            client: None,
+            is_told: false,
+            kept: None,
+            retry_ms: 0,
+            mid: random.random(),
+            serial: 0,
+            served: 0,
+            wishes: VecDeque::new(),
+            current: None,
+            earlier: VecDeque::new(),
+            serving: Serving::default(),
+            wants_last: false,
+            rests_until_ms: 0,
+            out: Vec::new(),
+            said: Vec::new(),
+            random,
+            plan,
+        }
+    }
+
+    /// It is switched off and on again.
+    pub(crate) fn reboots(&mut self) {
+        self.kept = self.kept.take().filter(|_| self.plan.resumes);
+        self.client = None;
+        self.current = None;
+        self.wishes.clear();
+        self.earlier.clear();
+        self.serving = Serving::default();
+        // Like many, it begins with the Message ID it always begins with.
+        self.mid = 0;
+    }
+
+    /// It would like to send a request.
+    pub(crate) fn wishes(&mut self, now_ms: u64, wish: Wish) {
+        if self.wishes.len() < WISHES_MAX {
+            self.wishes.push_back(wish);
+        }
+        self.proceeds(now_ms);
+    }
+
+    /// From now on it tries until one request is answered 2.xx.
+    pub(crate) fn wants_last(&mut self, now_ms: u64) {
+        self.wants_last = true;
+        self.proceeds(now_ms);
+    }
+
+    /// Whether that has come true.
+    pub(crate) fn is_content(&self) -> bool {
+        !self.wants_last && self.current.is_none() && self.wishes.is_empty()
+    }
+
+    /// CON and NON it has sent, and some it may have sent.
+    pub(crate) fn spoken(&self) -> u32 {
+        self.serial + self.served
+    }
+
+    pub(crate) fn session(&mut self) -> Option<&mut tidegate_dtls::Established> {
+        self.client.as_mut()?.session()
+    }
+
+    /// Length of the Connection ID in records toward it.
+    pub(crate) fn cid_len(&self) -> usize {
+        if let Cid::Of(len) = self.plan.cid { len } else { 0 }
+    }
+
+    /// When to call [`Self::on_due`].
+    pub(crate) fn due_ms(&self) -> Option<u64> {
+        let client = self.client.as_ref().and_then(Client::due_ms);
+        let current = self
+            .current
+            .as_ref()
+            .map(|exchange| exchange.repeats.map_or(exchange.give_up_ms, |repeats| repeats.due_ms));
+        let has_turn = self.current.is_none() && self.has_wish();
+        let retry = (has_turn && self.client.is_none()).then_some(self.retry_ms);
+        let rest = (has_turn && self.is_up()).then_some(self.rests_until_ms);
+        let all = [client, current, retry, rest, self.serving.due_ms()];
+        let due = all.into_iter().flatten().min();
+        due.map(|due_ms| due_ms.max(self.asleep_until_ms))
+    }
+
+    fn is_up(&self) -> bool {
+        self.client.as_ref().is_some_and(Client::is_up)
+    }
+
+    fn has_wish(&self) -> bool {
+        self.wants_last || !self.wishes.is_empty()
+    }
+
+    /// Time has passed.
+    pub(crate) fn on_due(&mut self, now_ms: u64) {
+        if now_ms < self.asleep_until_ms {
+            return;
+        }
+        if let Some(client) = &mut self.client
+            && client.due_ms().is_some_and(|due_ms| due_ms <= now_ms)
+        {
+            client.on_due(now_ms);
+        }
+        self.on_exchange_due(now_ms);
+        for message in self.serving.on_due(now_ms) {
+            self.seals(&message);
+        }
+        self.proceeds(now_ms);
+    }
+
+    fn on_exchange_due(&mut self, now_ms: u64) {
+        let Some(exchange) = &mut self.current else { return };
+        match &mut exchange.repeats {
+            Some(repeats) if repeats.due_ms <= now_ms => {
+                if repeats.again() {
+                    let message = exchange.message.clone();
+                    self.seals(&message);
+                } else {
+                    self.current = None;
+                    self.gives_up_session(now_ms);
+                }
+            }
+            None if exchange.give_up_ms <= now_ms => self.current = None,
+            _ => {}
+        }
+    }
+
+    /// Nobody is there: the next request shakes hands again.
+    fn gives_up_session(&mut self, now_ms: u64) {
+        self.said.push(Said::Silence);
+        self.client = None;
+        self.retry_ms = now_ms + self.random.random_range(0..3_000);
+        self.kept = self.kept.take().filter(|_| self.plan.resumes);
+    }
+
+    /// A datagram came.
+    pub(crate) fn on_datagram(&mut self, now_ms: u64, bytes: &mut [u8]) {
+        if now_ms < self.asleep_until_ms {
+            return;
+        }
+        let Some(client) = &mut self.client else { return };
+        client.on_datagram(now_ms, bytes);
+        let mut messages = Vec::new();
+        while let Some(message) = client.take_message() {
+            messages.push(message);
+        }
+        self.sees_client(now_ms);
+        for message in messages {
+            if let Ok(message) = Message::parse(&message) {
+                self.on_message(now_ms, &message);
+            }
+        }
+        self.proceeds(now_ms);
+    }
+
+    /// What has become of the handshake or the session?
+    fn sees_client(&mut self, now_ms: u64) {
+        let Some(client) = &mut self.client else { return };
+        let mut out = [0; OUT_BYTES];
+        while let Some(len) = client.poll_transmit(&mut out) {
+            self.out.push(out[..len].to_vec());
+        }
+        if client.is_up() && !self.is_told {
+            self.is_told = true;
+            self.kept = client.resumable().cloned();
+            self.said.push(Said::Up);
+        }
+        if client.end().is_some() {
+            self.client = None;
+            self.current = None;
+            self.retry_ms = now_ms + self.random.random_range(500..8_000);
+        }
+    }
+
+    /// Does what can be done now: a handshake, the next request.
+    fn proceeds(&mut self, now_ms: u64) {
+        self.sees_client(now_ms);
+        if now_ms < self.asleep_until_ms || self.current.is_some() || !self.has_wish() {
+            return;
+        }
+        if self.client.is_none() && now_ms >= self.retry_ms {
+            self.connects(now_ms);
+        }
+        if !self.is_up() || now_ms < self.rests_until_ms {
+            return;
+        }
+        let last = Wish { confirmable: true, method: 3 };
+        let wish = self.wishes.pop_front().unwrap_or(last);
+        self.asks(now_ms, wish);
+    }
+
+    fn connects(&mut self, now_ms: u64) {
+        let cid: Option<Vec<u8>> = match self.plan.cid {
+            Cid::Without => None,
+            Cid::Empty => Some(Vec::new()),
+            Cid::Of(len) => Some((0..len).map(|_| self.random.random()).collect()),
+        };
+        let randoms = Randoms::expand(&self.random.random());
+        let credential = Credential::Psk {
+            identity: identity(self.number).into_bytes(),
+            psk: Secret::new(&key(self.number)),
+        };
+        let session = self.kept.as_ref().filter(|_| self.plan.resumes);
+        let client =
+            Client::new(&self.config, now_ms, 0, cid.as_deref(), &randoms, credential, session);
+        self.client = Some(client);
+        self.is_told = false;
+        self.serving = Serving::default();
+        self.sees_client(now_ms);
+    }
+
+    fn asks(&mut self, now_ms: u64, wish: Wish) {
+        self.serial += 1;
+        self.mid = self.mid.wrapping_add(1);
+        let (serial, mid) = (self.serial, self.mid);
+        let token = Token::new(&serial.to_be_bytes());
+        let ty = if wish.confirmable { Type::Con } else { Type::Non };
+        let payload = uplink_text(self.number, serial);
+        let message = write(ty, Code(wish.method), mid, &token, |writer| {
+            writer.option(Number::URI_PATH, b"t").payload(payload.as_bytes());
+        });
+        let repeats = wish.confirmable.then(|| Repeats::new(now_ms, &mut self.random));
+        let give_up_ms = now_ms + if wish.confirmable { RESPONSE_MS } else { NON_MS };
+        self.said.push(Said::Asked { serial, method: wish.method });
+        self.seals(&message);
+        self.earlier.push_back((token, serial));
+        if self.earlier.len() > EARLIER_MAX {
+            self.earlier.pop_front();
+        }
+        self.current = Some(Exchange { serial, mid, message, repeats, give_up_ms });
+    }
+
+    fn on_message(&mut self, now_ms: u64, message: &Message<'_>) {
+        if message.code.is_request() {
+            let number = self.number;
+            if let Some(saw) = self.serving.on_request(now_ms, number, message, &mut self.random) {
+                self.served += 1;
+                self.said.push(saw);
+            }
+            for reply in self.serving.take_replies() {
+                self.seals(&reply);
+            }
+            return;
+        }
+        match message.ty {
+            Type::Ack if message.code == Code::EMPTY => self.on_ack(now_ms, message.mid),
+            Type::Rst => {
+                self.serving.on_confirmed(message.mid);
+                if self.current.as_ref().is_some_and(|exchange| exchange.mid == message.mid) {
+                    self.current = None;
+                }
+            }
+            _ if message.code.is_response() => self.on_response(now_ms, message),
+            _ => {}
+        }
+    }
+
+    fn on_ack(&mut self, now_ms: u64, mid: u16) {
+        self.serving.on_confirmed(mid);
+        if let Some(exchange) = &mut self.current
+            && exchange.mid == mid
+        {
+            exchange.repeats = None;
+            exchange.give_up_ms = now_ms + RESPONSE_MS;
+        }
+    }
+
+    fn on_response(&mut self, now_ms: u64, message: &Message<'_>) {
+        let known = self.earlier.iter().position(|(token, _)| *token == message.token);
+        if message.ty == Type::Con {
+            let ty = if known.is_some() { Type::Ack } else { Type::Rst };
+            self.seals(&empty(ty, message.mid));
+        }
+        let Some(at) = known else { return };
+        let serial = self.earlier[at].1;
+        let payload = message.payload.to_vec();
+        self.said.push(Said::Answered { serial, code: message.code, payload });
+        if self.current.as_ref().is_some_and(|exchange| exchange.serial == serial) {
+            self.current = None;
+        }
+        if message.code.is_success() {
+            self.wants_last = false;
+        } else {
+            self.rests_until_ms = now_ms + REST_MS;
+        }
+    }
+
+    fn seals(&mut self, message: &[u8]) {
+        let mut out = [0; OUT_BYTES];
+        let sealed = self.client.as_mut().and_then(|client| client.seal(message, &mut out));
+        self.out.extend(sealed.map(|len| out[..len].to_vec()));
+    }
+}
+
+/// One message.
+pub(super) fn write(
+    ty: Type,
+    code: Code,
+    mid: u16,
+    token: &Token,
+    fill: impl FnOnce(&mut Writer<'_>),
+) -> Vec<u8> {
+    let mut bytes = vec![0; 256];
+    let mut writer = Writer::new(&mut bytes, ty, code, mid, token);
+    fill(&mut writer);
+    let len = writer.finish().expect("a short message");
+    bytes.truncate(len);
+    bytes
+}
+
+/// What the request with this number says.
+pub(crate) fn uplink_text(device: usize, serial: u32) -> String {
+    format!("u{device}.{serial}")
+}
+
+/// The PSK identity of a device.
+pub(crate) fn identity(number: usize) -> String {
+    format!("device-of-the-simulator-{number:08}")
+}
+
+/// The key of a device.
+pub(crate) fn key(number: usize) -> [u8; 16] {
+    let mut key = *b"key of device...";
+    key[13..].copy_from_slice(&(number as u32).to_be_bytes()[1..]);
+    key
+}
+
+/// Where a device is at first.
+fn home(number: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, number as u8 + 1], 5_000))
+}
+
+/// Bound: requests that wait.
+const WISHES_MAX: usize = 16;

@@ -1,0 +1,246 @@
+//! What is going to happen in a run? Everything that a seed decides beforehand: who is there, what
+//! they do when, and what goes wrong. A part that is left out changes nothing of the rest.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::seed;
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Of everything.
+    pub seed: u64,
+    /// Worker threads of the dataplane.
+    pub(crate) workers: u8,
+    /// When the faults are over, milliseconds from the start.
+    pub(crate) storm_ms: u64,
+    /// Bytes of each ring.
+    pub(crate) ring_bytes: usize,
+    pub(crate) devices: Vec<DevicePlan>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) actions: Vec<Action>,
+}
+
+/// One device.
+#[derive(Clone, Debug)]
+pub(crate) struct DevicePlan {
+    /// Its number, which it keeps when others are left out.
+    pub(crate) number: usize,
+    pub(crate) cid: Cid,
+    /// It offers the session it had when it comes back.
+    pub(crate) resumes: bool,
+    /// It answers a challenge at a new address (RFC 9853).
+    pub(crate) return_routability: bool,
+    /// One way through the network, milliseconds.
+    pub(crate) latency_ms: u64,
+}
+
+/// The Connection ID a device asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cid {
+    /// It knows none.
+    Without,
+    /// It sends the edge's and wants none.
+    Empty,
+    /// Of so many bytes.
+    Of(usize),
+}
+
+/// What somebody does by their own will.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Action {
+    pub(crate) at_ms: u64,
+    pub(crate) device: usize,
+    pub(crate) what: What,
+}
+
+/// The deed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What {
+    /// The device sends a request: CoAP method 1–4.
+    Uplink { confirmable: bool, method: u8 },
+    /// The application sends one to the device.
+    Downlink { confirmable: bool, queued: bool },
+    /// The application deletes what waits for the device.
+    Delete,
+}
+
+/// What goes wrong, from when on, for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) at_ms: u64,
+    pub(crate) for_ms: u64,
+    pub(crate) kind: Kind,
+}
+
+/// The fault.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// Of everyone's datagrams, in percent; `jitter_ms` reorders them.
+    Weather(Weather),
+    /// Nothing goes from a device, or to it.
+    Blackhole { device: usize, up: bool, down: bool },
+    /// The device's translator gives it another address.
+    Rebind { device: usize },
+    /// Two devices have each other's address from now on.
+    Swap { device: usize, other: usize },
+    /// The device gets the address that another one had before.
+    Reuse { device: usize, other: usize },
+    /// The device starts anew; all it has is its credential, and perhaps the session to resume.
+    Reboot { device: usize },
+    /// The device hears nothing and says nothing.
+    Sleep { device: usize },
+    /// The dataplane dies after so many effects more.
+    CrashDataplane { after: u32, keeps_memory: bool },
+    /// The control plane does.
+    CrashControlplane { after: u32 },
+    /// The control plane stands still.
+    Stall,
+    /// The store takes so long for each sync, milliseconds.
+    SlowStore { sync_ms: u64 },
+    /// The store takes nothing.
+    FullStore,
+    /// The broker is gone.
+    BrokerDown,
+    /// It takes so long to confirm, milliseconds.
+    BrokerSlow { confirm_ms: u64 },
+    /// A stranger who hears everything sends `per_s` datagrams.
+    Adversary { per_s: u64 },
+}
+
+/// What happens to datagrams, percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weather {
+    pub(crate) lost: u32,
+    /// Lost while it rains: bursts of some seconds.
+    pub(crate) burst: u32,
+    pub(crate) doubled: u32,
+    pub(crate) flipped: u32,
+    pub(crate) cut: u32,
+    pub(crate) jitter_ms: u64,
+}
+
+/// What may go wrong in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Climate {
+    /// Nothing: the control of every other run.
+    Fair,
+    /// Everything.
+    Foul,
+}
+
+impl Plan {
+    /// What `seed` decides.
+    pub fn new(seed: u64, climate: Climate) -> Self {
+        let mut random = seed::stream(seed, "plan", 0);
+        let storm_ms = random.random_range(4..12) * 60_000;
+        let count = random.random_range(3..10);
+        let devices = (0..count).map(|number| DevicePlan::new(seed, number)).collect();
+        let mut plan = Self {
+            seed,
+            workers: if random.random_range(0..3) == 0 { 2 } else { 1 },
+            storm_ms,
+            ring_bytes: if random.random_range(0..4) == 0 { 1 << 19 } else { 1 << 20 },
+            devices,
+            faults: Vec::new(),
+            actions: Vec::new(),
+        };
+        for device in 0..count {
+            let mut random = seed::stream(seed, "actions", device);
+            for _ in 0..random.random_range(5..25) {
+                let at_ms = random.random_range(0..storm_ms);
+                plan.actions.push(Action { at_ms, device, what: what(&mut random) });
+            }
+        }
+        if climate == Climate::Foul {
+            let mut random = seed::stream(seed, "faults", 0);
+            for number in 0..random.random_range(3..22) {
+                let mut random = seed::stream(seed, "fault", number);
+                plan.faults.push(Fault::new(&mut random, storm_ms, count));
+            }
+        }
+        plan.actions.sort_by_key(|action| action.at_ms);
+        plan.faults.sort_by_key(|fault| fault.at_ms);
+        plan
+    }
+}
+
+impl DevicePlan {
+    fn new(seed: u64, number: usize) -> Self {
+        let mut random = seed::stream(seed, "device", number);
+        let cid = match random.random_range(0..5) {
+            0 => Cid::Without,
+            1 => Cid::Empty,
+            _ => Cid::Of(random.random_range(1..9)),
+        };
+        Self {
+            number,
+            cid,
+            resumes: random.random(),
+            return_routability: random.random(),
+            latency_ms: random.random_range(2..250),
+        }
+    }
+}
+
+fn what(random: &mut StdRng) -> What {
+    match random.random_range(0..20) {
+        0..=11 => {
+            let method = [3, 3, 3, 4, 1, 2][random.random_range(0..6)];
+            What::Uplink { confirmable: random.random_range(0..4) > 0, method }
+        }
+        12..=18 => What::Downlink {
+            confirmable: random.random_range(0..4) > 0,
+            queued: random.random_range(0..3) > 0,
+        },
+        _ => What::Delete,
+    }
+}
+
+impl Fault {
+    fn new(random: &mut StdRng, storm_ms: u64, devices: usize) -> Self {
+        let at_ms = random.random_range(0..storm_ms);
+        let longest_ms = (storm_ms - at_ms).min(180_000);
+        let for_ms = random.random_range(0..=longest_ms);
+        let device = random.random_range(0..devices);
+        let other = random.random_range(0..devices);
+        let kind = match random.random_range(0..22) {
+            0..=3 => Kind::Weather(Weather::new(random)),
+            4 => {
+                let up = random.random();
+                Kind::Blackhole { device, up, down: !up || random.random() }
+            }
+            5 | 6 => Kind::Rebind { device },
+            7 => Kind::Swap { device, other },
+            8 => Kind::Reuse { device, other },
+            9 => Kind::Reboot { device },
+            10 => Kind::Sleep { device },
+            11..=13 => Kind::CrashDataplane {
+                after: random.random_range(0..12),
+                keeps_memory: random.random_range(0..4) > 0,
+            },
+            14..=16 => Kind::CrashControlplane { after: random.random_range(0..24) },
+            17 => Kind::Stall,
+            18 => Kind::SlowStore { sync_ms: random.random_range(50..5_000) },
+            19 => [Kind::FullStore, Kind::BrokerDown][random.random_range(0..2)],
+            20 => Kind::BrokerSlow { confirm_ms: random.random_range(500..15_000) },
+            _ => Kind::Adversary { per_s: random.random_range(1..40) },
+        };
+        Self { at_ms, for_ms, kind }
+    }
+}
+
+impl Weather {
+    fn new(random: &mut StdRng) -> Self {
+        let mut maybe = |most| if random.random() { random.random_range(0..most) } else { 0 };
+        Self {
+            lost: maybe(50),
+            burst: maybe(100),
+            doubled: maybe(40),
+            flipped: maybe(25),
+            cut: maybe(15),
+            jitter_ms: u64::from(maybe(6_000)),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What stands in the store before a run? The devices, their credentials, and where their uplinks
+//! go: as the API writes it.
+
+use tidegate_controlplane::model::{
+    Destination, Device, DeviceId, ExpressionType, Network, NetworkBlock,
+};
+use tidegate_controlplane::store::names::{Replacement, Standing};
+use tidegate_controlplane::store::records::{Identity, encode};
+use tidegate_controlplane::store::{Store, Table, Transaction};
+
+use super::controlplane::vault;
+use super::device::{identity, key};
+
+/// Of devices, when a run begins.
+pub(crate) const UNIX_MS: u64 = 1_795_000_000_000;
+
+/// The id of a device.
+pub(crate) fn device_id(number: usize) -> DeviceId {
+    DeviceId((number as u128 + 1).to_be_bytes())
+}
+
+/// The number of a device with this id.
+pub(crate) fn number_of(id: [u8; 16]) -> Option<usize> {
+    usize::try_from(u128::from_be_bytes(id)).ok()?.checked_sub(1)
+}
+
+/// Writes the records of these devices.
+pub(crate) fn provision(store: &dyn Store, numbers: &[usize]) {
+    let mut tx = Transaction::new();
+    let destination = Destination {
+        name: "somewhere".to_owned(),
+        expression_type: ExpressionType::MqttTopic,
+        expression: "uplinks".to_owned(),
+        description: None,
+        role_arn: "arn:aws:iam::000000000000:role/x".to_owned(),
+        tags: Vec::new(),
+        created_unix_ms: UNIX_MS,
+    };
+    tx.put(Table::Destinations, "somewhere", encode(&destination));
+    for number in numbers {
+        let device = device(*number);
+        tx.changes.extend(Replacement::new(None, Some(&device)).changes);
+        tx.put(Table::Devices, device.id.0, encode(&device));
+        let mut standing = Standing::drawn(&device);
+        standing.stamp = *number as u64 + 77;
+        tx.put(Table::Standings, device.id.0, standing.encode());
+        let name = identity(*number);
+        let of = (device.id, Network::Cellular);
+        let sealed = Identity::seal(&vault(), &name, of, &key(*number));
+        tx.put(Table::Identities, name.into_bytes(), sealed.encode());
+    }
+    store.submit(tx, Box::new(|result| assert!(result.is_ok(), "{result:?}")));
+}
+
+fn device(number: usize) -> Device {
+    Device {
+        id: device_id(number),
+        name: None,
+        description: None,
+        destination: "somewhere".to_owned(),
+        cellular: Some(NetworkBlock {
+            identity: Some(identity(number)),
+            ..NetworkBlock::default()
+        }),
+        wifi: None,
+        positioning: None,
+        application_profile: None,
+        thing_arn: None,
+        tags: Vec::new(),
+        created_unix_ms: UNIX_MS,
+    }
+}

@@ -1,0 +1,336 @@
+//! What happens at the control plane? Turns, effects carried out one by one, what store and broker
+//! say, deaths and starts.
+
+use tidegate_controlplane::core::{Effect, PublishResult, Ticket};
+use tidegate_controlplane::edge::window::Took;
+use tidegate_controlplane::store::{Store, StoreError, Transaction};
+
+use super::super::broker::OnItsWay;
+use super::super::device::Device;
+use super::{Event, World};
+
+/// Entries of one ring in one turn.
+const ENTRIES_PER_TURN: usize = 256;
+/// Transactions of one sync.
+const SYNCED_MAX: usize = 256;
+
+impl World {
+    pub(super) fn control_starts(&mut self) {
+        if self.control.core.is_some() {
+            return;
+        }
+        self.note("the control plane starts", 0, &[]);
+        self.life += 1;
+        let started = self.control.starts(self.now_ms, self.unix_ms());
+        self.checks.blame(started.map_err(|error| format!("the store can't be used: {error}")));
+        self.broker.publisher_starts(self.now_ms);
+        self.plans_connection();
+        self.wake_control();
+    }
+
+    pub(super) fn control_dies(&mut self) {
+        if self.control.core.is_none() {
+            return;
+        }
+        self.note("the control plane dies", 0, &[]);
+        self.checks.interruptions.publishing += 1;
+        self.broker.publisher_dies();
+        self.application.hears_no_more();
+        for transaction in self.control.dies() {
+            // A refusal reaches nobody any more.
+            let _ = self.apply(transaction);
+        }
+    }
+
+    fn plans_connection(&mut self) {
+        if let Some(ms) = self.broker.connects_ms {
+            self.at(ms, Event::BrokerConnects(self.life));
+        }
+    }
+
+    pub(super) fn wake_control(&mut self) {
+        let soon_ms = self.now_ms + self.control.wakes_in_ms();
+        self.wake_control_at(soon_ms);
+    }
+
+    pub(super) fn wake_control_at(&mut self, at_ms: u64) {
+        let is_earlier = self.control.turn_ms.is_none_or(|turn_ms| at_ms < turn_ms);
+        if self.control.core.is_some() && is_earlier {
+            self.control.turn_ms = Some(at_ms);
+            self.at(at_ms, Event::ControlTurn);
+        }
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.now_ms < self.control.stalls_until_ms
+    }
+
+    pub(super) fn control_turn(&mut self) {
+        if self.control.turn_ms.is_none_or(|turn_ms| turn_ms > self.now_ms) {
+            return;
+        }
+        self.control.turn_ms = None;
+        if self.is_stalled() {
+            return self.wake_control_at(self.control.stalls_until_ms);
+        }
+        let now = self.control.now(self.now_ms, self.unix_ms());
+        let mut has_more = false;
+        if self.control.is_open(self.now_ms) {
+            self.attaches();
+            let Some(core) = &mut self.control.core else { return };
+            for link in &mut self.control.links {
+                let (Some(id), Some(up)) = (link.id, &mut link.up) else { continue };
+                let mut taken = 0;
+                while taken < ENTRIES_PER_TURN
+                    && matches!(link.window.take(up, id, now, core), Took::Entry)
+                {
+                    taken += 1;
+                }
+                has_more |= taken == ENTRIES_PER_TURN;
+            }
+        }
+        let Some(core) = &mut self.control.core else { return };
+        core.on_due(now);
+        self.carries_out();
+        let Some(core) = &self.control.core else { return };
+        let due = core.due_ms().map(|due_ms| self.now_ms + due_ms.saturating_sub(now.ms).max(1));
+        if let Some(due_ms) = due {
+            self.wake_control_at(due_ms);
+        }
+        if has_more || !self.control.is_open(self.now_ms) {
+            self.wake_control_at(self.now_ms + 50);
+        }
+    }
+
+    fn attaches(&mut self) {
+        for at in 0..self.control.links.len() {
+            if self.control.links[at].id.is_some() {
+                continue;
+            }
+            let id = self.control.next_link();
+            let link = &mut self.control.links[at];
+            link.id = Some(id);
+            let worker = link.worker;
+            if let Some(core) = &mut self.control.core {
+                core.on_attached(id, worker);
+            }
+        }
+    }
+
+    /// Carries out what the core wants, until it wants nothing more or the process dies.
+    pub(super) fn carries_out(&mut self) {
+        let mut effects = Vec::new();
+        while let Some(core) = &mut self.control.core {
+            core.take_effects(&mut effects);
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects.drain(..) {
+                if self.control.is_last_effect() {
+                    return self.control_dies();
+                }
+                self.carries_out_one(effect);
+            }
+        }
+        self.flushes();
+    }
+
+    fn carries_out_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Post(post) => {
+                let link = self.control.links.iter_mut().find(|link| link.id == Some(post.link));
+                self.trace.note(self.now_ms, "posts", post.kind as usize, &post.bytes);
+                if let Some(link) = link {
+                    link.window.post(post);
+                }
+            }
+            Effect::Done { link, seq } => {
+                let link = self.control.links.iter_mut().find(|known| known.id == Some(link));
+                if let Some(link) = link
+                    && let Some(up) = &mut link.up
+                {
+                    link.window.done(up, seq);
+                }
+            }
+            Effect::WithNext { link, seq } => {
+                let link = self.control.links.iter_mut().find(|known| known.id == Some(link));
+                if let Some(link) = link {
+                    link.window.with_next(seq);
+                }
+            }
+            Effect::Publish { id, payload, .. } => {
+                self.trace.note(self.now_ms, "publishes", id.0 as usize, &payload);
+                self.broker.orders(id, payload);
+            }
+            Effect::Abandon { id } => self.broker.abandons(id),
+            Effect::Write { transaction, ticket } => self.writes(transaction, ticket),
+            Effect::Reply { to, reply } => {
+                let held = self.application.on_reply(to, &reply, &mut self.checks.downlinks);
+                self.checks.blame(held);
+            }
+            Effect::Deliver { .. } | Effect::Logged(_) => {}
+        }
+    }
+
+    /// What was ordered leaves: to the broker, onto the rings.
+    fn flushes(&mut self) {
+        for publish in self.broker.flush() {
+            let (there_ms, back_ms) = (publish.after_ms, publish.confirmed_after_ms);
+            self.after(there_ms, Event::BrokerHas(publish.clone()));
+            self.after(back_ms, Event::BrokerConfirms(self.life, publish));
+        }
+        for at in 0..self.control.links.len() {
+            if self.control.core.is_none() {
+                return;
+            }
+            if self.control.is_last_effect() {
+                return self.control_dies();
+            }
+            let link = &mut self.control.links[at];
+            let (Some(up), Some(down)) = (&mut link.up, &mut link.down) else { continue };
+            let has_written = link.window.flush(up, down);
+            let waits = link.window.has_outgoing();
+            if has_written {
+                let soon_ms = self.now_ms + self.dataplane.wakes_in_ms();
+                self.wake_edge(at, soon_ms);
+            }
+            if waits {
+                self.wake_control_at(self.now_ms + 5);
+            }
+        }
+    }
+
+    fn writes(&mut self, transaction: Transaction, ticket: Option<Ticket>) {
+        self.control.unsynced.push_back((transaction, ticket));
+        self.plans_sync();
+    }
+
+    fn plans_sync(&mut self) {
+        if !self.control.is_syncing && !self.control.unsynced.is_empty() {
+            self.control.is_syncing = true;
+            let count = self.control.unsynced.len().min(SYNCED_MAX);
+            let in_ms = self.control.syncs_in_ms();
+            self.after(in_ms, Event::Synced(self.life, count));
+        }
+    }
+
+    /// A sync is done: what it took is durable, and the core is told.
+    pub(super) fn synced(&mut self, life: u32, count: usize) {
+        if life != self.life || self.control.core.is_none() {
+            return;
+        }
+        if self.is_stalled() {
+            return self.at(self.control.stalls_until_ms, Event::Synced(life, count));
+        }
+        self.control.is_syncing = false;
+        let now = self.control.now(self.now_ms, self.unix_ms());
+        for _ in 0..count {
+            let Some((transaction, ticket)) = self.control.unsynced.pop_front() else { break };
+            let result = if self.control.is_full {
+                self.control.has_refused = true;
+                self.checks.downlinks.on_refused();
+                Err(StoreError::Failed("no space is left".to_owned()))
+            } else {
+                self.apply(transaction)
+            };
+            self.trace.note(self.now_ms, "synced", usize::from(result.is_ok()), &[]);
+            if let (Some(ticket), Some(core)) = (ticket, &mut self.control.core) {
+                core.on_stored(now, ticket, result);
+            }
+        }
+        self.plans_sync();
+        self.carries_out();
+        self.wake_control();
+    }
+
+    /// Makes a transaction durable.
+    fn apply(&mut self, transaction: Transaction) -> Result<(), StoreError> {
+        let changes = transaction.changes.clone();
+        let (told, result) = std::sync::mpsc::channel();
+        let tell = move |result: Result<_, StoreError>| {
+            let _ = told.send(result.map(|_| ()));
+        };
+        self.control.store.submit(transaction, Box::new(tell));
+        let result = result.recv().expect("a store in memory answers at once");
+        if result.is_ok() {
+            let held = self.checks.downlinks.on_stored(&changes);
+            self.checks.blame(held);
+        }
+        result
+    }
+
+    pub(super) fn broker_connects(&mut self, life: u32) {
+        let is_time = self.broker.connects_ms.is_some_and(|ms| ms <= self.now_ms);
+        if life != self.life || !is_time || self.control.core.is_none() {
+            return;
+        }
+        if self.is_stalled() {
+            return self.at(self.control.stalls_until_ms, Event::BrokerConnects(life));
+        }
+        if !self.broker.connects(self.now_ms) {
+            return self.plans_connection();
+        }
+        self.control.has_publisher = true;
+        self.publisher_is(true);
+    }
+
+    /// The core hears whether the broker is there.
+    pub(super) fn publisher_is(&mut self, up: bool) {
+        self.note("the broker is there", usize::from(up), &[]);
+        let now = self.control.now(self.now_ms, self.unix_ms());
+        if let Some(core) = &mut self.control.core {
+            core.on_publisher(now, up);
+            self.carries_out();
+            self.wake_control();
+        }
+    }
+
+    pub(super) fn broker_goes(&mut self) {
+        self.checks.interruptions.publishing += 1;
+        if self.broker.breaks(self.now_ms) {
+            self.publisher_is(false);
+            self.plans_connection();
+        }
+    }
+
+    /// A publish reached the broker, and so the subscriber.
+    pub(super) fn broker_has(&mut self, publish: &OnItsWay) {
+        if !self.broker.receives(publish) {
+            return;
+        }
+        self.trace.note(self.now_ms, "the subscriber gets", 0, &publish.payload);
+        let devices = &self.devices;
+        let spoken = |number: usize| {
+            let device = devices.iter().find(|device| device.number == number);
+            device.map_or(0, Device::spoken)
+        };
+        let (uplinks, now) = (&mut self.checks.uplinks, self.checks.interruptions);
+        match uplinks.on_published(&publish.payload, now, spoken) {
+            Ok(event) if event.serial().is_some() => self.subscriber_reads(&event),
+            Ok(event) => {
+                let held = self.checks.downlinks.on_response(event.device, &event.payload);
+                self.checks.blame(held);
+            }
+            Err(text) => self.checks.blame(Err(text)),
+        }
+    }
+
+    pub(super) fn broker_confirms(&mut self, life: u32, publish: &OnItsWay) {
+        if life != self.life || self.control.core.is_none() {
+            return;
+        }
+        if self.is_stalled() {
+            let event = Event::BrokerConfirms(life, publish.clone());
+            return self.at(self.control.stalls_until_ms, event);
+        }
+        if !self.broker.confirms(publish) {
+            return;
+        }
+        let now = self.control.now(self.now_ms, self.unix_ms());
+        if let Some(core) = &mut self.control.core {
+            core.on_published(now, publish.id, PublishResult::Confirmed);
+        }
+        self.carries_out();
+        self.wake_control();
+    }
+}

@@ -1,0 +1,263 @@
+//! How do faults begin and end, and what must hold once they are over?
+
+use std::net::SocketAddr;
+
+use tidegate_controlplane::core::{Reply, Request};
+use tidegate_dataplane::fate::{Counters, Gauge};
+
+use super::super::dataplane::{Datagram, Origin};
+use super::super::plan::{Fault, Kind, Weather};
+use super::{CALM_MS, Event, HEALING_MS, QUIET_MS, START_MS, World};
+
+/// A process that dies by itself at the latest then, after its fault began.
+const DIES_WITHIN_MS: u64 = 5_000;
+/// Longest pause of a process, milliseconds.
+const DOWN_MS_MAX: u64 = 45_000;
+/// A device that waits for its last message speaks this often.
+const SPEAKS_EVERY_MS: u64 = 180_000;
+/// The application tries to send the last word again after this.
+const AGAIN_MS: u64 = 20_000;
+
+impl World {
+    pub(super) fn fault_begins(&mut self, number: usize) {
+        let Fault { for_ms, kind, .. } = self.plan.faults[number];
+        let until_ms = self.now_ms + for_ms;
+        self.trace.note(self.now_ms, "fault", number, format!("{kind:?}").as_bytes());
+        let down_ms = for_ms.min(DOWN_MS_MAX) + 1;
+        match kind {
+            Kind::Weather(weather) => self.network.weather = weather,
+            Kind::Blackhole { device, up, down } => {
+                if let Some(place) = self.place(device) {
+                    self.network.block(place, up, down, true);
+                }
+            }
+            Kind::Rebind { device } => self.rebinds(device, number),
+            Kind::Swap { device, other } => {
+                if let (Some(one), Some(other)) = (self.place(device), self.place(other)) {
+                    let address = self.devices[one].address;
+                    self.devices[one].address = self.devices[other].address;
+                    self.devices[other].address = address;
+                }
+            }
+            Kind::Reuse { device, other } => {
+                if let (Some(one), Some(_)) = (self.place(device), self.place(other))
+                    && device != other
+                {
+                    let address = self.devices[one].address;
+                    self.rebinds(device, number);
+                    if let Some(other) = self.place(other) {
+                        self.devices[other].address = address;
+                    }
+                }
+            }
+            Kind::Reboot { device } => {
+                if let Some(place) = self.place(device) {
+                    self.devices[place].reboots();
+                    self.sessions[place] = None;
+                }
+            }
+            Kind::Sleep { device } => {
+                if let Some(place) = self.place(device) {
+                    self.devices[place].asleep_until_ms = until_ms;
+                }
+            }
+            Kind::CrashDataplane { after, keeps_memory } => {
+                self.dataplane.dies_after = keeps_memory.then_some(after);
+                let at_latest_ms = if keeps_memory { DIES_WITHIN_MS } else { 0 };
+                self.after(at_latest_ms, Event::EdgeDies { keeps_memory });
+                self.after(at_latest_ms + down_ms, Event::EdgeStarts);
+            }
+            Kind::CrashControlplane { after } => {
+                self.control.dies_after = Some(after);
+                self.after(DIES_WITHIN_MS, Event::ControlDies);
+                self.after(DIES_WITHIN_MS + down_ms, Event::ControlStarts);
+            }
+            Kind::Stall => self.control.stalls_until_ms = self.now_ms + down_ms,
+            Kind::SlowStore { sync_ms } => self.control.sync_ms = sync_ms,
+            Kind::FullStore => self.control.is_full = true,
+            Kind::BrokerDown => self.broker_goes(),
+            Kind::BrokerSlow { confirm_ms } => self.broker.confirm_ms = confirm_ms,
+            Kind::Adversary { per_s } => {
+                self.after(1, Event::Stranger { until_ms, every_ms: 1_000 / per_s });
+            }
+        }
+        self.at(until_ms, Event::FaultEnds(number));
+    }
+
+    fn rebinds(&mut self, device: usize, number: usize) {
+        if let Some(place) = self.place(device) {
+            let port = 20_000 + number as u16 * 64 + device as u16;
+            self.devices[place].address = SocketAddr::from(([172, 16, 0, 1], port));
+        }
+    }
+
+    pub(super) fn fault_ends(&mut self, number: usize) {
+        if self.is_healed {
+            return;
+        }
+        match self.plan.faults[number].kind {
+            Kind::Weather(_) => self.network.weather = Weather::default(),
+            Kind::Blackhole { device, up, down } => {
+                if let Some(place) = self.place(device) {
+                    self.network.block(place, up, down, false);
+                }
+            }
+            Kind::Sleep { device } => {
+                if let Some(place) = self.place(device) {
+                    self.devices[place].on_due(self.now_ms);
+                    self.follows_device(place);
+                }
+            }
+            Kind::SlowStore { .. } => self.control.sync_ms = 0,
+            Kind::FullStore => self.control.is_full = false,
+            Kind::BrokerDown => self.broker.is_up = true,
+            Kind::BrokerSlow { .. } => self.broker.confirm_ms = 0,
+            _ => {}
+        }
+    }
+
+    /// Nothing goes wrong any more.
+    pub(super) fn heals(&mut self) {
+        self.note("everything heals", 0, &[]);
+        self.is_healed = true;
+        self.network.clears();
+        self.control.sync_ms = 0;
+        self.control.is_full = false;
+        self.control.dies_after = None;
+        self.control.stalls_until_ms = self.now_ms;
+        self.dataplane.dies_after = None;
+        (self.broker.is_up, self.broker.confirm_ms) = (true, 0);
+        self.agenda.retain(|_, event| {
+            !matches!(event, Event::EdgeDies { .. } | Event::ControlDies | Event::FaultBegins(_))
+        });
+        self.edge_starts();
+        if self.control.has_refused {
+            self.control_dies();
+        }
+        self.control_starts();
+        self.wake_control();
+        for place in 0..self.devices.len() {
+            self.devices[place].asleep_until_ms = 0;
+            self.devices[place].on_due(self.now_ms);
+            self.follows_device(place);
+        }
+        self.after(CALM_MS, Event::LastWords);
+        self.after(CALM_MS + HEALING_MS, Event::Noise);
+        self.after(CALM_MS + HEALING_MS + QUIET_MS, Event::Ends);
+    }
+
+    /// Each device asks, and the application has something for it; again as long as that has not
+    /// arrived, since what waits in a queue goes when its device shows itself.
+    pub(super) fn last_words(&mut self) {
+        let mut is_done = true;
+        for place in 0..self.devices.len() {
+            let number = self.devices[place].number;
+            if !self.has_last_word(number) {
+                is_done = false;
+                self.devices[place].wants_last(self.now_ms);
+                self.follows_device(place);
+                self.last_word(number);
+            }
+        }
+        if !is_done && self.now_ms < START_MS + self.plan.storm_ms + HEALING_MS {
+            self.after(SPEAKS_EVERY_MS, Event::LastWords);
+        }
+    }
+
+    fn has_last_word(&self, device: usize) -> bool {
+        let said = self.application.last_words.get(&device);
+        said.is_some_and(|said| self.checks.downlinks.was_seen(said))
+    }
+
+    /// The application has one more message for the device.
+    pub(super) fn last_word(&mut self, device: usize) {
+        let is_accepted = self.application.last_words.contains_key(&device);
+        if is_accepted || self.now_ms > START_MS + self.plan.storm_ms + HEALING_MS {
+            return;
+        }
+        self.application_sends('z', device, true, true);
+        self.after(AGAIN_MS, Event::LastWord(device));
+    }
+
+    /// Every device got through, both ways. Something arrives, so that the workers say once more
+    /// what they count.
+    pub(super) fn makes_noise(&mut self) {
+        for place in 0..self.devices.len() {
+            let number = self.devices[place].number;
+            if !self.devices[place].is_content() {
+                self.checks.blame(Err(format!("device {number} does not get through")));
+            }
+            if !self.has_last_word(number) {
+                self.checks.blame(Err(format!("nothing gets through to device {number}")));
+            }
+        }
+        for worker in 0..self.dataplane.seats.len() {
+            self.after(QUIET_MS - 10_000, Event::Spark(worker));
+        }
+    }
+
+    /// A byte from nowhere.
+    pub(super) fn sparks(&mut self, worker: usize) {
+        let from = SocketAddr::from(([192, 0, 2, 1], 5_000));
+        let datagram = Datagram { from, bytes: vec![0], origin: Origin::Stranger };
+        self.dataplane.seats[worker].inbox.push_back(datagram);
+        self.wake_edge(worker, self.now_ms);
+    }
+
+    /// Nothing is left under way, and every buffer is back.
+    pub(super) fn ends(&mut self) {
+        self.is_over = true;
+        let held = self.checks.downlinks.at_the_end();
+        self.checks.blame(held);
+        let held = self.is_drained();
+        self.checks.blame(held);
+    }
+
+    fn is_drained(&mut self) -> Result<(), String> {
+        if !self.broker.is_idle() || !self.control.unsynced.is_empty() {
+            return Err("publishes or writes are left".to_owned());
+        }
+        for link in &self.control.links {
+            let left = link.window.outstanding();
+            if left > 0 || link.window.has_outgoing() {
+                return Err(format!("{left} entries of worker {} are not finished", link.worker));
+            }
+        }
+        for (index, seat) in self.dataplane.seats.iter_mut().enumerate() {
+            let Some(worker) = &mut seat.worker else { return Err("a worker is missing".into()) };
+            let used = worker.up().capacity() - worker.up().free_bytes();
+            if used > 0 {
+                return Err(format!("{used} bytes of worker {index}'s ring are not released"));
+            }
+        }
+        let now = self.control.now(self.now_ms, self.unix_ms());
+        let to = self.control.next_request();
+        let Some(core) = &mut self.control.core else { return Err("there is no core".into()) };
+        core.on_request(now, to, Request::Health);
+        let mut effects = Vec::new();
+        core.take_effects(&mut effects);
+        let health = effects.into_iter().find_map(|effect| match effect {
+            tidegate_controlplane::core::Effect::Reply {
+                reply: Ok(Reply::Health(health)), ..
+            } => Some(health),
+            _ => None,
+        });
+        let health = health.ok_or("the core says nothing of its health")?;
+        if health.in_flight > 0 || health.open_messages > 0 || health.malformed > 0 {
+            return Err(format!(
+                "{} publishes, {} messages open, {} entries malformed",
+                health.in_flight, health.open_messages, health.malformed
+            ));
+        }
+        for worker in &health.workers {
+            for gauge in [Gauge::Exchanges, Gauge::Downlinks, Gauge::Handshakes] {
+                let left = worker.counters.get(Counters::COUNT + gauge as usize);
+                if left != Some(&0) {
+                    let name = gauge.name();
+                    return Err(format!("worker {}: {left:?} {name}", worker.worker));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! What do people and devices do? Actions of the plan, what devices say, what the application makes
+//! of events, what a stranger sends.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use tidegate_controlplane::core::{Body, Reply, Request, RequestId};
+use tidegate_controlplane::model::{
+    DownlinkRequest, DownlinkResponse, MessageType, Method, Priority, QueueMode, Refused,
+};
+use tidegate_dtls::record::Record;
+
+use super::super::checks::Event as Published;
+use super::super::checks::{Downlinks, answer_text, downlink_text};
+use super::super::dataplane::{Datagram, Origin};
+use super::super::device::{Said, Wish};
+use super::super::plan::What;
+use super::super::provision::device_id;
+use super::super::seed;
+use super::super::stranger::is_strangers;
+use super::{Event, World};
+
+/// The application behind the API.
+pub(super) struct Application {
+    /// Messages sent to each device so far.
+    numbers: BTreeMap<usize, u32>,
+    /// Requests without a reply, and whether each is the last word to a device.
+    asked: HashMap<RequestId, Option<(usize, String)>>,
+    /// Devices whose last word is accepted, and what it says.
+    pub(super) last_words: BTreeMap<usize, String>,
+    random: StdRng,
+    /// Bytes that a stranger's address sent and got.
+    given: BTreeMap<SocketAddr, usize>,
+}
+
+impl Application {
+    pub(super) fn new(run_seed: u64) -> Self {
+        Self {
+            numbers: BTreeMap::new(),
+            asked: HashMap::new(),
+            last_words: BTreeMap::new(),
+            random: seed::stream(run_seed, "application", 0),
+            given: BTreeMap::new(),
+        }
+    }
+
+    /// The control plane is gone: nobody will reply.
+    pub(super) fn hears_no_more(&mut self) {
+        self.asked.clear();
+    }
+
+    pub(super) fn on_reply(
+        &mut self,
+        to: RequestId,
+        reply: &Result<Reply, Refused>,
+        downlinks: &mut Downlinks,
+    ) -> Result<(), String> {
+        let Some(last_word) = self.asked.remove(&to) else {
+            return Err(format!("{to:?} was answered twice, or never asked"));
+        };
+        if let Ok(Reply::Accepted(id)) = reply {
+            downlinks.on_accepted(*id)?;
+            if let Some((device, said)) = last_word {
+                self.last_words.entry(device).or_insert(said);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    pub(super) fn note(&mut self, what: &str, who: usize, bytes: &[u8]) {
+        self.trace.note(self.now_ms, what, who, bytes);
+    }
+
+    /// Where the device of this number stands, unless it was left out.
+    pub(super) fn place(&self, number: usize) -> Option<usize> {
+        self.devices.iter().position(|device| device.number == number)
+    }
+
+    pub(super) fn acts(&mut self, number: usize) {
+        let action = self.plan.actions[number];
+        let Some(place) = self.place(action.device) else { return };
+        match action.what {
+            What::Uplink { confirmable, method } => {
+                self.devices[place].wishes(self.now_ms, Wish { confirmable, method });
+                self.follows_device(place);
+            }
+            What::Downlink { confirmable, queued } => {
+                self.application_sends('d', action.device, confirmable, queued);
+            }
+            What::Delete => {
+                let device = device_id(action.device);
+                self.requests(Request::Delete { device, message: None }, None);
+            }
+        }
+    }
+
+    /// The application asks, if there is somebody to ask.
+    fn requests(&mut self, request: Request, last_word: Option<(usize, String)>) -> bool {
+        if self.now_ms < self.control.stalls_until_ms || !self.control.is_open(self.now_ms) {
+            return false;
+        }
+        let now = self.control.now(self.now_ms, self.unix_ms());
+        let to = self.control.next_request();
+        let Some(core) = &mut self.control.core else { return false };
+        self.application.asked.insert(to, last_word);
+        core.on_request(now, to, request);
+        self.carries_out();
+        self.wake_control();
+        true
+    }
+
+    pub(super) fn application_sends(
+        &mut self,
+        letter: char,
+        device: usize,
+        confirmable: bool,
+        queued: bool,
+    ) -> bool {
+        let number = self.application.numbers.entry(device).or_insert(0);
+        *number += 1;
+        let payload = downlink_text(letter, device, *number);
+        self.note("the application sends", device, payload.as_bytes());
+        let message_type =
+            if confirmable { MessageType::Confirmable } else { MessageType::NonConfirmable };
+        let queue_mode = if queued { QueueMode::Queued } else { QueueMode::Immediate };
+        let request = DownlinkRequest {
+            message_type,
+            method: Method::Put,
+            uri_paths: vec!["led".to_owned()],
+            uri_query: Vec::new(),
+            content_format: None,
+            accept: None,
+            queue_mode,
+            priority: Priority::Normal,
+            ttl_s: None,
+            payload: payload.clone().into_bytes(),
+        };
+        self.checks.downlinks.on_sent(payload.clone(), queued);
+        let last_word = (letter == 'z').then_some((device, payload));
+        let body = Body::Request(request);
+        self.requests(Request::Send { device: device_id(device), body }, last_word)
+    }
+
+    /// The subscriber has an event: the application may answer it.
+    pub(super) fn subscriber_reads(&mut self, event: &Published) {
+        let (Some(token), Some(serial)) = (&event.token, event.serial()) else { return };
+        let drawn: u64 = self.application.random.random_range(0..100);
+        let after_ms = match drawn {
+            0..=9 => return,
+            10..=79 => drawn * 10,
+            _ => drawn * 300,
+        };
+        let token = token.clone();
+        self.after(after_ms, Event::Answers { token, device: event.device, serial });
+    }
+
+    pub(super) fn answers(&mut self, token: String, device: usize, serial: u32) {
+        let response = DownlinkResponse {
+            token,
+            status: 2 << 5 | 5,
+            location_path: Vec::new(),
+            content_format: None,
+            payload: answer_text(device, serial).into_bytes(),
+        };
+        let body = Body::Response(response);
+        self.requests(Request::Send { device: device_id(device), body }, None);
+    }
+
+    /// What a device wants to say and to send.
+    pub(super) fn follows_device(&mut self, place: usize) {
+        let number = self.devices[place].number;
+        for said in std::mem::take(&mut self.devices[place].said) {
+            let held = self.hears_device(place, number, said);
+            self.checks.blame(held);
+        }
+        for bytes in std::mem::take(&mut self.devices[place].out) {
+            self.device_sends(place, &bytes);
+        }
+        if let Some(due_ms) = self.devices[place].due_ms() {
+            let due_ms = due_ms.max(self.now_ms);
+            if self.device_turns_ms[place].is_none_or(|turn_ms| due_ms < turn_ms) {
+                self.device_turns_ms[place] = Some(due_ms);
+                self.at(due_ms, Event::Device(place));
+            }
+        }
+    }
+
+    fn hears_device(&mut self, place: usize, number: usize, said: Said) -> Result<(), String> {
+        match said {
+            Said::Up => {
+                let cid_len = self.devices[place].cid_len();
+                if let Some(session) = self.devices[place].session() {
+                    let session = self.checks.wire.on_session(number, *session, cid_len)?;
+                    self.sessions[place] = Some(session);
+                    self.note("is up", number, &[]);
+                }
+                Ok(())
+            }
+            Said::Asked { serial, method } => {
+                self.note("asks", number, &serial.to_be_bytes());
+                let before = self.checks.interruptions;
+                let spoken = self.devices[place].spoken();
+                self.checks.uplinks.on_asked((number, serial), (method, spoken), before);
+                Ok(())
+            }
+            Said::Answered { serial, code, payload } => {
+                self.note("is answered", number, &[code.0]);
+                self.checks.uplinks.on_answered((number, serial), code, &payload)
+            }
+            Said::Saw { payload } => {
+                self.note("gets", number, &payload);
+                self.checks.downlinks.on_saw(number, &payload)
+            }
+            Said::Silence => {
+                self.note("hears nothing", number, &[]);
+                self.sessions[place] = None;
+                Ok(())
+            }
+        }
+    }
+
+    fn device_sends(&mut self, place: usize, bytes: &[u8]) {
+        let from = self.devices[place].address;
+        self.note("sends", place, bytes);
+        let origin = self.origin(place, bytes);
+        self.stranger.hears(Datagram { from, bytes: bytes.to_vec(), origin });
+        for arrival in self.network.up(self.now_ms, place, bytes) {
+            let is_itself = arrival.is_whole || origin == Origin::Handshake;
+            let origin = if is_itself { origin } else { Origin::Damaged };
+            let datagram = Datagram { from, bytes: arrival.bytes, origin };
+            self.after(arrival.after_ms, Event::ToEdge(datagram));
+        }
+    }
+
+    /// One protected record of a session that is up, or else a handshake's.
+    fn origin(&mut self, place: usize, bytes: &[u8]) -> Origin {
+        const EDGE_CID_BYTES: usize = 6;
+        let is_up = self.devices[place].session().is_some();
+        let record = Record::parse(bytes, 0, EDGE_CID_BYTES).ok();
+        let record = record.filter(|record| record.epoch == 1 && record.end() == bytes.len());
+        match (record, self.sessions[place].filter(|_| is_up)) {
+            (Some(record), Some(session)) => Origin::Record(session, record.sequence),
+            _ => Origin::Handshake,
+        }
+    }
+
+    pub(super) fn arrives_at_device(&mut self, address: SocketAddr, mut bytes: Vec<u8>) {
+        // Another may have the address by now: it gets what it can't read.
+        let Some(place) = self.devices.iter().position(|device| device.address == address) else {
+            return;
+        };
+        self.note("reaches", place, &bytes);
+        self.devices[place].on_datagram(self.now_ms, &mut bytes);
+        self.follows_device(place);
+    }
+
+    pub(super) fn stranger_sends(&mut self, until_ms: u64, every_ms: u64) {
+        if self.is_healed || self.now_ms >= until_ms {
+            return;
+        }
+        let turns = &self.turns;
+        let datagram = self.stranger.sends(|origin| turns.knows(origin));
+        if is_strangers(datagram.from) && self.dataplane.is_alive() {
+            *self.application.given.entry(datagram.from).or_insert(0) += datagram.bytes.len();
+        }
+        self.arrives_at_edge(datagram);
+        self.after(every_ms, Event::Stranger { until_ms, every_ms });
+    }
+
+    /// The edge sends to an address that no device has.
+    pub(super) fn strangers_get(&mut self, address: SocketAddr, bytes: usize) {
+        if !is_strangers(address) {
+            return;
+        }
+        let given = self.application.given.get_mut(&address);
+        match given.and_then(|given| given.checked_sub(bytes).map(|rest| (given, rest))) {
+            Some((given, rest)) => *given = rest,
+            None => self.checks.blame(Err(format!("{address} got more than it sent"))),
+        }
+    }
+}
