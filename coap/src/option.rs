@@ -67,6 +67,8 @@ pub struct Understood {
 impl Understood {
     /// No critical option: right for responses, for which RFC 7252 defines none.
     pub const NONE: Self = Self::new(&[]);
+    /// What the edge reads in a response.
+    pub const RESPONSE: Self = Self::new(&[Number::BLOCK2, Number::BLOCK1]);
     /// What the edge reads in a request. Proxy-Uri and Proxy-Scheme are here to be answered 5.05.
     pub const EDGE_REQUEST: Self = Self::new(&[
         Number::URI_HOST,

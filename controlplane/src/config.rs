@@ -416,7 +416,7 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             unix_socket: None,
-            body_bytes_max: 65_536,
+            body_bytes_max: 524_288,
             body_timeout_ms: 10_000,
             requests_max: 1_024,
             followers_max: 64,

@@ -54,8 +54,9 @@ use crate::store::account::Account;
 use crate::store::vault::Vault;
 use crate::store::{Store, Table};
 
-/// Longest payload of a downlink, bytes. *Why:* what fits one record beside its options.
-pub const PAYLOAD_BYTES_MAX: usize = 1024;
+/// Longest payload of a downlink, bytes; an application profile may say less. A payload longer than
+/// a block goes block by block (RFC 7959).
+pub const PAYLOAD_BYTES_MAX: usize = 256 << 10;
 
 /// The running control plane.
 #[derive(Clone)]

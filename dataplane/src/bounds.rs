@@ -74,6 +74,12 @@ pub const UPLOADS_PER_DEVICE_MAX: usize = 4;
 /// newcomers, and a device is at it for MAX_TRANSMIT_SPAN (RFC 7252 section 4.8.2) when only the
 /// last copy of a block arrives.
 pub const UPLOAD_GRACE_MS: u64 = 45_000;
+/// Long bodies on their way to devices in one worker, 2 KiB of each at hand.
+pub const BODIES_MAX: u32 = 2_048;
+/// Answers that devices read block by block, in one worker.
+pub const ANSWERS_MAX: u32 = 1_024;
+/// Longest options of such an answer, bytes.
+pub const ANSWER_OPTIONS_BYTES_MAX: usize = 128;
 /// Bodies forgotten for their age in one turn of the clock (one second).
 pub const UPLOAD_SWEEP: usize = 4_096;
 /// Credentials a worker remembers.

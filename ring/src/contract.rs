@@ -13,13 +13,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Changes whenever a layout or a meaning in this file changes; rings of another version are
 /// refused when they are opened.
-pub const CONTRACT_VERSION: u32 = 5;
+pub const CONTRACT_VERSION: u32 = 6;
 
 /// Longest tail an entry may carry, bytes. *Why:* one CoAP message in one DTLS record, or one
 /// identity (256) or key (256); longer bodies cross in pieces ([`Body`]).
 pub const TAIL_BYTES_MAX: usize = 2048;
 
-/// Longest body of a device's request that crosses, bytes. *Why:* a quarter of a ring, so that one
+/// Longest body of a device's request or response that crosses, bytes. *Why:* a quarter of a ring, so that one
 /// body never stands in the way of everything else.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -103,8 +103,10 @@ wire_enum! {
         /// [`Notice`] + what its [`Event`] describes: the first to be left out when there is much
         /// to tell.
         Notice = 9,
-        /// [`Body`] + a piece of it: the body of the [`Uplink`] behind its pieces.
+        /// [`Body`] + a piece of it: the body of the [`Uplink`] or [`Outcome`] behind its pieces.
         Body = 10,
+        /// [`Wanted`], no tail: a piece of a body that goes to a device.
+        Wanted = 11,
         /// [`Credential`] + the pre-shared key (empty unless the verdict is `Known`).
         Credential = 32,
         /// [`CredentialDropped`], no tail: forget the cached credential of the device.
@@ -127,6 +129,8 @@ wire_enum! {
         Policies = 41,
         /// [`Class`], no tail: the session belongs to another class from now on.
         Class = 42,
+        /// [`Piece`] + that piece; empty when the control plane does not have it (any more).
+        Piece = 43,
     }
 }
 
@@ -191,8 +195,10 @@ wire_enum! {
         NoSession = 3, /// No free exchange, or the worker's queue for the device is full.
         Busy = 4, /// The request that the answer belongs to is gone (answered, timed out).
         TokenGone = 5, /// Cancelled before it was sent.
-        Cancelled = 6, /// The message does not fit a record, or is not a CoAP message.
-        Malformed = 7 }
+        Cancelled = 6, /// The message does not fit a record, or is not a CoAP message; or the blocks
+        /// of the device's response do not fit each other.
+        Malformed = 7, /// The device's response is longer than it may be, or there is no room.
+        TooLarge = 8 }
 }
 
 wire_enum! {
@@ -280,7 +286,7 @@ layout! {
     /// A piece of a body that came block by block (RFC 7959). The pieces of one body come in order,
     /// from its beginning, with nothing between them, and its [`Uplink`] behind the last: they are
     /// released with it. Pieces without it are what a worker left that was killed.
-    Body { /// Of the [`Uplink`].
+    Body { /// The exchange of the [`Uplink`]; of an [`Outcome`], [`name_of_message`].
         exchange: U64, /// Where this piece belongs, bytes.
         offset: U32, /// Length of the whole body, bytes, at most [`BODY_BYTES_MAX`].
         total: U32 }
@@ -300,7 +306,9 @@ layout! {
         step: u8, /// [`FailReason`].
         reason: u8, /// 1: nothing follows for this message.
         is_final: u8, /// [`Network`] of the session, for the uplink JSON of a response.
-        network: u8 }
+        network: u8, /// Bytes of the response's body, when that crossed in pieces ([`Body`]) and the
+        /// tail has none; 0: the payload in the tail is all.
+        body_bytes: U32 }
 }
 layout! {
     /// A handshake completed.
@@ -440,7 +448,9 @@ layout! {
     Answer { /// From [`Uplink`], carried by the ResponseToken.
         exchange: U64, /// For the [`Outcome`]s.
         message_id: MessageId, /// Must be the exchange's device, or the answer is refused.
-        device: DeviceId }
+        device: DeviceId, /// Bytes of its body, when the worker has to ask for them ([`Wanted`]) and
+        /// the tail has none; 0: the payload in the tail is all.
+        body_bytes: U32 }
 }
 layout! {
     /// A request for a device.
@@ -448,7 +458,23 @@ layout! {
         message_id: MessageId, /// To whom.
         device: DeviceId, /// Where the device was last seen ([`SessionRef`]).
         session: U64, /// How.
-        terms: Terms }
+        terms: Terms, /// As in [`Answer`].
+        body_bytes: U32 }
+}
+layout! {
+    /// A device takes a long body block by block: the worker wants the piece that begins at
+    /// `offset`. Asked again when no [`Piece`] comes.
+    Wanted { /// Echoed in [`Piece`].
+        body: U64, /// Whose body.
+        message_id: MessageId, /// Its device.
+        device: DeviceId, /// Where the piece begins, bytes.
+        offset: U32 }
+}
+layout! {
+    /// A piece of a body, as long as fits a tail, or to its end.
+    Piece { /// From [`Wanted`].
+        body: U64, /// From [`Wanted`].
+        offset: U32 }
 }
 layout! {
     /// Takes back a [`Downlink`] that has not left yet.
@@ -456,6 +482,12 @@ layout! {
         message_id: MessageId, /// Of which device.
         device: DeviceId, /// Where it waits ([`SessionRef`]).
         session: U64 }
+}
+
+/// What the pieces of a response's body are named by: [`Body`] has no room for a whole id, and
+/// needs none.
+pub fn name_of_message(id: &MessageId) -> u64 {
+    u64::from_le_bytes([id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7]])
 }
 
 impl Published {

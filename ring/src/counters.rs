@@ -179,6 +179,8 @@ counters! {
         UploadNoRoom => "upload_no_room",
         /// Bodies forgotten before they were whole: too old, or in the way of others.
         UploadForgotten => "upload_forgotten",
+        /// Answers of applications that devices read block by block.
+        AnswerLong => "answer_long",
         /// Requests whose outcome did not come in time.
         ResponseTimeout => "response_timeout",
         /// CoAP messages that were not well formed.

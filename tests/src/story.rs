@@ -8,7 +8,7 @@ mod control;
 pub mod credentials;
 mod listener;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -60,6 +60,14 @@ pub struct Story {
     pub bodies: Vec<Vec<u8>>,
     /// Of the next one.
     pieces: Vec<u8>,
+    /// The bodies of outcomes, where they came in pieces; else empty.
+    pub response_bodies: Vec<Vec<u8>>,
+    /// The bodies of messages that go block by block.
+    pub long: HashMap<wire::MessageId, Vec<u8>>,
+    /// Pieces of them that the worker asked for.
+    pub wanted_pieces: Vec<wire::Wanted>,
+    /// Whether the control plane sends them.
+    pub gives_pieces: bool,
     /// Outcomes seen on the ring, with the response's bytes.
     pub outcomes: Vec<(wire::Outcome, Vec<u8>)>,
     /// Sessions that came and went, by the ring.
@@ -164,6 +172,10 @@ impl Story {
             uplinks: Vec::new(),
             bodies: Vec::new(),
             pieces: Vec::new(),
+            response_bodies: Vec::new(),
+            long: HashMap::new(),
+            wanted_pieces: Vec::new(),
+            gives_pieces: true,
             outcomes: Vec::new(),
             sessions: Vec::new(),
             names: Vec::new(),

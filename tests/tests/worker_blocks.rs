@@ -248,8 +248,12 @@ fn an_application_answers_a_body() {
     post.sends(&mut story, &body, 1);
     story.hears(device).expect("the empty ACK");
     let uplink = story.uplinks[0].0;
-    let answer =
-        wire::Answer { exchange: uplink.exchange, message_id: [3; 16], device: device_id(1) };
+    let answer = wire::Answer {
+        exchange: uplink.exchange,
+        message_id: [3; 16],
+        device: device_id(1),
+        body_bytes: 0.into(),
+    };
     let response = written(0, Code::CREATED, |writer| {
         writer.option(Number::LOCATION_PATH, b"made").option_uint(Number::CONTENT_FORMAT, 50);
         writer.option_uint(Number::SIZE1, 5).payload(b"{}");

@@ -42,6 +42,7 @@ fn sends_downlink(story: &mut Story) {
         device: up.device,
         session: up.session,
         terms: wire::Terms::OWN,
+        body_bytes: 0.into(),
     };
     let message = request(Type::Con, Code::PUT, 0, "/led", b"on");
     story.tells_at(worker.into(), Kind::Downlink, downlink.as_bytes(), &message);

@@ -166,6 +166,7 @@ fn a_downlink_without_its_session_fails_at_once() {
         device: device_id(1),
         session: (story.last_session().session.get() ^ 1).into(),
         terms: wire::Terms::OWN,
+        body_bytes: 0.into(),
     };
     let request = request(Type::Con, Code::PUT, 0, "/d", b"on");
     story.tells(Kind::Downlink, stale.as_bytes(), &request);
@@ -248,6 +249,7 @@ fn downlink(story: &Story, number: u8) -> wire::Downlink {
         device: device_id(1),
         session,
         terms: wire::Terms::OWN,
+        body_bytes: 0.into(),
     }
 }
 

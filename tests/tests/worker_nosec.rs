@@ -42,8 +42,13 @@ fn put(mid: u16, payload: &[u8]) -> Vec<u8> {
 fn downlink(story: &mut Story, message_id: u8) {
     let session = story.last_session().session;
     let message_id = [message_id; 16];
-    let entry =
-        wire::Downlink { message_id, device: device_id(1), session, terms: wire::Terms::OWN };
+    let entry = wire::Downlink {
+        message_id,
+        device: device_id(1),
+        session,
+        terms: wire::Terms::OWN,
+        body_bytes: 0.into(),
+    };
     story.tells(
         Kind::Downlink,
         entry.as_bytes(),

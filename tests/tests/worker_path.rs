@@ -122,6 +122,7 @@ fn an_unvalidated_address_gets_three_times_what_came_from_it_and_no_more() {
         device: story.last_session().device,
         session: story.last_session().session,
         terms: wire::Terms::OWN,
+        body_bytes: 0.into(),
     };
     let message = request(Type::Con, Code::PUT, 0, "/led", &[7; 600]);
     story.tells(wire::Kind::Downlink, downlink.as_bytes(), &message);

@@ -281,7 +281,12 @@ fn bad_requests_are_refused_by_the_book() {
 }
 
 fn answers(story: &mut Story, uplink: &wire::Uplink, device: wire::DeviceId, payload: &[u8]) {
-    let answer = wire::Answer { exchange: uplink.exchange, message_id: [3; 16], device };
+    let answer = wire::Answer {
+        exchange: uplink.exchange,
+        message_id: [3; 16],
+        device,
+        body_bytes: 0.into(),
+    };
     let response = request(Type::Con, Code::CONTENT, 0, "", payload);
     story.tells(Kind::Answer, answer.as_bytes(), &response);
 }

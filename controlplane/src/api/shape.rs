@@ -104,7 +104,7 @@ pub const IMPORT_FILE: Rule = Rule::length(1, 1024);
 /// What is to be sent, base64.
 pub const PAYLOAD_DATA: Rule = Rule {
     min: 0,
-    max: 2048,
+    max: PAYLOAD_BYTES_MAX.div_ceil(3) * 4,
     form: Form::Pattern(
         "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
         |text| STANDARD.decode(text).is_ok(),

@@ -3,7 +3,7 @@
 use super::devices::device_id;
 use super::draft::refuse;
 use super::{Control, PAYLOAD_BYTES_MAX, validate};
-use crate::core::{Body, Reply, Request, encode_request, encode_response};
+use crate::core::{self, Body, Reply, Request};
 use crate::model::{
     Downlink, DownlinkRequest, DownlinkResponse, MessageId, MessageStatus, Page, PageRequest,
     QueuedMessage, Refused, ResourceType, TTL_S_MAX,
@@ -105,7 +105,7 @@ fn check_request(request: &DownlinkRequest) -> Result<(), Refused> {
     option_texts("CoAP.UriPaths", &request.uri_paths)?;
     option_texts("CoAP.UriQuery", &request.uri_query)?;
     payload(&request.payload)?;
-    encode_request(request).map(|_| ()).map_err(|_| not_one_message())
+    core::check_request(request).map_err(|_| not_one_message())
 }
 
 fn check_response(response: &DownlinkResponse) -> Result<(), Refused> {
@@ -115,7 +115,7 @@ fn check_response(response: &DownlinkResponse) -> Result<(), Refused> {
     }
     option_texts("CoAP.LocationPath", &response.location_path)?;
     payload(&response.payload)?;
-    encode_response(response).map(|_| ()).map_err(|_| not_one_message())
+    core::check_response(response).map_err(|_| not_one_message())
 }
 
 /// Each is one option (RFC 7252 section 5.10.1).
@@ -135,5 +135,5 @@ fn payload(payload: &[u8]) -> Result<(), Refused> {
 }
 
 fn not_one_message() -> Refused {
-    Refused::invalid("PayloadData", "Member must fit one CoAP message with its options")
+    Refused::invalid("CoAP", "Its options must fit one CoAP message")
 }

@@ -1,5 +1,5 @@
-//! How does a long body come out of a ring? In pieces, one behind the other, and the request that
-//! it belongs to behind the last.
+//! How does a long body come out of a ring? In pieces, one behind the other, and the request or
+//! response that it belongs to behind the last.
 //!
 //! A worker's ring has one producer, so the pieces of two bodies never mix: one body of each worker
 //! is put together at a time, and what anything else stands behind was left by a worker that died.

@@ -23,7 +23,7 @@ use crate::model::{
 };
 use crate::store::keys::Place;
 use crate::store::queue::{self, Queued, Waiting};
-use crate::store::records::{Message, read};
+use crate::store::records::{self, Message, read};
 use crate::store::{Store, StoreError, Table, Transaction};
 
 /// Every open message. *Bound:* per device by `queue_messages_per_device_max`; what is to be sent
@@ -148,7 +148,12 @@ impl Core {
         status.expires_unix_ms = (waiting == Waiting::Queued).then(|| now.unix_ms + ttl_ms);
         let message = Message { status, attempts: 0, session: None };
         let mut tx = Transaction::new();
-        queue::enqueue(&mut tx, &message, place, waiting, request);
+        let kept = match &body {
+            Body::Request(request) => records::encode(request),
+            Body::Response(response) if is_long(response) => response.payload.clone(),
+            Body::Response(_) => Vec::new(),
+        };
+        queue::enqueue(&mut tx, &message, place, waiting, &kept);
         let due_ms = now.ms + time_ms;
         let phase = Phase::Storing(answer);
         self.messages.insert(Open { message, place, waiting, phase, due_ms });
@@ -295,9 +300,14 @@ impl Core {
         let queued = queue::claim(&*self.store, device, place).map_err(|_| Unsendable::NotNow)?;
         let queued = queued.ok_or(Unsendable::Never)?;
         let request = queued.request().map_err(|_| Unsendable::Never)?;
-        let message = encode_request(&request).map_err(|_| Unsendable::Never)?;
-        let head =
-            Downlink { message_id: id.0, device: device.0, session: session.0.into(), terms };
+        let (message, body_bytes) = encode_request(&request).map_err(|_| Unsendable::Never)?;
+        let head = Downlink {
+            message_id: id.0,
+            device: device.0,
+            session: session.0.into(),
+            terms,
+            body_bytes: (body_bytes as u32).into(),
+        };
         Ok([head.as_bytes(), &message].concat())
     }
 
@@ -313,11 +323,16 @@ impl Core {
         let token = token.ok_or_else(|| {
             Refused::invalid(PATH, "Member must be a ResponseToken of an uplink of this device")
         })?;
-        let message = encode_response(response)
-            .map_err(|_| Refused::invalid("PayloadData", "Member must fit one CoAP message"))?;
+        let (message, body_bytes) = encode_response(response)
+            .map_err(|_| Refused::invalid("CoAP", "Its options must fit one CoAP message"))?;
         let link = self.link_of_worker(token.worker);
         let link = link.filter(|link| link.incarnation.unwrap_or(0) == token.incarnation);
-        let head = Answer { exchange: token.exchange.into(), message_id: id.0, device: device.0 };
+        let head = Answer {
+            exchange: token.exchange.into(),
+            message_id: id.0,
+            device: device.0,
+            body_bytes: (body_bytes as u32).into(),
+        };
         Ok(link.map(|link| Post::new(link.id, Kind::Answer, &[head.as_bytes(), &message], None)))
     }
 }
@@ -335,9 +350,33 @@ enum Unsendable {
 
 /// Longest message for a worker, bytes: it still adds a token.
 const ENCODED_BYTES_MAX: usize = MESSAGE_BYTES_MAX - TOKEN_BYTES_MAX;
+/// A longer payload goes block by block.
+const BLOCK_BYTES_MAX: usize = 1_024;
 
-/// A request as the worker wants it: Message ID and token are the worker's.
-pub fn encode_request(request: &DownlinkRequest) -> Result<Vec<u8>, WriteError> {
+/// Do the options of a request fit a message?
+pub fn check_request(request: &DownlinkRequest) -> Result<(), WriteError> {
+    encode_request(request).map(|_| ())
+}
+
+/// Do the options of a response?
+pub fn check_response(response: &DownlinkResponse) -> Result<(), WriteError> {
+    encode_response(response).map(|_| ())
+}
+
+/// Is its payload longer than the largest block, or does it not fit beside its options? Then it
+/// stays here, and the worker asks for it piece by piece.
+fn is_long(response: &DownlinkResponse) -> bool {
+    encode_response(response).is_ok_and(|(_, body_bytes)| body_bytes > 0)
+}
+
+/// The payload as it stands in the message, and how long it is when it does not.
+fn split(payload: &[u8], room: usize) -> (&[u8], usize) {
+    if payload.len() <= BLOCK_BYTES_MAX.min(room) { (payload, 0) } else { (&[], payload.len()) }
+}
+
+/// A request as the worker wants it: Message ID and token are the worker's. With it, how long its
+/// payload is when that is not in it.
+fn encode_request(request: &DownlinkRequest) -> Result<(Vec<u8>, usize), WriteError> {
     let ty = match request.message_type {
         MessageType::Confirmable => Type::Con,
         MessageType::NonConfirmable => Type::Non,
@@ -356,13 +395,15 @@ pub fn encode_request(request: &DownlinkRequest) -> Result<Vec<u8>, WriteError> 
     if let Some(format) = request.accept {
         writer.option_uint(Number::ACCEPT, format.into());
     }
-    let len = writer.payload(&request.payload).finish()?;
+    let room = ENCODED_BYTES_MAX.saturating_sub(writer.finish()? + 1);
+    let (payload, body_bytes) = split(&request.payload, room);
+    let len = writer.payload(payload).finish()?;
     buffer.truncate(len);
-    Ok(buffer)
+    Ok((buffer, body_bytes))
 }
 
-/// A response as the worker wants it: type, Message ID and token are the worker's.
-pub fn encode_response(response: &DownlinkResponse) -> Result<Vec<u8>, WriteError> {
+/// The same of a response.
+fn encode_response(response: &DownlinkResponse) -> Result<(Vec<u8>, usize), WriteError> {
     let mut buffer = vec![0; ENCODED_BYTES_MAX];
     let code = Code(response.status);
     let mut writer = Writer::new(&mut buffer, Type::Con, code, 0, &Token::EMPTY);
@@ -372,7 +413,9 @@ pub fn encode_response(response: &DownlinkResponse) -> Result<Vec<u8>, WriteErro
     if let Some(format) = response.content_format {
         writer.option_uint(Number::CONTENT_FORMAT, format.into());
     }
-    let len = writer.payload(&response.payload).finish()?;
+    let room = ENCODED_BYTES_MAX.saturating_sub(writer.finish()? + 1);
+    let (payload, body_bytes) = split(&response.payload, room);
+    let len = writer.payload(payload).finish()?;
     buffer.truncate(len);
-    Ok(buffer)
+    Ok((buffer, body_bytes))
 }

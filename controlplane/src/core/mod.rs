@@ -22,6 +22,7 @@ mod events;
 mod group;
 mod lane;
 mod latency;
+mod long;
 mod measure;
 mod messages;
 mod outbox;
@@ -55,7 +56,7 @@ pub use effect::{
 pub use customer_log::LogCounts;
 pub use latency::Latency;
 pub use measure::{MetricLimits, MetricsRequest};
-pub use messages::{encode_request, encode_response};
+pub use messages::{check_request, check_response};
 pub use trial::Trial;
 
 use crate::control::{Limits, WorkerHealth};
@@ -77,6 +78,7 @@ pub struct Core {
     uplinks: uplinks::Uplinks,
     sessions: sessions::Sessions,
     messages: messages::Messages,
+    long: long::Long,
     outbox: outbox::Outbox,
     connects: connect::Connects,
     events: events::Events,
@@ -149,6 +151,7 @@ impl Core {
             uplinks: uplinks::Uplinks::new(limits.publishes_in_flight_max),
             sessions,
             messages,
+            long: long::Long::default(),
             outbox,
             connects: connect::Connects::default(),
             events,
@@ -191,6 +194,7 @@ impl Core {
         let understood = match Kind::from_wire(kind) {
             Some(Kind::Uplink) => self.on_uplink(now, link, seq, bytes),
             Some(Kind::Body) => self.on_body(link, seq, bytes),
+            Some(Kind::Wanted) => self.on_wanted(now, link, seq, bytes),
             Some(Kind::CredentialWanted) => self.on_credential_wanted(link, seq, bytes),
             Some(Kind::Outcome) => self.on_outcome(now, link, seq, bytes),
             Some(Kind::SessionUp) => self.on_session_up(now, link, seq, bytes),

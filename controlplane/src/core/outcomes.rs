@@ -5,7 +5,9 @@
 
 use tidegate_coap::message::Message as CoapMessage;
 use tidegate_ring::Seq;
-use tidegate_ring::contract::{Cancel, FailReason, Kind, Outcome, SessionRef, Step};
+use tidegate_ring::contract::{
+    Cancel, FailReason, Kind, Outcome, SessionRef, Step, name_of_message,
+};
 use zerocopy::IntoBytes;
 
 use super::credentials::from_the_wire;
@@ -36,6 +38,8 @@ impl Core {
         let (outcome, response) = Outcome::split(bytes)?;
         let step = Step::from_wire(outcome.step)?;
         let reason = FailReason::from_wire(outcome.reason)?;
+        let name = name_of_message(&outcome.message_id);
+        let body = self.body_of(link, name, outcome.body_bytes.get(), &[])?;
         let (device, id) = (DeviceId(outcome.device), MessageId(outcome.message_id));
         let Some(open) = self.messages.get_mut(device, id) else {
             self.done(link, seq);
@@ -65,7 +69,7 @@ impl Core {
             let mode = by.and_then(|session| self.sessions.mode(device, session));
             self.end_in(&mut tx, now, device, id, state);
             let key = (now.unix_ms, id);
-            let json = response_json(outcome, response, mode);
+            let json = response_json(outcome, response, &body, mode);
             let kept = json.and_then(|json| self.keep_response(&mut tx, device, key, &json));
             if let Some((ended_unix_ms, message)) = kept {
                 ticket = Ticket::Response { link, seq, ended_unix_ms, message };
@@ -252,6 +256,7 @@ impl Core {
         let Some(mut open) = self.messages.remove(device, id) else { return };
         open.message.status.state = state;
         open.message.status.ended_unix_ms = Some(now.unix_ms);
+        self.long.forget(id);
         store_queue::settle(tx, &open.message, open.place);
         self.event_of_message(now, &open.message.status);
         self.log_message(now, device, id, state);
@@ -303,6 +308,7 @@ fn final_state(before: MessageState, reason: FailReason) -> MessageState {
         FailReason::Busy => Failure::Busy,
         FailReason::TokenGone => Failure::TokenGone,
         FailReason::Malformed => Failure::Malformed,
+        FailReason::TooLarge => Failure::TooLarge,
         FailReason::Timeout | FailReason::None => Failure::Timeout,
     })
 }
@@ -311,9 +317,13 @@ fn final_state(before: MessageState, reason: FailReason) -> MessageState {
 fn response_json(
     outcome: &Outcome,
     response: &[u8],
+    body: &[u8],
     security_mode: Option<SecurityMode>,
 ) -> Option<Vec<u8>> {
-    let message = CoapMessage::parse(response).ok()?;
+    let mut message = CoapMessage::parse(response).ok()?;
+    if !body.is_empty() {
+        message.payload = body;
+    }
     let about = Circumstances {
         device: DeviceId(outcome.device),
         message: MessageId(outcome.message_id),

@@ -9,6 +9,7 @@ mod credentials;
 mod customer_log;
 mod downlinks;
 mod events;
+mod long;
 mod measure;
 mod rules;
 mod sessions;
@@ -332,6 +333,7 @@ impl Story {
             reason: reason as u8,
             is_final: u8::from(is_final),
             network: contract::Network::Cellular as u8,
+            body_bytes: 0.into(),
         };
         self.entry(Kind::Outcome, &[outcome.as_bytes(), response])
     }

@@ -157,8 +157,7 @@ impl Core {
         let (exchange, body_bytes) = (uplink.exchange.get(), uplink.body_bytes.get());
         let body = self.body_of(link, exchange, body_bytes, message.payload)?;
         message.payload = &body;
-        let device = DeviceId(uplink.device);
-        let session = uplink.session.get();
+        let (device, session) = (DeviceId(uplink.device), uplink.session.get());
         let (longest, windows_ms) = self.uplink_terms(device);
         let (from, told) = ((link, seq), uplink.class.get());
         self.check_class(device, session, told);
@@ -167,8 +166,7 @@ impl Core {
             Ok(_) if longest.is_some_and(|longest| message.payload.len() > longest) => {
                 Some(Publication::TooLarge)
             }
-            Ok(_) if self.sessions.is_ending(device, session) => Some(Publication::Forbidden),
-            Ok(Route::Topic(_) | Route::Rules(_) | Route::Nowhere) if !is_permitted => {
+            Ok(_) if !is_permitted || self.sessions.is_ending(device, session) => {
                 Some(Publication::Forbidden)
             }
             Ok(route @ (Route::Topic(_) | Route::Rules(_)))

@@ -196,8 +196,10 @@ pub enum Failure {
     Busy,
     /// The request it answers is gone.
     TokenGone,
-    /// The message does not fit.
+    /// The message does not fit, or the blocks of the response do not fit each other.
     Malformed,
+    /// The device's response is longer than it may be.
+    TooLarge,
     /// The dataplane restarted while it was under way.
     Restarted,
 }
@@ -212,6 +214,7 @@ impl Failure {
             Self::Busy => "BUSY",
             Self::TokenGone => "TOKEN_GONE",
             Self::Malformed => "MALFORMED",
+            Self::TooLarge => "TOO_LARGE",
             Self::Restarted => "RESTARTED",
         }
     }

@@ -83,7 +83,7 @@ pub const TERM_RULES: [TermRule; 9] = [
     rule("QueueTtlSeconds", 1..=31_536_000, |terms| &mut terms.queue_ttl_s),
     rule("QueueDepth", 1..=10_000, |terms| &mut terms.queue_depth),
     rule("UplinkPayloadBytes", 0..=BODY_BYTES_MAX as u32, |terms| &mut terms.uplink_payload_bytes),
-    rule("DownlinkPayloadBytes", 0..=65_536, |terms| &mut terms.downlink_payload_bytes),
+    rule("DownlinkPayloadBytes", 0..=262_144, |terms| &mut terms.downlink_payload_bytes),
 ];
 
 const fn rule(

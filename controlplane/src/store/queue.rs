@@ -16,7 +16,7 @@ pub enum Waiting {
     Immediate,
     /// QueueMode 1: when the device shows itself.
     Queued,
-    /// An answer to a request of the device: its body is with the worker.
+    /// An answer to a request of the device: it is with the worker.
     Answer,
 }
 
@@ -31,7 +31,7 @@ pub struct Queued {
     pub id: MessageId,
     /// How it waits.
     pub waiting: Waiting,
-    /// `DownlinkRequest` as JSON; empty for an answer.
+    /// `DownlinkRequest` as JSON; of an answer its payload, when that is read block by block.
     pub body: Vec<u8>,
 }
 
@@ -63,11 +63,10 @@ pub fn enqueue(
     message: &Message,
     place: Place,
     waiting: Waiting,
-    request: Option<&DownlinkRequest>,
+    body: &[u8],
 ) {
     let status = &message.status;
-    let body = request.map(records::encode).unwrap_or_default();
-    let value = [&[waiting as u8], &status.id.0[..], &body].concat();
+    let value = [&[waiting as u8], &status.id.0[..], body].concat();
     tx.put(Table::Queue, keys::queued(status.device, place), value);
     note(tx, message);
 }

@@ -251,6 +251,7 @@ impl FakeWorker {
             reason: FailReason::None as u8,
             is_final: u8::from(is_final),
             network: Network::Cellular as u8,
+            body_bytes: 0.into(),
         };
         self.push(Kind::Outcome, &[outcome.as_bytes()]).unwrap();
     }

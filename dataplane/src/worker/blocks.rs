@@ -14,6 +14,7 @@
 use super::Worker;
 use super::permits::Refusal;
 use super::uploads::Kept;
+use crate::arena::Chain;
 use crate::bounds::{RING_HEADROOM_BYTES, UPLOAD_SWEEP};
 use crate::clock::Now;
 use crate::fate::Tally;
@@ -23,7 +24,8 @@ use tidegate_coap::block::{Block, BlockSize, Part};
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Writer};
 use tidegate_coap::option::Number;
-use tidegate_coap::option::list::Options;
+use tidegate_coap::option::list::Entry;
+use tidegate_ring::Producer;
 use tidegate_ring::contract::{self as wire, TAIL_BYTES_MAX};
 use zerocopy::IntoBytes;
 
@@ -71,43 +73,18 @@ impl Worker {
         }
     }
 
-    /// Puts a body on the ring in pieces, if there is room for all of them and its uplink; its
-    /// length, bytes.
+    /// Puts the body of a request on the ring in pieces, if there is room for all of them and its
+    /// uplink; its length, bytes.
     pub(super) fn push_body(&mut self, exchange: u64, begun: Begun, last: &[u8]) -> Option<usize> {
         let total = self.uploads.bytes(begun.number) + last.len();
-        let pieces = total.div_ceil(PIECE_BYTES);
-        let wanted = (pieces + 2) * (PIECE_BYTES + HEADS_BYTES) + RING_HEADROOM_BYTES;
-        if self.up.free_bytes() < wanted {
-            return None;
-        }
-        let mut piece: ArrayVec<u8, PIECE_BYTES> = ArrayVec::new();
-        let (mut offset, mut is_pushed) = (0, true);
-        let up = &mut self.up;
-        let mut push = |piece: &mut ArrayVec<u8, PIECE_BYTES>| {
-            let head = wire::Body {
-                exchange: exchange.into(),
-                offset: (offset as u32).into(),
-                total: (total as u32).into(),
-            };
-            let parts = [head.as_bytes(), piece.as_slice()];
-            is_pushed &= up.push(wire::Kind::Body as u8, &parts, RING_HEADROOM_BYTES).is_ok();
-            offset += piece.len();
-            piece.clear();
-        };
-        for mut bytes in self.uploads.pieces(begun.number).chain(std::iter::once(last)) {
-            while !bytes.is_empty() {
-                let (here, rest) = bytes.split_at(bytes.len().min(piece.remaining_capacity()));
-                piece.extend(here.iter().copied());
-                if piece.is_full() {
-                    push(&mut piece);
-                }
-                bytes = rest;
-            }
-        }
-        if !piece.is_empty() {
-            push(&mut piece);
-        }
-        is_pushed.then_some(total)
+        let pieces = self.uploads.pieces(begun.number).chain(std::iter::once(last));
+        push_pieces(&mut self.up, exchange, pieces, total).then_some(total)
+    }
+
+    /// The same of a response.
+    pub(super) fn push_response(&mut self, name: u64, chain: &Chain) -> Option<usize> {
+        let pieces = self.uploads.pieces_of(chain);
+        push_pieces(&mut self.up, name, pieces, chain.len()).then_some(chain.len())
     }
 
     /// The longest body that a device of this session may send, bytes.
@@ -175,7 +152,11 @@ pub(super) fn block1(request: &Message<'_>) -> Result<Option<Block>, Refusal> {
 }
 
 /// The options of a response, and these of ours among them, in order.
-pub(super) fn write_with(writer: &mut Writer<'_>, options: &Options<'_>, ours: &[(Number, u32)]) {
+pub(super) fn write_with<'a>(
+    writer: &mut Writer<'_>,
+    options: impl Iterator<Item = Entry<'a>>,
+    ours: &[(Number, u32)],
+) {
     let mut ours = ours.iter().peekable();
     for option in options {
         while let Some((number, value)) = ours.next_if(|(number, _)| *number < option.number) {
@@ -186,6 +167,46 @@ pub(super) fn write_with(writer: &mut Writer<'_>, options: &Options<'_>, ours: &
     for (number, value) in ours {
         writer.option_uint(*number, *value);
     }
+}
+
+/// Puts a body on the ring; false, and nothing whole is there, when there is no room.
+fn push_pieces<'a>(
+    up: &mut Producer,
+    name: u64,
+    pieces: impl Iterator<Item = &'a [u8]>,
+    total: usize,
+) -> bool {
+    let entries = total.div_ceil(PIECE_BYTES) + 2;
+    if up.free_bytes() < entries * (PIECE_BYTES + HEADS_BYTES) + RING_HEADROOM_BYTES {
+        return false;
+    }
+    let mut piece: ArrayVec<u8, PIECE_BYTES> = ArrayVec::new();
+    let (mut offset, mut is_pushed) = (0, true);
+    let mut push = |piece: &mut ArrayVec<u8, PIECE_BYTES>| {
+        let head = wire::Body {
+            exchange: name.into(),
+            offset: (offset as u32).into(),
+            total: (total as u32).into(),
+        };
+        let parts = [head.as_bytes(), piece.as_slice()];
+        is_pushed &= up.push(wire::Kind::Body as u8, &parts, RING_HEADROOM_BYTES).is_ok();
+        offset += piece.len();
+        piece.clear();
+    };
+    for mut bytes in pieces {
+        while !bytes.is_empty() {
+            let (here, rest) = bytes.split_at(bytes.len().min(piece.remaining_capacity()));
+            piece.extend(here.iter().copied());
+            if piece.is_full() {
+                push(&mut piece);
+            }
+            bytes = rest;
+        }
+    }
+    if !piece.is_empty() {
+        push(&mut piece);
+    }
+    is_pushed
 }
 
 fn refusal(part: Part) -> Refusal {

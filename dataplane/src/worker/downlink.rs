@@ -9,6 +9,7 @@
 //! plane is the queue; a line here holds only what was sent straight on.
 
 use super::Worker;
+use super::downlink_blocks::{Fetching, Follows, Sending, Written};
 use super::messages::{Sent, sent_key};
 use super::uplink::OutcomeOf;
 use crate::bounds::OUTBOUND_PER_DEVICE_MAX;
@@ -40,12 +41,18 @@ pub(super) struct Downlinks {
 
 /// One request of ours.
 #[derive(Debug)]
-struct Downlink {
-    coap: Outbound,
+pub(super) struct Downlink {
+    pub(super) coap: Outbound,
     session: SessionRef,
-    slot: u32,
-    told: OutcomeOf,
+    pub(super) slot: u32,
+    pub(super) told: OutcomeOf,
     terms: wire::Terms,
+    /// Its body, when that goes block by block.
+    pub(super) sending: Option<Sending>,
+    /// Its response, when that comes block by block.
+    pub(super) fetching: Option<Fetching>,
+    /// The control plane knows that it has left.
+    is_sent: bool,
 }
 
 /// The downlinks of one session that are not acknowledged yet.
@@ -80,6 +87,18 @@ impl Downlinks {
         self.pool.len() as u32
     }
 
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Downlink> {
+        self.pool.get_mut(number)
+    }
+
+    /// A downlink has another token from now on.
+    pub(super) fn rename(&mut self, slot: u32, before: Token, token: u32, number: u32) {
+        if let Some(before) = token_of(before) {
+            self.by_token.remove(&token_key(slot, before));
+        }
+        self.by_token.insert(token_key(slot, token), number);
+    }
+
     pub(super) fn new(capacity: u32) -> Self {
         let size = capacity as usize;
         Self {
@@ -109,15 +128,36 @@ impl Worker {
         let Some(coap) = outbound(bytes, token) else {
             return self.refuse_downlink(now, &told, FailReason::Malformed);
         };
-        let line = self.downlinks.lines.entry(slot).or_default();
-        let is_line_full = line.waiting.len() >= OUTBOUND_PER_DEVICE_MAX as usize;
+        let line = self.downlinks.lines.get(&slot);
+        let is_line_full =
+            line.is_some_and(|line| line.waiting.len() >= OUTBOUND_PER_DEVICE_MAX as usize);
         let session = self.slab.session(slot);
-        let terms = downlink.terms;
-        let downlink = Downlink { coap, session, slot, told, terms };
+        let (terms, body_bytes) = (downlink.terms, downlink.body_bytes.get() as usize);
+        let downlink = Downlink {
+            coap,
+            session,
+            slot,
+            told,
+            terms,
+            sending: None,
+            fetching: None,
+            is_sent: false,
+        };
         let key = if is_line_full { None } else { self.downlinks.pool.insert(token, downlink) };
         let Some(key) = key else {
             return self.refuse_downlink(now, &told, FailReason::Busy);
         };
+        match self.begin_sending(key.number, (message_id, device), bytes, body_bytes) {
+            Ok(sending) => {
+                let downlink = self.downlinks.get_mut(key.number).expect("it was just made");
+                downlink.sending = sending;
+            }
+            Err(reason) => {
+                self.downlinks.pool.remove(key.number);
+                return self.refuse_downlink(now, &told, reason);
+            }
+        }
+        let line = self.downlinks.lines.entry(slot).or_default();
         self.downlinks.by_token.insert(token_key(slot, token), key.number);
         line.waiting.push_back(key.number);
         self.counters.tally(Tally::Downlink);
@@ -159,7 +199,14 @@ impl Worker {
         Some(number)
     }
 
-    fn start(&mut self, now: Now, slot: u32, number: u32, outbox: &mut Outbox) {
+    pub(super) fn start(&mut self, now: Now, slot: u32, number: u32, outbox: &mut Outbox) {
+        match self.write_block(now, number) {
+            Written::Ready => {}
+            Written::Waits => return,
+            Written::Never(reason) => {
+                return self.finish_downlink(now, number, Step::Failed, reason, &[], outbox);
+            }
+        }
         let mid = self.slab.get_mut(slot).take_mid();
         let jitter = self.random.random();
         let downlink = self.downlinks.pool.get_mut(number).expect("a line names live downlinks");
@@ -170,9 +217,12 @@ impl Worker {
             told_ms => told_ms,
         };
         downlink.coap.start(now.ms, &timing, mid, jitter, response_ms);
+        let is_first = !std::mem::replace(&mut downlink.is_sent, true);
         self.sent.insert(sent_key(slot, mid), Sent::Downlink(number));
         self.send_downlink(number, outbox);
-        self.tell(now, &told, Step::Sent, FailReason::None, false, &[]);
+        if is_first {
+            self.tell(now, &told, Step::Sent, FailReason::None, false, &[]);
+        }
         self.arm_downlink(number);
     }
 
@@ -188,9 +238,11 @@ impl Worker {
         let Some(downlink) = self.live_downlink(slot, number) else {
             return self.counters.tally(Tally::MessageStray);
         };
-        let told = downlink.told;
+        let (told, is_last) = (downlink.told, downlink.is_last_block());
         if downlink.coap.on_ack(now.ms, mid) == Turn::Acknowledged {
-            self.tell(now, &told, Step::Delivered, FailReason::None, false, &[]);
+            if is_last {
+                self.tell(now, &told, Step::Delivered, FailReason::None, false, &[]);
+            }
             self.arm_downlink(number);
             self.on_turn_over(now, slot, number, outbox);
         }
@@ -240,21 +292,48 @@ impl Worker {
             self.counters.tally(Tally::MessageStray);
             return self.reply(slot, response, rejection(response), Told::Reset, outbox);
         };
-        let told = downlink.told;
-        match downlink.coap.on_response(response, Understood::NONE) {
+        let (told, is_last) = (downlink.told, downlink.is_last_block());
+        match downlink.coap.on_response(response, Understood::RESPONSE) {
             Turn::Responded { reply, acknowledges } => {
                 self.reply(slot, response, reply, Told::EmptyAck, outbox);
-                if acknowledges {
+                if acknowledges && is_last {
                     self.tell(now, &told, Step::Delivered, FailReason::None, false, &[]);
                 }
                 let number = number.expect("it was just found");
-                self.finish_downlink(now, number, Step::Responded, FailReason::None, bytes, outbox);
+                self.on_responded_downlink(now, slot, number, (response, bytes), outbox);
             }
             Turn::Rejected(reply) => {
                 self.counters.tally(Tally::MessageStray);
                 self.reply(slot, response, reply, Told::Reset, outbox);
             }
             Turn::Nothing | Turn::Acknowledged | Turn::Reset => {}
+        }
+    }
+
+    /// Its response, or the one to a block of it.
+    fn on_responded_downlink(
+        &mut self,
+        now: Now,
+        slot: u32,
+        number: u32,
+        (response, bytes): (&Message<'_>, &[u8]),
+        outbox: &mut Outbox,
+    ) {
+        let none = FailReason::None;
+        match self.on_block_response(number, response) {
+            Follows::Nothing => {
+                self.finish_downlink(now, number, Step::Responded, none, bytes, outbox);
+            }
+            Follows::Failure(reason) => {
+                self.finish_downlink(now, number, Step::Failed, reason, &[], outbox);
+            }
+            Follows::Block => {
+                self.wheel.disarm(self.timers.downlink(number));
+                let line = self.downlinks.lines.entry(slot).or_default();
+                line.is_over(number);
+                line.waiting.push_front(number);
+                self.start_next(now, slot, outbox);
+            }
         }
     }
 
@@ -281,6 +360,11 @@ impl Worker {
         if self.slab.resolve(downlink.session).is_none() {
             self.finish_downlink(now, number, Step::Failed, FailReason::NoSession, &[], outbox);
             return;
+        }
+        if !downlink.coap.is_started() {
+            // It waits for a piece of its body.
+            let slot = downlink.slot;
+            return self.start(now, slot, number, outbox);
         }
         let is_confirmable = downlink.coap.message()[0] >> 4 & 3 == Type::Con as u8;
         match downlink.coap.on_due(now.ms) {
@@ -318,8 +402,9 @@ impl Worker {
     pub(super) fn end_downlinks(&mut self, now: Now, slot: u32) {
         let Some(line) = self.downlinks.lines.remove(&slot) else { return };
         for number in line.outstanding.into_iter().flatten().chain(line.waiting) {
-            if let Some(downlink) = self.forget_downlink(number) {
+            if let Some(mut downlink) = self.forget_downlink(number) {
                 let reason = FailReason::NoSession;
+                self.forget_bodies(&mut downlink);
                 self.tell(now, &downlink.told, Step::Failed, reason, true, &[]);
             }
         }
@@ -335,8 +420,13 @@ impl Worker {
         response: &[u8],
         outbox: &mut Outbox,
     ) {
-        if let Some(downlink) = self.forget_downlink(number) {
-            self.tell(now, &downlink.told, step, reason, true, response);
+        if let Some(mut downlink) = self.forget_downlink(number) {
+            if step == Step::Responded {
+                self.tell_response(now, &mut downlink, response);
+            } else {
+                self.tell(now, &downlink.told, step, reason, true, response);
+            }
+            self.forget_bodies(&mut downlink);
             if self.slab.resolve(downlink.session).is_some() {
                 self.on_turn_over(now, downlink.slot, number, outbox);
             }
@@ -399,16 +489,28 @@ impl Worker {
         is_final: bool,
         response: &[u8],
     ) {
-        let outcome = wire::Outcome {
-            message_id: of.message_id,
-            device: of.device,
-            at_unix_ms: now.unix_ms.into(),
-            step: step as u8,
-            reason: reason as u8,
-            is_final: is_final.into(),
-            network: of.network,
-        };
+        let outcome = outcome(now, of, step, reason, is_final);
         self.notify(wire::Kind::Outcome, outcome.as_bytes(), response);
+    }
+}
+
+/// An outcome whose response, if it has one, stands in the tail.
+pub(super) fn outcome(
+    now: Now,
+    of: &OutcomeOf,
+    step: Step,
+    reason: FailReason,
+    is_final: bool,
+) -> wire::Outcome {
+    wire::Outcome {
+        message_id: of.message_id,
+        device: of.device,
+        at_unix_ms: now.unix_ms.into(),
+        step: step as u8,
+        reason: reason as u8,
+        is_final: is_final.into(),
+        network: of.network,
+        body_bytes: 0.into(),
     }
 }
 

@@ -97,6 +97,10 @@ impl Worker {
                 let (order, _) = wire::Class::split(bytes)?;
                 self.on_class(order);
             }
+            Kind::Piece => {
+                let (piece, bytes) = wire::Piece::split(bytes)?;
+                self.on_piece(now, piece, bytes, outbox);
+            }
             Kind::Connect => {
                 let (connect, tail) = wire::Connect::split(bytes)?;
                 self.on_connect(now, connect, tail, outbox)?;
@@ -104,6 +108,7 @@ impl Worker {
             Kind::Hello
             | Kind::Uplink
             | Kind::Body
+            | Kind::Wanted
             | Kind::CredentialWanted
             | Kind::Outcome
             | Kind::SessionUp

@@ -9,13 +9,17 @@
 //! on_due ───────▶ handshake flights, CoAP retransmissions, timeouts ───────┘
 //! ```
 
+mod answers;
 mod assembly;
 mod blocks;
+mod bodies;
 mod connect;
 mod credentials;
 mod downlink;
+mod downlink_blocks;
 mod echo;
 mod entries;
+mod exchanges;
 mod handshakes;
 mod messages;
 mod nosec;
@@ -45,12 +49,15 @@ use crate::pool::Pool;
 use crate::resumptions::Resumptions;
 use crate::slab::{CID_BYTES, Slab, State};
 use crate::wheel::Wheel;
+use answers::Answers;
 use arrayvec::ArrayVec;
 use assembly::Assembly;
+use bodies::Bodies;
 use connect::Connects;
 use credentials::Credentials;
 use downlink::Downlinks;
 use echo::Echo;
+use exchanges::Exchanges;
 use foldhash::quality::RandomState;
 use handshakes::HalfOpen;
 use hashbrown::HashMap;
@@ -76,7 +83,6 @@ use tidegate_dtls::server;
 use tidegate_ring::Producer;
 use tidegate_ring::contract as wire;
 use timers::{Due, Timers};
-use uplink::Exchanges;
 use uploads::Uploads;
 use zerocopy::IntoBytes;
 
@@ -109,6 +115,9 @@ pub struct Worker {
     exchanges: Exchanges,
     /// Bodies that come block by block.
     uploads: Uploads,
+    /// Bodies that go to devices block by block.
+    bodies: Bodies,
+    answers: Answers,
     echo: Echo,
     downlinks: Downlinks,
     /// Our Confirmable messages that wait for their ACK, by slot and Message ID.
@@ -196,6 +205,8 @@ impl Worker {
             notices: Notices::default(),
             exchanges: Exchanges::new(exchanges),
             uploads: Uploads::new(config.coap.uploads_kib),
+            bodies: Bodies::new(),
+            answers: Answers::new(),
             echo: Echo::new(&config.echo.path),
             downlinks: Downlinks::new(downlinks),
             sent: table(exchanges + downlinks),

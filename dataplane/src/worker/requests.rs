@@ -18,7 +18,6 @@ use tidegate_coap::block::Block;
 use tidegate_coap::code::Code;
 use tidegate_coap::dedup::{Seen, Told};
 use tidegate_coap::message::{Message, Type, Writer};
-use tidegate_coap::option::list::Options;
 use tidegate_coap::option::{Number, Understood};
 
 impl Worker {
@@ -82,6 +81,9 @@ impl Worker {
         if self.echo.answers(request) {
             self.counters.tally(Tally::Echo);
             self.reply_code(slot, request, Code::CHANGED, 0, outbox);
+            return Ok(());
+        }
+        if self.on_block_wanted(now, slot, request, outbox)? {
             return Ok(());
         }
         let begun = match self.on_block(now, slot, request, outbox)? {
@@ -166,7 +168,7 @@ impl Worker {
         self.send_message(slot, outbox, |out| {
             let mut writer = Writer::new(out, ty, code, mid, &request.token);
             fill_code(&mut writer, code, max_age_s);
-            write_with(&mut writer, &Options::NONE, &ours);
+            write_with(&mut writer, std::iter::empty(), &ours);
             if code.class() != 2
                 && let Admission::Refuse { option: Some(option), .. } =
                     admit(request, Understood::EDGE_REQUEST)

@@ -13,101 +13,23 @@
 
 use super::Worker;
 use super::blocks::{Begun, Ours, write_with};
+use super::exchanges::Exchange;
 use super::messages::{Sent, sent_key};
-use crate::bounds::{KEPT_REPLIES, RING_HEADROOM_BYTES};
+use super::uploads::Name;
+use crate::bounds::RING_HEADROOM_BYTES;
 use crate::clock::Now;
 use crate::fate::Tally;
 use crate::net::batch::Outbox;
-use crate::pool::{Key, Pool};
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use crate::pool::Key;
 use rand::Rng;
-use std::collections::VecDeque;
 use tidegate_coap::block::Block;
 use tidegate_coap::code::Code;
 use tidegate_coap::dedup::Told;
 use tidegate_coap::inbound::{Act, Inbound, Kept, Manner, SHORT_REPLY_BYTES, Separate, Windows};
 use tidegate_coap::message::{Message, Type, Writer};
 use tidegate_coap::option::Number;
-use tidegate_coap::option::list::Options;
-use tidegate_ring::contract::{self as wire, Event, FailReason, Publication, SessionRef, Step};
+use tidegate_ring::contract::{self as wire, Event, FailReason, Publication, Step};
 use zerocopy::IntoBytes;
-
-/// All requests of devices that wait for something.
-#[derive(Debug)]
-pub(super) struct Exchanges {
-    pool: Pool<Exchange>,
-    /// Exchanges that keep a piggybacked reply, by slot and the request's Message ID.
-    by_request: HashMap<u64, u32, RandomState>,
-    /// Replies too long to stand in their exchange.
-    kept: Pool<Kept>,
-    /// Answered exchanges that only wait for copies of their request, oldest first; they give way
-    /// when there is no room.
-    answered: VecDeque<Key>,
-}
-
-/// One request of a device.
-#[derive(Debug)]
-struct Exchange {
-    coap: Inbound,
-    session: SessionRef,
-    slot: u32,
-    device: wire::DeviceId,
-    method: Code,
-    is_con: bool,
-    /// Which block of its body the request carried.
-    block1: Option<Block>,
-    received_ms: u64,
-    /// Number in `Exchanges::kept`.
-    kept: Option<u32>,
-    /// The application's answer, whose outcomes are told.
-    answer: Option<wire::MessageId>,
-}
-
-impl Exchanges {
-    pub(super) fn new(capacity: u32) -> Self {
-        Self {
-            pool: Pool::new(capacity),
-            by_request: HashMap::with_capacity_and_hasher(
-                capacity as usize,
-                RandomState::default(),
-            ),
-            kept: Pool::new(KEPT_REPLIES),
-            answered: VecDeque::with_capacity(capacity as usize),
-        }
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> u32 {
-        self.pool.len() as u32
-    }
-
-    /// From now on an exchange only waits for copies of its request.
-    fn on_answered(&mut self, number: u32) {
-        // All wait equally long, so those forgotten by their timers stand in front.
-        while self.answered.front().is_some_and(|key| self.pool.resolve(*key).is_none()) {
-            self.answered.pop_front();
-        }
-        self.answered.push_back(self.pool.key(number));
-    }
-
-    /// The exchange of this session that keeps the reply to a request.
-    pub(super) fn replied(&self, session: SessionRef, key: u64) -> Option<u32> {
-        let number = *self.by_request.get(&key)?;
-        self.pool.get(number).is_some_and(|kept| kept.session == session).then_some(number)
-    }
-
-    /// Makes room by forgetting the oldest answered exchange. A later copy of its request is met
-    /// with silence, and the device asks anew.
-    fn oldest_answered(&mut self) -> Option<u32> {
-        while let Some(key) = self.answered.pop_front() {
-            if let Some(number) = self.pool.resolve(key) {
-                return Some(number);
-            }
-        }
-        None
-    }
-}
 
 impl Worker {
     /// Puts the request on the ring and remembers its exchange; `None`: no room for either.
@@ -119,30 +41,15 @@ impl Worker {
         bytes: &[u8],
         begun: Option<Begun>,
     ) -> Option<()> {
-        if self.exchanges.pool.is_full() {
-            let number = self.exchanges.oldest_answered()?;
-            self.forget_exchange(number);
+        let key = self.open_exchange(now, slot, request)?;
+        if awaits_answer(request.code) {
+            let name = self.uploads.name(self.slab.get(slot).device, request);
+            let block2 = Block::of(&request.options, Number::BLOCK2);
+            let exchange = self.exchanges.pool.get_mut(key.number).expect("it was just made");
+            (exchange.asked, exchange.follows_up) = (Some((name, block2)), false);
         }
         let session = self.slab.session(slot);
         let entry = self.slab.get(slot);
-        let windows = Windows {
-            piggyback_ms: self.config.coap.publish_window_ms,
-            response_ms: self.config.coap.response_timeout_ms,
-        };
-        let exchange = Exchange {
-            coap: Inbound::new(now.ms, request, windows, &self.timing),
-            session,
-            slot,
-            device: entry.device,
-            method: request.code,
-            is_con: request.ty == Type::Con,
-            block1: Block::of(&request.options, Number::BLOCK1),
-            received_ms: now.ms,
-            kept: None,
-            answer: None,
-        };
-        let due_ms = exchange.coap.due_ms();
-        let key = self.exchanges.pool.insert(self.random.random(), exchange)?;
         let mut uplink = wire::Uplink {
             exchange: key.to_wire().into(),
             device: entry.device,
@@ -164,16 +71,52 @@ impl Worker {
         let parts = [uplink.as_bytes(), bytes];
         let kind = wire::Kind::Uplink as u8;
         if !has_room || self.up.push(kind, &parts, RING_HEADROOM_BYTES).is_err() {
-            self.exchanges.pool.remove(key.number);
+            self.forget_exchange(key.number);
             return None;
         }
         if let Some(begun) = begun {
             self.uploads.forget(begun.number);
             self.counters.tally(Tally::UploadWhole);
         }
-        self.wheel.set(self.timers.exchange(key.number), due_ms);
         self.counters.tally(Tally::Uplink);
         Some(())
+    }
+
+    /// An exchange for a request; `None`: there is no room.
+    pub(super) fn open_exchange(
+        &mut self,
+        now: Now,
+        slot: u32,
+        request: &Message<'_>,
+    ) -> Option<Key> {
+        if self.exchanges.pool.is_full() {
+            let number = self.exchanges.oldest_answered()?;
+            self.forget_exchange(number);
+        }
+        let session = self.slab.session(slot);
+        let entry = self.slab.get(slot);
+        let windows = Windows {
+            piggyback_ms: self.config.coap.publish_window_ms,
+            response_ms: self.config.coap.response_timeout_ms,
+        };
+        let exchange = Exchange {
+            coap: Inbound::new(now.ms, request, windows, &self.timing),
+            session,
+            slot,
+            device: entry.device,
+            method: request.code,
+            is_con: request.ty == Type::Con,
+            block1: Block::of(&request.options, Number::BLOCK1),
+            asked: None,
+            follows_up: true,
+            received_ms: now.ms,
+            kept: None,
+            answer: None,
+        };
+        let due_ms = exchange.coap.due_ms();
+        let key = self.exchanges.pool.insert(self.random.random(), exchange)?;
+        self.wheel.set(self.timers.exchange(key.number), due_ms);
+        Some(key)
     }
 
     /// The control plane says what became of an uplink.
@@ -223,7 +166,7 @@ impl Worker {
     }
 
     /// Responds with a code and what follows from it.
-    fn respond_code(
+    pub(super) fn respond_code(
         &mut self,
         now: Now,
         number: u32,
@@ -234,13 +177,13 @@ impl Worker {
         let ours = self.about_exchange(number, code);
         let fill = |writer: &mut Writer<'_>| {
             fill_code(writer, code, max_age_s);
-            write_with(writer, &Options::NONE, &ours);
+            write_with(writer, std::iter::empty(), &ours);
         };
         self.respond(now, number, code, fill, outbox);
     }
 
     /// What a response says of the block that the request carried.
-    fn about_exchange(&self, number: u32, code: Code) -> Ours {
+    pub(super) fn about_exchange(&self, number: u32, code: Code) -> Ours {
         let exchange = self.exchanges.pool.get(number).expect("the caller found it");
         self.about_block(exchange.slot, code, exchange.block1)
     }
@@ -255,7 +198,7 @@ impl Worker {
         self.send_message(slot, outbox, |out| {
             let mut writer = Writer::new(out, Type::Ack, code, mid, &token);
             fill_code(&mut writer, code, max_age_s);
-            write_with(&mut writer, &Options::NONE, &ours);
+            write_with(&mut writer, std::iter::empty(), &ours);
             writer.finish().ok()
         });
         self.forget_exchange(number);
@@ -284,10 +227,19 @@ impl Worker {
         let Some(response) = Message::parse(bytes).ok().filter(|m| m.code.is_response()) else {
             return self.refuse_answer(now, &told, FailReason::Malformed);
         };
+        let body_bytes = answer.body_bytes.get() as usize;
+        if body_bytes > 0 || response.payload.len() > self.answer_block_bytes(number) {
+            if let Err(reason) = self.answer_long(now, number, told, &response, body_bytes, outbox)
+            {
+                self.refuse_answer(now, &told, reason);
+            }
+            return;
+        }
+        let exchange = self.exchanges.pool.get_mut(number).expect("it is live");
         exchange.answer = Some(answer.message_id);
         let ours = self.about_exchange(number, response.code);
         let fill = |writer: &mut Writer<'_>| {
-            write_with(writer, &response.options, &ours);
+            write_with(writer, response.options.iter(), &ours);
             writer.payload(response.payload);
         };
         if !response.code.is_success() {
@@ -321,7 +273,7 @@ impl Worker {
     }
 
     /// Writes and sends the response of an exchange; false when it does not fit a message.
-    fn respond(
+    pub(super) fn respond(
         &mut self,
         now: Now,
         number: u32,
@@ -359,7 +311,8 @@ impl Worker {
     fn on_responded(&mut self, now: Now, number: u32, code: Code, manner: Manner) {
         let exchange = self.exchanges.pool.get(number).expect("it was just answered");
         let (slot, mid) = (exchange.slot, exchange.coap.mid());
-        let is_answer = exchange.answer.is_some();
+        let (is_answer, follows_up) = (exchange.answer.is_some(), exchange.follows_up);
+        let is_asked = exchange.asked.is_some() && code.is_success();
         if let Some(told) = self.outcome_of_answer(number) {
             let is_last = manner != Manner::Confirmable;
             self.tell(now, &told, Step::Sent, FailReason::None, is_last, &[]);
@@ -367,7 +320,12 @@ impl Worker {
         let dedup = &mut self.slab.get_mut(slot).dedup;
         match manner {
             // Copies of the request are answered from the exchange, until they can't come any more.
-            Manner::Piggybacked if is_answer => {
+            // The block is at hand for a copy of its request.
+            Manner::Piggybacked if follows_up && !is_answer => {
+                dedup.forget(mid);
+                self.forget_exchange(number);
+            }
+            Manner::Piggybacked if is_answer || is_asked => {
                 dedup.settle(mid, Told::ReplyKept);
                 self.exchanges.by_request.insert(sent_key(slot, mid), number);
                 self.exchanges.on_answered(number);
@@ -478,13 +436,35 @@ impl Worker {
         }
     }
 
+    /// The exchange's request as an answer is looked up by, and the block it asked for.
+    pub(super) fn asked(&self, number: u32) -> Option<(Name, Option<Block>)> {
+        self.exchanges.pool.get(number)?.asked
+    }
+
+    /// The largest payload that the answer to a request may have in one message, bytes.
+    fn answer_block_bytes(&self, number: u32) -> usize {
+        let asked = self.asked(number).and_then(|(_, block2)| block2);
+        asked.map_or(self.block_size(), |block| block.size.min(self.block_size())).bytes()
+    }
+
+    /// The exchange's response ends an answer, and its outcome is the answer's.
+    pub(super) fn set_answer(&mut self, number: u32, message_id: wire::MessageId) {
+        if let Some(exchange) = self.exchanges.pool.get_mut(number) {
+            exchange.answer = Some(message_id);
+        }
+    }
+
+    pub(super) fn exchange_key(&self, number: u32) -> Key {
+        self.exchanges.pool.key(number)
+    }
+
     fn outcome_of_answer(&self, number: u32) -> Option<OutcomeOf> {
         let exchange = self.exchanges.pool.get(number)?;
         let network = self.slab.get(exchange.slot).network;
         Some(OutcomeOf { message_id: exchange.answer?, device: exchange.device, network })
     }
 
-    fn live_exchange(&self, key: Key) -> Option<u32> {
+    pub(super) fn live_exchange(&self, key: Key) -> Option<u32> {
         self.exchanges.pool.resolve(key).filter(|number| self.is_session_alive(*number))
     }
 

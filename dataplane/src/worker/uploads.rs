@@ -34,7 +34,7 @@ pub(super) struct Uploads {
 }
 
 /// Which body a block belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     device: DeviceId,
     method: Code,
@@ -183,6 +183,21 @@ impl Uploads {
     pub(super) fn pieces(&self, number: u32) -> impl Iterator<Item = &[u8]> {
         let chain = self.pool.get(number).map(|upload| &upload.chain);
         chain.into_iter().flat_map(|chain| self.arena.pieces(chain))
+    }
+
+    /// Keeps bytes of another body: a response.
+    pub(super) fn append(&mut self, chain: &mut Chain, bytes: &[u8]) -> bool {
+        self.arena.append(chain, bytes)
+    }
+
+    /// The bytes of such a body.
+    pub(super) fn pieces_of<'a>(&'a self, chain: &Chain) -> impl Iterator<Item = &'a [u8]> {
+        self.arena.pieces(chain)
+    }
+
+    /// Takes such a body's memory back.
+    pub(super) fn release(&mut self, chain: &mut Chain) {
+        self.arena.release(chain);
     }
 
     /// How many they are.

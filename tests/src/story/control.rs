@@ -1,5 +1,7 @@
 //! What does the control plane of a story do? It knows every device, and does what it is told.
 
+use std::collections::HashMap;
+
 use tidegate_ring::contract as wire;
 use tidegate_ring::policy;
 use tidegate_ring::trust::{self, Item};
@@ -95,6 +97,13 @@ impl Story {
                         answers.push((wire::Kind::Published, entry.as_bytes().to_vec()));
                     }
                 }
+                wire::Kind::Wanted => {
+                    let (wanted, _) = wire::Wanted::split(bytes).expect("whole");
+                    self.wanted_pieces.push(*wanted);
+                    if self.gives_pieces {
+                        answers.push((wire::Kind::Piece, piece(&self.long, wanted)));
+                    }
+                }
                 wire::Kind::Body => {
                     let (piece, bytes) = wire::Body::split(bytes).expect("whole");
                     assert_eq!(piece.offset.get() as usize, self.pieces.len(), "in order");
@@ -103,6 +112,9 @@ impl Story {
                 wire::Kind::Outcome => {
                     let (outcome, response) = wire::Outcome::split(bytes).expect("whole");
                     self.outcomes.push((*outcome, response.to_vec()));
+                    let body = std::mem::take(&mut self.pieces);
+                    assert_eq!(body.len(), outcome.body_bytes.get() as usize, "pieces, outcome");
+                    self.response_bodies.push(body);
                 }
                 wire::Kind::SessionUp => {
                     let (up, name) = wire::SessionUp::split(bytes).expect("whole");
@@ -146,6 +158,13 @@ fn known(keys: &[Vec<u8>], claim: u8, name: &[u8]) -> Option<usize> {
         }
         wire::Claim::Address => None,
     }
+}
+
+fn piece(long: &HashMap<wire::MessageId, Vec<u8>>, wanted: &wire::Wanted) -> Vec<u8> {
+    let body = long.get(&wanted.message_id).map_or(&[][..], Vec::as_slice);
+    let rest = body.get(wanted.offset.get() as usize..).unwrap_or_default();
+    let head = wire::Piece { body: wanted.body, offset: wanted.offset };
+    [head.as_bytes(), &rest[..rest.len().min(wire::TAIL_BYTES_MAX)]].concat()
 }
 
 fn credential(wanted: wire::CredentialWanted, number: Option<usize>, class: u16) -> Vec<u8> {

@@ -425,7 +425,7 @@ macro_rules! profile {
             may("QueueTtlSeconds", Integer(1, 31_536_000)),
             may("QueueDepth", Integer(1, 10_000)),
             may("UplinkPayloadBytes", Integer(0, 1_048_576)),
-            may("DownlinkPayloadBytes", Integer(0, 65_536)),
+            may("DownlinkPayloadBytes", Integer(0, 262_144)),
             $($after,)*
         ]
     };

@@ -31,7 +31,7 @@ impl Story {
         self.entry(Kind::Uplink, &[uplink.as_bytes(), &message(Type::Con, Code::PUT, b"")])
     }
 
-    fn last_payload(&self) -> Vec<u8> {
+    pub(super) fn last_payload(&self) -> Vec<u8> {
         use base64::Engine as _;
         let (_, _, json) = self.publishes.last().unwrap();
         let json: serde_json::Value = serde_json::from_slice(json).unwrap();

@@ -1,0 +1,175 @@
+//! Messages whose body goes to its device block by block, and responses that come so.
+
+use super::*;
+use crate::model::DownlinkResponse;
+use tidegate_ring::contract::TAIL_BYTES_MAX;
+
+fn body_of(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at * 7) as u8).collect()
+}
+
+impl Story {
+    /// The worker asks for a piece; what it gets.
+    fn wants(&mut self, id: MessageId, offset: usize) -> Vec<u8> {
+        let wanted = contract::Wanted {
+            body: 5.into(),
+            message_id: id.0,
+            device: DEVICE.0,
+            offset: (offset as u32).into(),
+        };
+        let seq = self.entry(Kind::Wanted, &[wanted.as_bytes()]);
+        assert!(self.done.contains(&seq), "an answer finishes it");
+        let post = self.posts.iter().rev().find(|post| post.kind == Kind::Piece).unwrap();
+        let (piece, bytes) = contract::Piece::split(&post.bytes).unwrap();
+        assert_eq!((piece.body.get(), piece.offset.get() as usize), (5, offset));
+        bytes.to_vec()
+    }
+
+    fn wants_all(&mut self, id: MessageId) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let piece = self.wants(id, body.len());
+            if piece.is_empty() {
+                return body;
+            }
+            assert!(piece.len() <= TAIL_BYTES_MAX);
+            body.extend(piece);
+        }
+    }
+
+    fn answers_with(&mut self, token: &str, payload: &[u8]) -> MessageId {
+        let response = DownlinkResponse {
+            token: token.to_owned(),
+            status: Code::CONTENT.0,
+            location_path: Vec::new(),
+            content_format: Some(42),
+            payload: payload.to_vec(),
+        };
+        let body = Body::Response(response);
+        match self.asks(Request::Send { device: DEVICE, body }) {
+            Some(Ok(Reply::Accepted(id))) => id,
+            other => panic!("not accepted: {other:?}"),
+        }
+    }
+
+    fn published_token(&self) -> String {
+        let json: serde_json::Value =
+            serde_json::from_slice(&self.publishes.last().unwrap().2).unwrap();
+        json["WirelessMetadata"]["CoAP"]["ResponseToken"].as_str().unwrap().to_owned()
+    }
+}
+
+/// What fits a block stands in the entry; a byte more, and the worker asks for it.
+#[test]
+fn a_body_longer_than_a_block_is_asked_for() {
+    for (bytes, body_bytes) in [(1_024, 0), (1_025, 1_025), (256 << 10, 256 << 10)] {
+        let mut story = Story::new();
+        story.session_up(1);
+        let body = body_of(bytes);
+        let id = story.sends(QueueMode::Immediate, &body);
+        let post = story.posted(Kind::Downlink)[0];
+        let (downlink, message) = contract::Downlink::split(&post.bytes).unwrap();
+        assert_eq!(downlink.body_bytes.get(), body_bytes);
+        let message = tidegate_coap::message::Message::parse(message).unwrap();
+        assert_eq!(message.payload.len() as u32 + body_bytes, bytes as u32);
+        if body_bytes > 0 {
+            assert_eq!(story.wants_all(id), body);
+            assert_eq!(story.wants(id, 1_000), body[1_000..1_025.max(3_048.min(bytes))]);
+        }
+    }
+}
+
+/// Longer than the edge takes, or than the device's profile says: refused at once.
+#[test]
+fn a_body_is_as_long_as_it_may_be() {
+    let mut story = Story::new();
+    story.session_up(1);
+    story.sends(QueueMode::Immediate, &body_of(256 << 10));
+    let refused = story.asks(send(QueueMode::Immediate, &body_of((256 << 10) + 1)));
+    assert!(matches!(refused, Some(Err(_))), "{refused:?}");
+}
+
+/// It waits on the disk: a control plane that starts anew has it, until its message ends.
+#[test]
+fn a_body_lives_as_long_as_its_message() {
+    let mut story = Story::new();
+    story.session_up(1);
+    let body = body_of(5_000);
+    let id = story.sends(QueueMode::Queued, &body);
+    story.hello(1);
+    story.outcome(id, Step::Sent, false);
+    let mut story = story.restarts();
+    assert_eq!(story.wants_all(id), body);
+    story.outcome(id, Step::Delivered, true);
+    assert_eq!((story.wants(id, 0), story.stored_keys(Table::Queue)), (Vec::new(), 0));
+    assert_eq!(story.wants(MessageId([9; 16]), 0), b"", "nobody's message");
+}
+
+/// A device may take hours: the message is not given up while pieces are asked for.
+#[test]
+fn a_message_is_not_given_up_while_its_body_is_taken() {
+    let mut story = Story::new();
+    story.session_up(1);
+    let id = story.sends(QueueMode::Immediate, &body_of(5_000));
+    story.outcome(id, Step::Sent, false);
+    for _ in 0..10 {
+        story.waits_ms(500_000);
+        story.wants(id, 0);
+        assert!(!story.has_ended(id));
+    }
+    // The control: nobody asks any more.
+    story.waits_ms(600_001);
+    assert!(story.has_ended(id));
+}
+
+/// An answer to a device's GET: the same, also after a restart.
+#[test]
+fn a_long_answer_is_asked_for() {
+    let mut story = Story::new();
+    story.hello(1);
+    story.uplink(4, Code::GET, b"");
+    let token = story.published_token();
+    let body = body_of(70_000);
+    let id = story.answers_with(&token, &body);
+    let post = story.posted(Kind::Answer)[0];
+    let (answer, message) = contract::Answer::split(&post.bytes).unwrap();
+    let message = tidegate_coap::message::Message::parse(message).unwrap();
+    assert_eq!((answer.body_bytes.get(), message.payload), (70_000, &b""[..]));
+    assert_eq!(message.options.content_format(), Some(42));
+    assert_eq!(story.wants_all(id), body);
+    let mut story = story.restarts();
+    assert_eq!(story.wants_all(id), body);
+    story.outcome(id, Step::Sent, true);
+    assert_eq!(story.wants(id, 0), b"");
+}
+
+/// A response that came block by block crosses in pieces and is published as one.
+#[test]
+fn a_long_response_is_published_as_one() {
+    let mut story = Story::new();
+    story.session_up(1);
+    let id = story.sends(QueueMode::Immediate, b"give");
+    let body = body_of(3_000);
+    for (from, to) in [(0, 2_048), (2_048, 3_000)] {
+        let piece = contract::Body {
+            exchange: contract::name_of_message(&id.0).into(),
+            offset: (from as u32).into(),
+            total: 3_000.into(),
+        };
+        story.entry(Kind::Body, &[piece.as_bytes(), &body[from..to]]);
+    }
+    let outcome = contract::Outcome {
+        message_id: id.0,
+        device: DEVICE.0,
+        at_unix_ms: UNIX_MS.into(),
+        step: Step::Responded as u8,
+        reason: FailReason::None as u8,
+        is_final: 1,
+        network: contract::Network::Cellular as u8,
+        body_bytes: 3_000.into(),
+    };
+    let response = message(Type::Ack, Code::CONTENT, b"");
+    story.entry(Kind::Outcome, &[outcome.as_bytes(), &response]);
+    assert_eq!(story.state(id), MessageState::Responded);
+    assert_eq!(story.last_payload(), body);
+}

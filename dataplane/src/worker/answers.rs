@@ -1,0 +1,280 @@
+//! How does a device read an answer that is longer than a message? Block by block, each asked for
+//! by a request of its own with Block2 (RFC 7959 section 2.4), which is served here and published
+//! nowhere.
+//!
+//! ```text
+//! Answer ─▶ first block on the request's exchange: Block2 0/1, Size2, ETag
+//! request with Block2 n ─▶ the same name? ─▶ block n · not here: Wanted, Piece, block n
+//!                                        └▶ no: GET, FETCH: to the application; POST: 4.08
+//! ```
+//!
+//! The answer's last outcome is that of its last block. *Bound:* `ANSWERS_MAX`; the one that was
+//! idle longest gives way, if that is long.
+
+use super::Worker;
+use super::blocks::{Ours, write_with};
+use super::bodies::{ForWhom, Part};
+use super::permits::Refusal;
+use super::uplink::OutcomeOf;
+use super::uploads::Name;
+use crate::bounds::{ANSWER_OPTIONS_BYTES_MAX, ANSWERS_MAX, UPLOAD_GRACE_MS};
+use crate::clock::Now;
+use crate::fate::Tally;
+use crate::net::batch::Outbox;
+use crate::pool::{Key, Pool};
+use arrayvec::ArrayVec;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use tidegate_coap::block::{Block, BlockSize};
+use tidegate_coap::code::Code;
+use tidegate_coap::message::{Message, Writer};
+use tidegate_coap::option::Number;
+use tidegate_coap::option::list::Options;
+use tidegate_ring::contract::{FailReason, Step};
+
+/// All answers that devices read block by block.
+#[derive(Debug)]
+pub(super) struct Answers {
+    pool: Pool<Long>,
+    by_name: HashMap<Name, u32, RandomState>,
+}
+
+/// One answer.
+#[derive(Debug)]
+struct Long {
+    /// Of the request it answers.
+    name: Name,
+    told: OutcomeOf,
+    code: Code,
+    options: ArrayVec<u8, ANSWER_OPTIONS_BYTES_MAX>,
+    body: Key,
+    /// The exchange that waits for a piece, and what it asked for.
+    waiting: Option<(Key, Block)>,
+    touched_ms: u64,
+    is_sent: bool,
+    /// Its last block has left: its outcome is the exchange's.
+    is_over: bool,
+}
+
+impl Answers {
+    pub(super) fn new() -> Self {
+        Self {
+            pool: Pool::new(ANSWERS_MAX),
+            by_name: HashMap::with_capacity_and_hasher(
+                ANSWERS_MAX as usize,
+                RandomState::default(),
+            ),
+        }
+    }
+
+    fn find(&self, name: Name) -> Option<u32> {
+        self.by_name.get(&name).copied()
+    }
+
+    /// The one that nobody has asked for longest, if that is before `before_ms`.
+    fn idle(&self, before_ms: u64) -> Option<u32> {
+        let all = (0..ANSWERS_MAX).filter_map(|number| Some((number, self.pool.get(number)?)));
+        let idle = all.filter(|(_, long)| long.touched_ms < before_ms);
+        idle.min_by_key(|(_, long)| long.touched_ms).map(|(number, _)| number)
+    }
+}
+
+impl Worker {
+    /// Takes an answer whose body is longer than a block, and sends its first block on the
+    /// request's exchange; why not, if not.
+    pub(super) fn answer_long(
+        &mut self,
+        now: Now,
+        exchange: u32,
+        told: OutcomeOf,
+        response: &Message<'_>,
+        total_bytes: usize,
+        outbox: &mut Outbox,
+    ) -> Result<(), FailReason> {
+        let (name, block2) = self.asked(exchange).ok_or(FailReason::Malformed)?;
+        if let Some(before) = self.answers.find(name) {
+            self.forget_answer(now, before);
+        }
+        if self.answers.pool.is_full()
+            && let Some(idle) = self.answers.idle(now.ms.saturating_sub(UPLOAD_GRACE_MS))
+        {
+            self.forget_answer(now, idle);
+        }
+        let mut options = ArrayVec::new();
+        let bytes = response.options.as_bytes();
+        options.try_extend_from_slice(bytes).map_err(|_| FailReason::Malformed)?;
+        let code = response.code;
+        let long = Long {
+            name,
+            told,
+            code,
+            options,
+            body: Key { number: u32::MAX, nonce: 0 },
+            waiting: None,
+            touched_ms: now.ms,
+            is_sent: false,
+            is_over: false,
+        };
+        let key = self.answers.pool.insert(0, long).ok_or(FailReason::Busy)?;
+        let of = (told.message_id, told.device);
+        let for_whom = ForWhom::Answer(key.number);
+        let Some(body) = self.begin_body(of, for_whom, total_bytes, response.payload) else {
+            self.answers.pool.remove(key.number);
+            return Err(FailReason::Busy);
+        };
+        self.answers.by_name.insert(name, key.number);
+        if let Some(long) = self.answers.pool.get_mut(key.number) {
+            long.body = body;
+        }
+        self.counters.tally(Tally::AnswerLong);
+        let block = block2.unwrap_or_else(|| first_block(self.block_size()));
+        self.answer_block(now, key.number, exchange, block, outbox);
+        Ok(())
+    }
+
+    /// Serves a request for a block of an answer that is here; false: it is for the application.
+    pub(super) fn on_block_wanted(
+        &mut self,
+        now: Now,
+        slot: u32,
+        request: &Message<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<bool, Refusal> {
+        let Some(block) = block2(request)?.filter(|block| block.number() > 0) else {
+            return Ok(false);
+        };
+        let name = self.uploads.name(self.slab.get(slot).device, request);
+        let Some(number) = self.answers.find(name) else {
+            // To ask again what a block stands in is safe, to do again is not.
+            let is_safe = matches!(request.code, Code::GET | Code::FETCH);
+            let tally = Tally::UploadIncomplete;
+            let code = Code::REQUEST_ENTITY_INCOMPLETE;
+            return if is_safe { Ok(false) } else { Err(Refusal { code, max_age_s: 0, tally }) };
+        };
+        let exchange = self.open_exchange(now, slot, request).ok_or(Refusal {
+            code: Code::SERVICE_UNAVAILABLE,
+            max_age_s: self.config.coap.busy_max_age_s,
+            tally: Tally::UplinkRefused,
+        })?;
+        self.answer_block(now, number, exchange.number, block, outbox);
+        Ok(true)
+    }
+
+    /// A piece of an answer is here, or will never be.
+    pub(super) fn on_answer_piece(&mut self, now: Now, number: u32, outbox: &mut Outbox) {
+        let Some(long) = self.answers.pool.get_mut(number) else { return };
+        let Some((exchange, block)) = long.waiting.take() else { return };
+        if let Some(exchange) = self.live_exchange(exchange) {
+            self.answer_block(now, number, exchange, block, outbox);
+        }
+    }
+
+    /// Answers an exchange with a block, or has it wait for the piece that the block is in.
+    fn answer_block(
+        &mut self,
+        now: Now,
+        number: u32,
+        exchange: u32,
+        wanted: Block,
+        outbox: &mut Outbox,
+    ) {
+        let size = wanted.size.min(self.block_size());
+        let Some(long) = self.answers.pool.get_mut(number) else { return };
+        long.touched_ms = now.ms;
+        let (told, code, body) = (long.told, long.code, long.body);
+        let options = long.options.clone();
+        let total = self.bodies.total_bytes(body);
+        let offset = wanted.offset();
+        if offset >= total {
+            return self.respond_code(now, exchange, Code::BAD_REQUEST, 0, outbox);
+        }
+        let end = total.min(offset + size.bytes());
+        let mut payload: ArrayVec<u8, 1_024> = ArrayVec::new();
+        match self.bodies.part(body, offset..end) {
+            Part::Here(part) => payload.extend(part.iter().copied()),
+            Part::Elsewhere => {
+                let key = self.exchange_key(exchange);
+                if let Some(long) = self.answers.pool.get_mut(number) {
+                    long.waiting = Some((key, wanted));
+                }
+                return self.want(body, offset);
+            }
+            Part::Gone => {
+                self.forget_answer(now, number);
+                let code = Code::REQUEST_ENTITY_INCOMPLETE;
+                return self.respond_code(now, exchange, code, 0, outbox);
+            }
+        }
+        let is_last = end == total;
+        let block = Block::at(offset, !is_last, size).expect("a block begins where it was wanted");
+        let ours = self.about_answer(exchange, code, block, total, told.message_id);
+        let Ok((options, _)) = Options::parse(&options) else { return };
+        let long = self.answers.pool.get_mut(number).expect("it was just found");
+        let is_first = !std::mem::replace(&mut long.is_sent, true);
+        if is_last && !std::mem::replace(&mut long.is_over, true) {
+            self.set_answer(exchange, told.message_id);
+        }
+        let fill = |writer: &mut Writer<'_>| {
+            write_with(writer, options.iter(), &ours);
+            writer.payload(&payload);
+        };
+        self.respond(now, exchange, code, fill, outbox);
+        if is_first && !is_last {
+            self.tell(now, &told, Step::Sent, FailReason::None, false, &[]);
+        }
+    }
+
+    /// What of ours stands in a block of an answer. *Why the message's id is its ETag:* a message
+    /// has one body for ever.
+    fn about_answer(
+        &self,
+        exchange: u32,
+        code: Code,
+        block: Block,
+        total_bytes: usize,
+        message_id: [u8; 16],
+    ) -> Ours {
+        let mut ours = Ours::new();
+        let tag = u32::from_be_bytes([message_id[0], message_id[1], message_id[2], message_id[3]]);
+        ours.push((Number::ETAG, tag | 1 << 31));
+        ours.push((Number::BLOCK2, block.value()));
+        ours.extend(self.about_exchange(exchange, code));
+        if block.number() == 0 {
+            let at = ours.iter().position(|(number, _)| *number > Number::SIZE2);
+            ours.insert(at.unwrap_or(ours.len()), (Number::SIZE2, total_bytes as u32));
+        }
+        ours
+    }
+
+    /// Forgets an answer; one that was not read to its end has failed.
+    fn forget_answer(&mut self, now: Now, number: u32) {
+        let Some(long) = self.answers.pool.remove(number) else { return };
+        self.answers.by_name.remove(&long.name);
+        self.bodies.forget(long.body);
+        if !long.is_over {
+            self.tell(now, &long.told, Step::Failed, FailReason::Timeout, true, &[]);
+        }
+    }
+
+    /// Forgets answers that nobody reads on.
+    pub(super) fn sweep_answers(&mut self, now: Now) {
+        let idle_ms = u64::from(self.config.coap.upload_idle_s) * 1_000;
+        while let Some(number) = self.answers.idle(now.ms.saturating_sub(idle_ms)) {
+            self.forget_answer(now, number);
+        }
+    }
+}
+
+/// Block2 of a request; `Err`: it has the reserved size (RFC 7959 section 2.2).
+pub(super) fn block2(request: &Message<'_>) -> Result<Option<Block>, Refusal> {
+    let block = Block::of(&request.options, Number::BLOCK2);
+    if block.is_none() && request.options.first(Number::BLOCK2).is_some() {
+        let (code, tally) = (Code::BAD_REQUEST, Tally::RequestRejected);
+        return Err(Refusal { code, max_age_s: 0, tally });
+    }
+    Ok(block)
+}
+
+fn first_block(size: BlockSize) -> Block {
+    Block::new(0, false, size).expect("0 is a number")
+}
