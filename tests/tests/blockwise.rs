@@ -107,14 +107,14 @@ fn coap_server_takes_a_long_body_and_gives_it_back() {
     for (name, bytes, more) in [("whole", 100_000, &[][..]), ("lossy", 20_000, &["-l", "5%"][..])] {
         let listening = Listening::start(&edge, name, more);
         let body = text_of(name, bytes);
-        let put = json!({"RequestMethod": "PUT", "UriPaths": ["fw"], "QueueMode": 1});
+        let put = json!({"RequestMethod": "PUT", "UriPaths": ["fw"]});
         let message = api.send_data(&listening.device.id, &put, &body);
         let end = edge.final_state(&listening.device, &message);
         assert_eq!(end["Status"], "RESPONDED", "{end}");
         let uplink = uplinks.next_event().data;
         assert!(text(coap(&uplink), "ResponseStatus").contains("2.0"), "{uplink}");
 
-        let get = json!({"RequestMethod": "GET", "UriPaths": ["fw"], "QueueMode": 1});
+        let get = json!({"RequestMethod": "GET", "UriPaths": ["fw"]});
         let message = api.send_data(&listening.device.id, &get, "");
         assert_eq!(edge.final_state(&listening.device, &message)["Status"], "RESPONDED");
         let uplink = uplinks.next_event().data;
