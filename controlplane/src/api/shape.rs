@@ -7,7 +7,7 @@ use tidegate_coap::content_format;
 
 use super::error::ApiError;
 use super::validate::{Form, Members, Rule};
-use crate::control::credential;
+use crate::control::{PAYLOAD_BYTES_MAX, credential};
 use crate::model::Tag;
 
 /// Device and profile names.
