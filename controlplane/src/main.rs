@@ -157,11 +157,7 @@ async fn run_daemon(config: &Config) -> Result<(), String> {
     let metrics = bind_metrics(config.metrics.listen).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| e.to_string())?;
-    let (key, made) = RootKey::load_or_make(&config.data_dir)?;
-    let key_path = RootKey::path(&config.data_dir);
-    if made {
-        tracing::info!(file = %key_path.display(), "made a root key pair");
-    }
+    let key = root_key(config)?;
     let raw = raw_identity(config)?;
     let endpoints = config.endpoints(raw.public_key.clone());
     let identities = [vec![raw], ServerIdentity::load_all(&config.server_identity)?].concat();
@@ -222,6 +218,15 @@ async fn tell_service_manager(control: Control) {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
     }
+}
+
+fn root_key(config: &Config) -> Result<RootKey, String> {
+    let (key, made) = RootKey::load_or_make(&config.data_dir)?;
+    if made {
+        let file = RootKey::path(&config.data_dir);
+        tracing::info!(file = %file.display(), "made a root key pair");
+    }
+    Ok(key)
 }
 
 fn raw_identity(config: &Config) -> Result<ServerIdentity, String> {

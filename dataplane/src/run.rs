@@ -78,10 +78,7 @@ impl Workers {
         let mut gates = Vec::new();
         let shared = Shared::open(config, count);
         for (index, link) in (0..count).zip(links) {
-            let path = run_dir.join(format!("worker-{index}.slab"));
-            let capacity = config.sessions.per_worker;
-            let (slab, sessions) = Slab::open(&path, index, capacity, boot_id)
-                .map_err(|e| format!("{}: {e}", path.display()))?;
+            let (slab, sessions) = open_slab(config, index, boot_id)?;
             let now_s = Now::read().s();
             let (resumptions, found) =
                 Resumptions::new(now_s, tables.clone(), index, config.resumption.age_s);
@@ -110,15 +107,7 @@ impl Workers {
             gates.push((gate, is_ready));
             tell(Started { worker: index, backend, sessions, resumptions: found });
         }
-        // Only now does anyone serve: while sockets join a group, the kernel's choice for an
-        // address changes, and a handshake would go on at a worker that never heard its beginning.
-        for (gate, _) in &gates {
-            // One that has ended meanwhile is noticed by `has_ended`.
-            let _ = gate.send(());
-        }
-        for (_, is_locked_in) in &gates {
-            let _ = is_locked_in.recv();
-        }
+        open_all(&gates);
         Ok(workers)
     }
 
@@ -262,6 +251,18 @@ impl Shell {
     }
 }
 
+/// Only now does anyone serve: while sockets join a group, the kernel's choice for an address
+/// changes, and a handshake would go on at a worker that never heard its beginning. A worker that
+/// has ended meanwhile is noticed by [`Workers::has_ended`].
+fn open_all(gates: &[(mpsc::Sender<()>, mpsc::Receiver<String>)]) {
+    for (gate, _) in gates {
+        let _ = gate.send(());
+    }
+    for (_, is_locked_in) in gates {
+        let _ = is_locked_in.recv();
+    }
+}
+
 /// What the last process had not read: what ends sessions still counts, because they outlived it.
 /// The rest is void: its exchanges are gone, and the control plane takes up what was under way
 /// when it hears this worker's Hello.
@@ -288,6 +289,16 @@ pub fn take_left(down: &mut Consumer) -> Result<Vec<(u8, Vec<u8>)>, Corrupt> {
 fn until_due(worker: &Worker) -> Duration {
     let due_ms = worker.due_ms().unwrap_or(u64::MAX);
     Duration::from_millis(due_ms.saturating_sub(Now::read().ms).min(1_000))
+}
+
+fn open_slab(
+    config: &Config,
+    index: u8,
+    boot_id: [u8; 16],
+) -> Result<(Slab, slab::Recovered), String> {
+    let path = config.run_dir.join(format!("worker-{index}.slab"));
+    Slab::open(&path, index, config.sessions.per_worker, boot_id)
+        .map_err(|e| format!("{}: {e}", path.display()))
 }
 
 fn open_bell(run_dir: &Path, worker: u8) -> Result<Doorbell, String> {

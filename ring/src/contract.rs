@@ -19,8 +19,8 @@ pub const CONTRACT_VERSION: u32 = 6;
 /// identity (256) or key (256); longer bodies cross in pieces ([`Body`]).
 pub const TAIL_BYTES_MAX: usize = 2048;
 
-/// Longest body of a device's request or response that crosses, bytes. *Why:* a quarter of a ring, so that one
-/// body never stands in the way of everything else.
+/// Longest body of a device's request or response that crosses, bytes. *Why:* a quarter of a ring,
+/// so that one body never stands in the way of everything else.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Longest trust sheet, bytes.

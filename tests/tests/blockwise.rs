@@ -123,8 +123,8 @@ fn coap_server_takes_a_long_body_and_gives_it_back() {
     }
 }
 
-/// A device asks, and the application answers with more than a message holds: aiocoap reads it block
-/// by block. (libcoap 4.3.1 follows up on the first block only when that comes on the ACK.)
+/// A device asks, and the application answers with more than a message holds: aiocoap reads it
+/// block by block. (libcoap 4.3.1 follows up on the first block only when that comes on the ACK.)
 #[test]
 fn aiocoap_reads_a_long_answer() {
     let edge = Edge::embedded();

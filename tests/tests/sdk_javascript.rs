@@ -22,6 +22,31 @@ fn the_javascript_client_does_what_the_others_do() {
     Aws::of(&edge).tell_all(&mut command);
     let mut client = Process::start("operations.mjs", &mut command);
     let told = next_json(&mut client);
+    assert_what_was_told(&told);
+
+    let provisioned = Provisioned {
+        id: text(&told, "id"),
+        identity: "j".repeat(40),
+        secret: "s".repeat(32),
+        destination: "js".to_owned(),
+        topic: "js/up".to_owned(),
+    };
+    let mut device = Device::connect(edge.coap_port, &provisioned, &["cid=0"]);
+    assert_eq!(device.next_request(), "put CON led on");
+    let ended = edge.final_state(&provisioned, &text(&told, "message"));
+    assert_eq!(ended["Status"], "RESPONDED");
+    client.tell("end");
+    let told = next_json(&mut client);
+    assert_eq!(told["status"], "RESPONDED");
+    assert_eq!(told["gone"], class("ResourceNotFoundException", 404));
+}
+
+/// An error as the client shows it: its class, its name, its status.
+fn class(name: &str, status: u16) -> Value {
+    json!([name, name, status])
+}
+
+fn assert_what_was_told(told: &Value) {
     assert_eq!(
         told["read"],
         json!([true, "from JavaScript ü", {
@@ -47,7 +72,6 @@ fn the_javascript_client_does_what_the_others_do() {
     assert_eq!(told["events"]["CoAP"], json!({"WirelessDeviceEventTopic": "Enabled"}));
     assert_eq!(told["tags"], json!([{"Key": "k", "Value": "v"}]));
     assert_eq!(told["pages"], json!([3, 3]));
-    let class = |name: &str, status: u16| json!([name, name, status]);
     assert_eq!(told["without"], class("ValidationException", 400));
     assert_eq!(
         told["refused"],
@@ -65,22 +89,6 @@ fn the_javascript_client_does_what_the_others_do() {
     }});
     assert_eq!(told["rule"], json!(["SELECT * FROM 'js/#'", [republish], true]));
     assert_eq!(told["rules"], json!(["js/#"]));
-
-    let provisioned = Provisioned {
-        id: text(&told, "id"),
-        identity: "j".repeat(40),
-        secret: "s".repeat(32),
-        destination: "js".to_owned(),
-        topic: "js/up".to_owned(),
-    };
-    let mut device = Device::connect(edge.coap_port, &provisioned, &["cid=0"]);
-    assert_eq!(device.next_request(), "put CON led on");
-    let ended = edge.final_state(&provisioned, &text(&told, "message"));
-    assert_eq!(ended["Status"], "RESPONDED");
-    client.tell("end");
-    let told = next_json(&mut client);
-    assert_eq!(told["status"], "RESPONDED");
-    assert_eq!(told["gone"], class("ResourceNotFoundException", 404));
 }
 
 fn next_json(client: &mut Process) -> Value {

@@ -64,15 +64,8 @@ impl Worker {
                 let (dropped, _) = wire::CredentialDropped::split(bytes)?;
                 self.forget_credential(&dropped.device);
             }
-            Kind::SessionEnd => {
-                let (end, _) = wire::SessionEnd::split(bytes)?;
-                self.on_session_end(now, end, outbox)?;
-            }
-            Kind::Published => {
-                let (published, _) = wire::Published::split(bytes)?;
-                let publication = wire::Publication::from_wire(published.publication)?;
-                self.on_published(now, published, publication, outbox);
-            }
+            Kind::SessionEnd => self.on_session_end(now, bytes, outbox)?,
+            Kind::Published => self.on_published_entry(now, bytes, outbox)?,
             Kind::Answer => {
                 let (answer, message) = wire::Answer::split(bytes)?;
                 self.on_answer(now, answer, message, outbox);
@@ -125,13 +118,16 @@ impl Worker {
         self.forget_resumable(device);
     }
 
+    fn on_published_entry(&mut self, now: Now, bytes: &[u8], outbox: &mut Outbox) -> Option<()> {
+        let (published, _) = wire::Published::split(bytes)?;
+        let publication = wire::Publication::from_wire(published.publication)?;
+        self.on_published(now, published, publication, outbox);
+        Some(())
+    }
+
     /// `None` when the reason is none.
-    fn on_session_end(
-        &mut self,
-        now: Now,
-        end: &wire::SessionEnd,
-        outbox: &mut Outbox,
-    ) -> Option<()> {
+    fn on_session_end(&mut self, now: Now, bytes: &[u8], outbox: &mut Outbox) -> Option<()> {
+        let (end, _) = wire::SessionEnd::split(bytes)?;
         let reason = EndReason::from_wire(end.reason)?;
         if let Some(slot) = self.session_of(end.session.get(), &end.device) {
             self.end_session(now, slot, reason, outbox);

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tidegate_tests::sim::plan::{Climate, Plan};
-use tidegate_tests::sim::{run, runner};
+use tidegate_tests::sim::shrink::shrink;
+use tidegate_tests::sim::{Outcome, run, runner};
 
 const USAGE: &str = "tidegate-sim seeds FIRST COUNT MINUTES | seed SEED";
 
@@ -45,6 +46,17 @@ fn one(seed: u64) -> bool {
     let plan = Plan::new(seed, Climate::Foul);
     println!("{plan:#?}");
     let outcome = run(&plan, true);
+    show(seed, &outcome);
+    if outcome.violation.is_some()
+        && let Some((small, outcome)) = shrink(&plan, SHRINKING_RUNS_MAX)
+    {
+        println!("\nThis much of it is enough:\n{small:#?}");
+        show(seed, &outcome);
+    }
+    outcome.violation.is_none()
+}
+
+fn show(seed: u64, outcome: &Outcome) {
     for line in &outcome.lines {
         println!("{line}");
     }
@@ -55,5 +67,7 @@ fn one(seed: u64) -> bool {
     if let Some(violation) = &outcome.violation {
         println!("seed {seed} {violation}");
     }
-    outcome.violation.is_none()
 }
+
+/// Of a failing plan, to find how little of it fails too.
+const SHRINKING_RUNS_MAX: usize = 400;

@@ -74,20 +74,21 @@ impl Story {
     pub(super) fn control(&mut self, index: usize) {
         let mut answers: Vec<(wire::Kind, Vec<u8>)> = Vec::new();
         while let Some(entry) = self.seats[index].up.next().expect("our own ring") {
-            let (seq, bytes) = (entry.seq, entry.bytes);
-            match wire::Kind::from_wire(entry.kind).expect("a kind of ours") {
+            let (seq, bytes) = (entry.seq, entry.bytes.to_vec());
+            let kind = wire::Kind::from_wire(entry.kind).expect("a kind of ours");
+            self.seats[index].up.release(seq);
+            match kind {
                 wire::Kind::CredentialWanted => {
-                    let (wanted, name) = wire::CredentialWanted::split(bytes).expect("whole");
+                    let (wanted, name) = wire::CredentialWanted::split(&bytes).expect("whole");
                     self.wanted += 1;
-                    if !self.knows_devices {
-                        self.seats[index].up.release(seq);
-                        continue;
+                    if self.knows_devices {
+                        let number = known(&self.keys, wanted.claim, name);
+                        let entry = credential(*wanted, number, self.class);
+                        answers.push((wire::Kind::Credential, entry));
                     }
-                    let number = known(&self.keys, wanted.claim, name);
-                    answers.push((wire::Kind::Credential, credential(*wanted, number, self.class)));
                 }
                 wire::Kind::Uplink => {
-                    let (uplink, request) = wire::Uplink::split(bytes).expect("whole");
+                    let (uplink, request) = wire::Uplink::split(&bytes).expect("whole");
                     self.uplinks.push((*uplink, request.to_vec()));
                     let body = std::mem::take(&mut self.pieces);
                     assert_eq!(body.len(), uplink.body_bytes.get() as usize, "pieces and uplink");
@@ -98,48 +99,54 @@ impl Story {
                     }
                 }
                 wire::Kind::Wanted => {
-                    let (wanted, _) = wire::Wanted::split(bytes).expect("whole");
+                    let (wanted, _) = wire::Wanted::split(&bytes).expect("whole");
                     self.wanted_pieces.push(*wanted);
                     if self.gives_pieces {
                         answers.push((wire::Kind::Piece, piece(&self.long, wanted)));
                     }
                 }
                 wire::Kind::Body => {
-                    let (piece, bytes) = wire::Body::split(bytes).expect("whole");
+                    let (piece, bytes) = wire::Body::split(&bytes).expect("whole");
                     assert_eq!(piece.offset.get() as usize, self.pieces.len(), "in order");
                     self.pieces.extend(bytes);
                 }
                 wire::Kind::Outcome => {
-                    let (outcome, response) = wire::Outcome::split(bytes).expect("whole");
+                    let (outcome, response) = wire::Outcome::split(&bytes).expect("whole");
                     self.outcomes.push((*outcome, response.to_vec()));
                     let body = std::mem::take(&mut self.pieces);
                     assert_eq!(body.len(), outcome.body_bytes.get() as usize, "pieces, outcome");
                     self.response_bodies.push(body);
                 }
-                wire::Kind::SessionUp => {
-                    let (up, name) = wire::SessionUp::split(bytes).expect("whole");
-                    self.names.push(name.to_vec());
-                    self.sessions.push(SessionNotice::Up(*up));
-                }
-                wire::Kind::ConnectFailed => {
-                    let (failed, _) = wire::ConnectFailed::split(bytes).expect("whole");
-                    self.unconnected.push(*failed);
-                }
-                wire::Kind::SessionDown => {
-                    let (down, _) = wire::SessionDown::split(bytes).expect("whole");
-                    self.sessions.push(SessionNotice::Down(*down));
-                }
-                wire::Kind::Notice => {
-                    let (notice, tail) = wire::Notice::split(bytes).expect("whole");
-                    self.notices.push((*notice, tail.to_vec()));
-                }
-                _ => {}
+                kind => self.hears_of_sessions(kind, &bytes),
             }
-            self.seats[index].up.release(seq);
         }
         for (kind, entry) in answers {
             let now = self.now;
             self.turn(index, |worker, outbox| worker.on_entry(now, kind as u8, &entry, outbox));
+        }
+    }
+
+    /// What needs no answer.
+    fn hears_of_sessions(&mut self, kind: wire::Kind, bytes: &[u8]) {
+        match kind {
+            wire::Kind::SessionUp => {
+                let (up, name) = wire::SessionUp::split(bytes).expect("whole");
+                self.names.push(name.to_vec());
+                self.sessions.push(SessionNotice::Up(*up));
+            }
+            wire::Kind::ConnectFailed => {
+                let (failed, _) = wire::ConnectFailed::split(bytes).expect("whole");
+                self.unconnected.push(*failed);
+            }
+            wire::Kind::SessionDown => {
+                let (down, _) = wire::SessionDown::split(bytes).expect("whole");
+                self.sessions.push(SessionNotice::Down(*down));
+            }
+            wire::Kind::Notice => {
+                let (notice, tail) = wire::Notice::split(bytes).expect("whole");
+                self.notices.push((*notice, tail.to_vec()));
+            }
+            _ => {}
         }
     }
 }

@@ -39,17 +39,7 @@ impl World {
                     self.devices[other].address = address;
                 }
             }
-            Kind::Reuse { device, other } => {
-                if let (Some(one), Some(_)) = (self.place(device), self.place(other))
-                    && device != other
-                {
-                    let address = self.devices[one].address;
-                    self.rebinds(device, number);
-                    if let Some(other) = self.place(other) {
-                        self.devices[other].address = address;
-                    }
-                }
-            }
+            Kind::Reuse { device, other } => self.takes_old_address(other, device, number),
             Kind::Reboot { device } => {
                 if let Some(place) = self.place(device) {
                     self.devices[place].reboots();
@@ -82,6 +72,17 @@ impl World {
             }
         }
         self.at(until_ms, Event::FaultEnds(number));
+    }
+
+    /// `other` gets the address that `device` moves away from.
+    fn takes_old_address(&mut self, other: usize, device: usize, number: usize) {
+        if let (Some(one), Some(taker)) = (self.place(device), self.place(other))
+            && device != other
+        {
+            let address = self.devices[one].address;
+            self.rebinds(device, number);
+            self.devices[taker].address = address;
+        }
     }
 
     fn rebinds(&mut self, device: usize, number: usize) {
