@@ -222,6 +222,7 @@ fn answer_for_application(uplink: &wire::Uplink, push: &mut impl FnMut(Kind, &[&
         exchange: uplink.exchange,
         message_id: uplink.device,
         device: uplink.device,
+        terms: wire::Terms::OWN,
         body_bytes: 0.into(),
     };
     push(Kind::Answer, &[answer.as_bytes(), &message[..len]]);

@@ -49,6 +49,8 @@ pub const PATHS_MAX: u32 = 1_024;
 pub const CONNECTS_MAX: u32 = 256;
 /// Requests of devices waiting for an outcome in one worker, default of `[coap] exchanges`.
 pub const INBOUND_DEFAULT: u32 = 16_384;
+/// Longest part of a request's path kept until its outcome, for the customer's log, bytes.
+pub const EXCHANGE_PATH_BYTES_MAX: usize = 64;
 /// Answers of applications kept for copies of their request, in one worker; the oldest gives way.
 pub const KEPT_REPLIES: u32 = 2_048;
 /// Downlink requests in progress or waiting in one worker, default of `[coap] downlinks`.

@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Changes whenever a layout or a meaning in this file changes; rings of another version are
 /// refused when they are opened.
-pub const CONTRACT_VERSION: u32 = 6;
+pub const CONTRACT_VERSION: u32 = 7;
 
 /// Longest tail an entry may carry, bytes. *Why:* one CoAP message in one DTLS record, or one
 /// identity (256) or key (256); longer bodies cross in pieces ([`Body`]).
@@ -207,16 +207,16 @@ wire_enum! {
         /// The worker itself answered 4.xx or 5.xx, or nothing because the request was a NON: the
         /// path as [`crate::policy::Path`] writes it, cut where it is too long.
         Refused = 1,
-        /// An application answered 4.xx or 5.xx: no tail.
+        /// An application answered 4.xx or 5.xx: the path, as above but for its shorter bound.
         Answered = 2,
-        /// No outcome came in time, the device was answered 5.03 or 5.04: no tail.
+        /// No outcome came in time, the device was answered 5.03 or 5.04: the same.
         TimedOut = 3,
         /// A handshake of a known device failed: no tail.
         HandshakeFailed = 4,
         /// A handshake failed before the device had proven anything: the name it claimed, which
         /// anyone could have, as in [`CredentialWanted`]; its [`Claim`] stands in `code`.
         HandshakeUnproven = 5,
-        /// The control plane did not take the request, the device was answered an error: no tail.
+        /// The control plane did not take the request, the device was answered an error: the same.
         Unpublished = 6,
     }
 }
@@ -427,17 +427,17 @@ layout! {
     /// What became of an [`Uplink`].
     Published { /// From [`Uplink`].
         exchange: U64, /// Max-Age of a 5.03, seconds.
-        max_age_s: U32, /// With `AwaitingAnswer`: how long the request may go without an answer,
-        /// ms since it came; 0: the worker's own.
-        response_timeout_ms: U32, /// With `AwaitingAnswer`: how long the ACK is held back for one,
+        max_age_s: U32, /// With `AwaitingAnswer`: how long the ACK is held back for an answer,
         /// ms since the request came; [`OWN_WINDOW`]: the worker's own.
-        piggyback_window_ms: U32, /// [`Publication`].
+        piggyback_window_ms: U32, /// How it is responded to; with `AwaitingAnswer`, how long it may
+        /// go without an answer.
+        terms: Terms, /// [`Publication`].
         publication: u8 }
 }
 layout! {
-    /// How to speak to a device: what its application profile says. 0: the worker's own.
+    /// How to speak with a device: what its application profile says. 0: the worker's own.
     Terms { /// ACK_TIMEOUT, ms.
-        ack_timeout_ms: U32, /// How long a request waits for its response, ms.
+        ack_timeout_ms: U32, /// How long a request, of either side, waits for its response, ms.
         response_timeout_ms: U32, /// ACK_RANDOM_FACTOR, percent.
         ack_random_percent: U16, /// MAX_RETRANSMIT and 1.
         max_retransmit_plus_1: u8, /// NSTART, at most [`NSTART_MAX`].
@@ -448,7 +448,8 @@ layout! {
     Answer { /// From [`Uplink`], carried by the ResponseToken.
         exchange: U64, /// For the [`Outcome`]s.
         message_id: MessageId, /// Must be the exchange's device, or the answer is refused.
-        device: DeviceId, /// Bytes of its body, when the worker has to ask for them ([`Wanted`]) and
+        device: DeviceId, /// How, when it is no piggybacked one.
+        terms: Terms, /// Bytes of its body, when the worker has to ask for them ([`Wanted`]) and
         /// the tail has none; 0: the payload in the tail is all.
         body_bytes: U32 }
 }
@@ -491,13 +492,13 @@ pub fn name_of_message(id: &MessageId) -> u64 {
 }
 
 impl Published {
-    /// With the worker's own windows.
+    /// With the worker's own windows and terms.
     pub fn new(exchange: U64, max_age_s: u32, publication: Publication) -> Self {
         Self {
             exchange,
             max_age_s: max_age_s.into(),
-            response_timeout_ms: U32::ZERO,
             piggyback_window_ms: OWN_WINDOW.into(),
+            terms: Terms::OWN,
             publication: publication as u8,
         }
     }
@@ -529,8 +530,8 @@ mod tests {
 
     #[test]
     fn a_short_entry_is_refused_and_an_unknown_byte_too() {
-        assert!(Published::split(&[0; 20]).is_none());
-        assert_eq!(Published::split(&[0; 22]).map(|(_, tail)| tail.len()), Some(1));
+        assert!(Published::split(&[0; 28]).is_none());
+        assert_eq!(Published::split(&[0; 30]).map(|(_, tail)| tail.len()), Some(1));
         assert_eq!(Kind::from_wire(0), None);
         assert_eq!(Kind::from_wire(36), Some(Kind::Downlink));
     }

@@ -252,6 +252,7 @@ fn an_application_answers_a_body() {
         exchange: uplink.exchange,
         message_id: [3; 16],
         device: device_id(1),
+        terms: wire::Terms::OWN,
         body_bytes: 0.into(),
     };
     let response = written(0, Code::CREATED, |writer| {

@@ -380,7 +380,8 @@ fn answered(story: &mut Story, device: Who, request: &[u8], body: &[u8]) -> Vec<
     story.hears(device).expect("the empty ACK");
     let exchange = story.uplinks.last().expect("an uplink").0.exchange;
     let body_bytes = (body.len() as u32).into();
-    let answer = wire::Answer { exchange, message_id: MESSAGE, device: device_id(1), body_bytes };
+    let (message_id, terms) = (MESSAGE, wire::Terms::OWN);
+    let answer = wire::Answer { exchange, message_id, device: device_id(1), terms, body_bytes };
     let response = written(Type::Con, Code::CONTENT, 0, &Token::EMPTY, |writer| {
         writer.option_uint(Number::CONTENT_FORMAT, 42);
     });

@@ -3,8 +3,9 @@
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Type, empty};
 use tidegate_coap::option::Number;
+use tidegate_dataplane::bounds::EXCHANGE_PATH_BYTES_MAX;
 use tidegate_dataplane::fate::Tally;
-use tidegate_ring::contract::{self as wire, Kind, Publication};
+use tidegate_ring::contract::{self as wire, Event, Kind, Publication};
 use tidegate_tests::story::{Story, device_id, request, seen};
 use zerocopy::IntoBytes;
 
@@ -280,11 +281,146 @@ fn bad_requests_are_refused_by_the_book() {
     assert_eq!((story.hears(device), story.uplinks.len()), (None, 0));
 }
 
+/// What a profile says of ACK timing counts for separate responses, the application's and the edge's
+/// own; where it says nothing, the worker's does (RFC 7252 section 4.8: 2 s, up to 3 s, 4 times).
+#[test]
+fn a_separate_response_is_sent_again_as_the_profile_says() {
+    let ways = [Separate::Answer, Separate::LateConfirmation, Separate::NoAnswer];
+    for (seed, way) in (20..).zip(ways) {
+        let told = wire::Terms {
+            ack_timeout_ms: 5_000.into(),
+            ack_random_percent: 100.into(),
+            max_retransmit_plus_1: 3,
+            ..wire::Terms::OWN
+        };
+        assert_eq!(way.instants(seed, told), [5_000, 15_000], "{way:?}");
+        let never = wire::Terms { max_retransmit_plus_1: 1, ..told };
+        assert_eq!(way.instants(seed, never), Vec::<u64>::new(), "{way:?}");
+        let own = way.instants(seed, wire::Terms::OWN);
+        assert_eq!(own.len(), 4, "{way:?}: {own:?}");
+        assert!((2_000..=3_000).contains(&own[0]), "{way:?}: {own:?}");
+        // Each time-out is twice the one before, and the clock of this story has steps.
+        let doubled = [own[0] * 3, own[0] * 7, own[0] * 15];
+        let is_near = |(at, doubled): (&u64, u64)| at.abs_diff(doubled) <= 15 * STEP_MS;
+        assert!(own[1..].iter().zip(doubled).all(is_near), "{way:?}: {own:?}");
+    }
+}
+
+/// What a response that is not piggybacked comes from.
+#[derive(Clone, Copy, Debug)]
+enum Separate {
+    /// The application.
+    Answer,
+    /// A publication that took longer than the ACK may be held back.
+    LateConfirmation,
+    /// The response timeout.
+    NoAnswer,
+}
+
+impl Separate {
+    /// When the response is sent again, ms after it was sent first.
+    fn instants(self, seed: u64, terms: wire::Terms) -> Vec<u64> {
+        let mut story = Story::new(seed);
+        story.publishes = None;
+        let device = story.connected(1, Some(b""));
+        let method = if matches!(self, Self::LateConfirmation) { Code::PUT } else { Code::POST };
+        let mid = story.requests(device, Type::Con, method, "/t", b"21");
+        let uplink = story.uplinks[0].0;
+        let publication = match self {
+            Self::LateConfirmation => Publication::Confirmed,
+            Self::Answer | Self::NoAnswer => Publication::AwaitingAnswer,
+        };
+        let terms_of = |said| wire::Published { terms: said, ..published(&uplink, publication) };
+        if matches!(self, Self::LateConfirmation) {
+            story.waits_ms(1_500);
+        } else {
+            // What an answer says counts, not what the publication said before it.
+            let before = if matches!(self, Self::Answer) { wire::Terms::OWN } else { terms };
+            story.tells(Kind::Published, terms_of(before).as_bytes(), &[]);
+        }
+        assert_eq!(seen(story.hears(device)), Some((Type::Ack, Code::EMPTY, mid)), "{self:?}");
+        match self {
+            Self::Answer => {
+                answers_so(&mut story, &uplink, device_id(1), terms, b"{}");
+            }
+            Self::LateConfirmation => {
+                story.tells(Kind::Published, terms_of(terms).as_bytes(), &[]);
+            }
+            Self::NoAnswer => story.waits_ms(60_000),
+        }
+        let first = story.hears(device).expect("a separate response");
+        assert_eq!(Message::parse(&first).expect("a message").ty, Type::Con);
+        let mut instants = Vec::new();
+        for step in 1..=100_000 / STEP_MS {
+            story.waits_ms(STEP_MS);
+            if let Some(again) = story.hears(device) {
+                assert_eq!(again, first);
+                instants.push(step * STEP_MS);
+            }
+        }
+        instants
+    }
+}
+
+/// What is refused after it was published, or never answered, is told with its path.
+#[test]
+fn what_the_control_plane_refuses_is_told_with_its_path() {
+    let long = "/a".to_owned() + &"b".repeat(200);
+    let longest = EXCHANGE_PATH_BYTES_MAX - 1;
+    for (path, shown) in [("/t/x y", "t/x%20y"), (&long, &long[1..=longest]), ("", "")] {
+        let mut story = Story::new(30);
+        story.publishes = Some(Publication::Unavailable);
+        let device = story.connected(1, Some(b""));
+        story.requests(device, Type::Con, Code::PUT, path, b"21");
+        assert_eq!(told(&story), [(Event::Unpublished as u8, shown)]);
+        story.publishes = Some(Publication::AwaitingAnswer);
+        story.requests(device, Type::Con, Code::POST, path, b"21");
+        let uplink = story.uplinks[1].0;
+        refuses(&mut story, &uplink);
+        assert_eq!(told(&story)[1..], [(Event::Answered as u8, shown)]);
+        story.requests(device, Type::Con, Code::GET, path, b"");
+        story.waits_ms(60_000);
+        assert_eq!(told(&story)[2..], [(Event::TimedOut as u8, shown)]);
+    }
+}
+
+/// What was told for the customer's log: the event, and the path.
+fn told(story: &Story) -> Vec<(u8, &str)> {
+    let text = |tail| std::str::from_utf8(tail).expect("ASCII");
+    story.notices.iter().map(|(notice, tail)| (notice.event, text(tail))).collect()
+}
+
+fn published(uplink: &wire::Uplink, publication: Publication) -> wire::Published {
+    wire::Published::new(uplink.exchange, 7, publication)
+}
+
+fn refuses(story: &mut Story, uplink: &wire::Uplink) {
+    let (exchange, device, terms) = (uplink.exchange, uplink.device, wire::Terms::OWN);
+    let answer =
+        wire::Answer { exchange, message_id: [4; 16], device, terms, body_bytes: 0.into() };
+    let response = request(Type::Con, Code::CONFLICT, 0, "", b"");
+    story.tells(Kind::Answer, answer.as_bytes(), &response);
+}
+
+/// How finely the time of a retransmission is looked at, ms.
+const STEP_MS: u64 = 10;
+
 fn answers(story: &mut Story, uplink: &wire::Uplink, device: wire::DeviceId, payload: &[u8]) {
+    answers_so(story, uplink, device, wire::Terms::OWN, payload);
+}
+
+fn answers_so(
+    story: &mut Story,
+    uplink: &wire::Uplink,
+    device: wire::DeviceId,
+    terms: wire::Terms,
+    payload: &[u8],
+) {
     let answer = wire::Answer {
         exchange: uplink.exchange,
         message_id: [3; 16],
         device,
+        terms,
         body_bytes: 0.into(),
     };
     let response = request(Type::Con, Code::CONTENT, 0, "", payload);

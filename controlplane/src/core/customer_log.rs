@@ -352,16 +352,15 @@ fn refusal(event: Event, notice: &Notice, path: &[u8]) -> (String, CoapDetail) {
     } else {
         "was dropped".to_owned()
     };
-    let shown = if event == Event::Refused { format!(" /{path}") } else { String::new() };
     let kind = if notice.confirmable == 1 { "CONFIRMABLE" } else { "NON_CONFIRMABLE" };
     let coap = CoapDetail {
         request_method: Some(method.clone()),
-        uri_path: (event == Event::Refused).then_some(path),
+        uri_path: Some(path.clone()),
         response_status: is_answered.then(|| answered.service_name().to_string()),
         message_type: Some(kind.to_owned()),
         reason: Some(word.to_owned()),
     };
-    (format!("{method}{shown} {outcome}: {why}"), coap)
+    (format!("{method} /{path} {outcome}: {why}"), coap)
 }
 
 fn mishap(mishap: Mishap) -> (&'static str, &'static str) {

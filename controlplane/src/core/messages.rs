@@ -130,7 +130,7 @@ impl Core {
                 (Waiting::Queued, None)
             }
             Body::Request(_) => (Waiting::Immediate, None),
-            Body::Response(response) => match self.answer(device, id, response) {
+            Body::Response(response) => match self.answer(device, id, response, terms.wire) {
                 Ok(answer) => (Waiting::Answer, answer.map(Box::new)),
                 Err(refused) => return self.reply(to, Err(refused)),
             },
@@ -317,6 +317,7 @@ impl Core {
         device: DeviceId,
         id: MessageId,
         response: &DownlinkResponse,
+        terms: contract::Terms,
     ) -> Result<Option<Post>, Refused> {
         const PATH: &str = "CoAP.ResponseToken";
         let token = ResponseToken::decode(&response.token, self.vault.tokens(), device);
@@ -331,6 +332,7 @@ impl Core {
             exchange: token.exchange.into(),
             message_id: id.0,
             device: device.0,
+            terms,
             body_bytes: (body_bytes as u32).into(),
         };
         Ok(link.map(|link| Post::new(link.id, Kind::Answer, &[head.as_bytes(), &message], None)))

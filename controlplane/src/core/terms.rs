@@ -29,9 +29,7 @@ pub(super) struct Terms {
     pub(super) downlink_payload_bytes: usize,
     /// As it crosses in a published request's answer.
     pub(super) piggyback_window_ms: u32,
-    /// The same; 0: the worker's own.
-    pub(super) response_timeout_ms: u32,
-    /// As it crosses with each downlink.
+    /// As it crosses with each request for the device and each response to it.
     pub(super) wire: contract::Terms,
 }
 
@@ -71,7 +69,6 @@ impl Terms {
                 .downlink_payload_bytes
                 .map_or(PAYLOAD_BYTES_MAX, |bytes| bytes as usize),
             piggyback_window_ms: said.piggyback_window_ms.unwrap_or(OWN_WINDOW),
-            response_timeout_ms: or_own(said.response_timeout_ms),
             wire: contract::Terms {
                 ack_timeout_ms: or_own(said.ack_timeout_ms).into(),
                 response_timeout_ms: or_own(said.response_timeout_ms).into(),

@@ -7,7 +7,7 @@ use tidegate_coap::message::Message;
 use tidegate_coap::option::Number;
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{
-    EndReason, Kind, OWN_WINDOW, Publication, Published, SessionRef, Uplink,
+    self, EndReason, Kind, OWN_WINDOW, Publication, Published, SessionRef, Uplink,
 };
 use zerocopy::IntoBytes;
 
@@ -45,8 +45,7 @@ pub(super) enum Pending {
         device: DeviceId,
         exchange: u64,
         answer_awaited: bool,
-        /// What its device's profile says, as it crosses: window of the ACK, time for an answer.
-        windows_ms: (u32, u32),
+        speech: Speech,
     },
     /// A device's response to a downlink: it stays in the outbox until it is confirmed.
     Response(ResponseKey),
@@ -58,15 +57,23 @@ pub(super) enum Pending {
     Part(PublishId, Part),
 }
 
+/// How a device's profile has a request responded to, as it crosses.
+#[derive(Clone, Copy)]
+pub(super) struct Speech {
+    /// Window of the ACK.
+    piggyback_window_ms: u32,
+    terms: contract::Terms,
+}
+
 impl Pending {
     fn uplink(
         (link, seq): (LinkId, Seq),
         device: DeviceId,
         exchange: u64,
         answer_awaited: bool,
-        windows_ms: (u32, u32),
+        speech: Speech,
     ) -> Self {
-        Self::Uplink { link, seq, device, exchange, answer_awaited, windows_ms }
+        Self::Uplink { link, seq, device, exchange, answer_awaited, speech }
     }
 }
 
@@ -158,7 +165,7 @@ impl Core {
         let body = self.body_of(link, exchange, body_bytes, message.payload)?;
         message.payload = &body;
         let (device, session) = (DeviceId(uplink.device), uplink.session.get());
-        let (longest, windows_ms) = self.uplink_terms(device);
+        let (longest, speech) = self.uplink_terms(device);
         let (from, told) = ((link, seq), uplink.class.get());
         self.check_class(device, session, told);
         let is_permitted = self.permits(device, told, &message);
@@ -181,7 +188,7 @@ impl Core {
                     security_mode: self.sessions.mode(device, session),
                     response_token: self.response_token(link, device, exchange, answer_awaited),
                 };
-                let pending = Pending::uplink(from, device, exchange, answer_awaited, windows_ms);
+                let pending = Pending::uplink(from, device, exchange, answer_awaited, speech);
                 self.publish_uplink(now, route, &message, &about, pending)
             }
             Ok(Route::Topic(_) | Route::Rules(_)) | Err(_) => Some(Publication::Unavailable),
@@ -190,7 +197,7 @@ impl Core {
         };
         if let Some(refusal) = refusal {
             self.count_publication(now, device, refusal);
-            self.publication(from, exchange, refusal, windows_ms);
+            self.publication(from, exchange, refusal, speech);
         }
         if refusal == Some(Publication::Forbidden) && is_permitted {
             // The worker may never have got the first order to end it.
@@ -205,14 +212,16 @@ impl Core {
         Some(())
     }
 
-    /// The longest payload a device's profile lets through, and how long it is to wait for answers.
-    fn uplink_terms(&mut self, device: DeviceId) -> (Option<usize>, (u32, u32)) {
+    /// The longest payload a device's profile lets through, and how it is responded to.
+    fn uplink_terms(&mut self, device: DeviceId) -> (Option<usize>, Speech) {
         let terms = self.terms(device).ok().flatten();
         let longest = terms.as_ref().map(|terms| terms.uplink_payload_bytes);
-        let windows_ms = terms.map_or((OWN_WINDOW, 0), |terms| {
-            (terms.piggyback_window_ms, terms.response_timeout_ms)
+        let own = Speech { piggyback_window_ms: OWN_WINDOW, terms: contract::Terms::OWN };
+        let speech = terms.map_or(own, |terms| Speech {
+            piggyback_window_ms: terms.piggyback_window_ms,
+            terms: terms.wire,
         });
-        (longest, windows_ms)
+        (longest, speech)
     }
 
     /// Publishes an uplink, or says at once what became of it.
@@ -279,14 +288,14 @@ impl Core {
         };
         let Some((over, result)) = over else { return };
         match over {
-            Pending::Uplink { link, seq, device, exchange, answer_awaited, windows_ms } => {
+            Pending::Uplink { link, seq, device, exchange, answer_awaited, speech } => {
                 let publication = match result {
                     PublishResult::Confirmed if answer_awaited => Publication::AwaitingAnswer,
                     PublishResult::Confirmed => Publication::Confirmed,
                     PublishResult::Unavailable | PublishResult::Failed => Publication::Unavailable,
                 };
                 self.count_publication(now, device, publication);
-                self.publication((link, seq), exchange, publication, windows_ms);
+                self.publication((link, seq), exchange, publication, speech);
             }
             Pending::Response(key) => self.on_response_published(now, key, result),
             Pending::Event(told) => self.on_event_published(now, told, result),
@@ -314,7 +323,7 @@ impl Core {
         (link, seq): (LinkId, Seq),
         exchange: u64,
         publication: Publication,
-        (piggyback_window_ms, response_timeout_ms): (u32, u32),
+        speech: Speech,
     ) {
         match publication {
             Publication::Confirmed | Publication::AwaitingAnswer => self.counts.confirmed += 1,
@@ -323,8 +332,8 @@ impl Core {
         }
         let max_age_s = self.limits.unavailable_max_age_s;
         let mut published = Published::new(exchange.into(), max_age_s, publication);
-        published.piggyback_window_ms = piggyback_window_ms.into();
-        published.response_timeout_ms = response_timeout_ms.into();
+        published.piggyback_window_ms = speech.piggyback_window_ms.into();
+        published.terms = speech.terms;
         self.post(link, Kind::Published, &[published.as_bytes()], Some(seq));
     }
 

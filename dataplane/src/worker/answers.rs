@@ -30,7 +30,7 @@ use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Writer};
 use tidegate_coap::option::Number;
 use tidegate_coap::option::list::Options;
-use tidegate_ring::contract::{FailReason, Step};
+use tidegate_ring::contract::{self as wire, FailReason, Step};
 
 /// All answers that devices read block by block.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ struct Long {
     code: Code,
     options: ArrayVec<u8, ANSWER_OPTIONS_BYTES_MAX>,
     body: Key,
+    terms: wire::Terms,
     /// The exchange that waits for a piece, and what it asked for.
     waiting: Option<(Key, Block)>,
     touched_ms: u64,
@@ -110,6 +111,7 @@ impl Worker {
             code,
             options,
             body: Key { number: u32::MAX, nonce: 0 },
+            terms: self.terms_of(exchange),
             waiting: None,
             touched_ms: now.ms,
             is_sent: false,
@@ -181,8 +183,9 @@ impl Worker {
         let size = wanted.size.min(self.block_size());
         let Some(long) = self.answers.pool.get_mut(number) else { return };
         long.touched_ms = now.ms;
-        let (told, code, body) = (long.told, long.code, long.body);
+        let (told, code, body, terms) = (long.told, long.code, long.body, long.terms);
         let options = long.options.clone();
+        self.set_terms(exchange, terms);
         let total = self.bodies.total_bytes(body);
         let offset = wanted.offset();
         if offset >= total {

@@ -516,7 +516,7 @@ pub(super) fn outcome(
 
 /// What the control plane says of a device, over the worker's own. Every field is checked as if
 /// hostile.
-fn timing(terms: &wire::Terms, own: &Timing) -> Timing {
+pub(super) fn timing(terms: &wire::Terms, own: &Timing) -> Timing {
     let mut timing = *own;
     if terms.ack_timeout_ms.get() != 0 {
         timing.ack_timeout_ms = terms.ack_timeout_ms.get();

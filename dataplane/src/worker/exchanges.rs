@@ -1,8 +1,9 @@
 //! Which requests of devices wait for something? Their exchanges, and the replies kept for copies.
 
 use super::uploads::Name;
-use crate::bounds::KEPT_REPLIES;
+use crate::bounds::{EXCHANGE_PATH_BYTES_MAX, KEPT_REPLIES};
 use crate::pool::{Key, Pool};
+use arrayvec::ArrayVec;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -41,10 +42,44 @@ pub(super) struct Exchange {
     /// What it asks for is a later block of an answer.
     pub(super) follows_up: bool,
     pub(super) received_ms: u64,
+    pub(super) path: PathHead,
+    /// How a separate response is sent, as the control plane said last.
+    pub(super) terms: wire::Terms,
     /// Number in `Exchanges::kept`.
     pub(super) kept: Option<u32>,
     /// The application's answer, whose outcomes are told.
     pub(super) answer: Option<wire::MessageId>,
+}
+
+/// The beginning of a request's path, for the customer's log: segments, each behind its length.
+#[derive(Debug)]
+pub(super) struct PathHead(ArrayVec<u8, EXCHANGE_PATH_BYTES_MAX>);
+
+impl PathHead {
+    /// As many bytes of the segments as there is room for.
+    pub(super) fn of<'a>(segments: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut head = ArrayVec::new();
+        for segment in segments {
+            let room = head.remaining_capacity();
+            if room < 2 {
+                break;
+            }
+            let part = &segment[..segment.len().min(room - 1)];
+            head.push(part.len() as u8);
+            head.extend(part.iter().copied());
+        }
+        Self(head)
+    }
+
+    pub(super) fn segments(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.0.as_slice();
+        std::iter::from_fn(move || {
+            let (length, after) = rest.split_first()?;
+            let (segment, after) = after.split_at(usize::from(*length));
+            rest = after;
+            Some(segment)
+        })
+    }
 }
 
 impl Exchanges {
@@ -89,5 +124,25 @@ impl Exchanges {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(segments: &[&[u8]]) -> Vec<Vec<u8>> {
+        PathHead::of(segments.iter().copied()).segments().map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn a_path_is_kept_as_far_as_there_is_room() {
+        let (fits, long) = ([b'x'; EXCHANGE_PATH_BYTES_MAX - 1], [b'x'; 255]);
+        assert_eq!(kept(&[]), Vec::<Vec<u8>>::new());
+        assert_eq!(kept(&[b"a", b"", b"b/c"]), [&b"a"[..], b"", b"b/c"]);
+        assert_eq!(kept(&[&fits]), [&fits]);
+        assert_eq!(kept(&[&long]), [&fits]);
+        assert_eq!(kept(&[b"a", &long, b"b"]), [&b"a"[..], &long[..EXCHANGE_PATH_BYTES_MAX - 3]]);
+        assert_eq!(kept(&[&fits[1..], b"b"]), [&fits[1..]], "no room for a segment's first byte");
     }
 }

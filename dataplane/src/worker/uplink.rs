@@ -13,7 +13,8 @@
 
 use super::Worker;
 use super::blocks::{Begun, Ours, write_with};
-use super::exchanges::Exchange;
+use super::downlink::timing;
+use super::exchanges::{Exchange, PathHead};
 use super::messages::{Sent, sent_key};
 use super::uploads::Name;
 use crate::bounds::RING_HEADROOM_BYTES;
@@ -29,6 +30,7 @@ use tidegate_coap::inbound::{Act, Inbound, Kept, Manner, SHORT_REPLY_BYTES, Sepa
 use tidegate_coap::message::{Message, Type, Writer};
 use tidegate_coap::option::Number;
 use tidegate_ring::contract::{self as wire, Event, FailReason, Publication, Step};
+use tidegate_ring::policy::Path;
 use zerocopy::IntoBytes;
 
 impl Worker {
@@ -110,6 +112,8 @@ impl Worker {
             asked: None,
             follows_up: true,
             received_ms: now.ms,
+            path: PathHead::of(request.options.all(Number::URI_PATH)),
+            terms: wire::Terms::OWN,
             kept: None,
             answer: None,
         };
@@ -131,6 +135,7 @@ impl Worker {
             return self.counters.tally(Tally::EntryRefused);
         };
         let exchange = self.exchanges.pool.get_mut(number).expect("it is live");
+        exchange.terms = published.terms;
         let code = match publication {
             Publication::Confirmed if exchange.method == Code::DELETE => Code::DELETED,
             Publication::Confirmed => Code::CHANGED,
@@ -144,8 +149,8 @@ impl Worker {
                     told_ms => told_ms,
                 };
                 exchange.coap.hold_until(exchange.received_ms + u64::from(window_ms));
-                if published.response_timeout_ms.get() != 0 {
-                    let timeout_ms = u64::from(published.response_timeout_ms.get());
+                let timeout_ms = u64::from(published.terms.response_timeout_ms.get());
+                if timeout_ms != 0 {
                     exchange.coap.answer_by(exchange.received_ms + timeout_ms);
                 }
                 return self.on_exchange_due(now, number, outbox);
@@ -224,6 +229,7 @@ impl Worker {
         if exchange.device != answer.device || exchange.coap.is_answered() {
             return self.refuse_answer(now, &told, FailReason::TokenGone);
         }
+        exchange.terms = answer.terms;
         let Some(response) = Message::parse(bytes).ok().filter(|m| m.code.is_response()) else {
             return self.refuse_answer(now, &told, FailReason::Malformed);
         };
@@ -264,7 +270,8 @@ impl Worker {
             mid: exchange.coap.mid().into(),
             ..self.notice_of(now, exchange.slot)
         };
-        self.tell_notice(now, &notice, &[]);
+        let path = Path::of(exchange.path.segments());
+        self.tell_notice(now, &notice, path.as_bytes());
     }
 
     fn refuse_answer(&mut self, now: Now, told: &OutcomeOf, reason: FailReason) {
@@ -290,13 +297,14 @@ impl Worker {
         let jitter = self.random.random();
         let separate =
             if exchange.is_con { Separate::Con { mid, jitter } } else { Separate::Non { mid } };
-        let mut manner = exchange.coap.respond(now.ms, &self.timing, code, separate, None, &fill);
+        let timing = timing(&exchange.terms, &self.timing);
+        let mut manner = exchange.coap.respond(now.ms, &timing, code, separate, None, &fill);
         if manner.is_err() {
             let Some(kept) = self.keep_place() else { return false };
             let exchange = self.exchanges.pool.get_mut(number).expect("the caller found it");
             exchange.kept = Some(kept);
             let place = self.exchanges.kept.get_mut(kept);
-            manner = exchange.coap.respond(now.ms, &self.timing, code, separate, place, &fill);
+            manner = exchange.coap.respond(now.ms, &timing, code, separate, place, &fill);
         }
         let Ok(manner) = manner else {
             self.release_kept(number);
@@ -439,6 +447,18 @@ impl Worker {
     /// The exchange's request as an answer is looked up by, and the block it asked for.
     pub(super) fn asked(&self, number: u32) -> Option<(Name, Option<Block>)> {
         self.exchanges.pool.get(number)?.asked
+    }
+
+    /// How a separate response to the request is sent.
+    pub(super) fn terms_of(&self, number: u32) -> wire::Terms {
+        self.exchanges.pool.get(number).map_or(wire::Terms::OWN, |exchange| exchange.terms)
+    }
+
+    /// The same, to be said: a request for a block comes with no word of the control plane.
+    pub(super) fn set_terms(&mut self, number: u32, terms: wire::Terms) {
+        if let Some(exchange) = self.exchanges.pool.get_mut(number) {
+            exchange.terms = terms;
+        }
     }
 
     /// The largest payload that the answer to a request may have in one message, bytes.

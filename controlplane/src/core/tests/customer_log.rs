@@ -81,7 +81,7 @@ fn everything_that_goes_wrong_has_its_word() {
     let mut story = Story::new();
     let limited = Code::TOO_MANY_REQUESTS;
     story.notices(Event::Refused, Code::EMPTY, limited.0, b"t");
-    story.notices(Event::Unpublished, Code::NOT_FOUND, 0, b"");
+    story.notices(Event::Unpublished, Code::NOT_FOUND, 0, b"a/b");
     story.notices(Event::TimedOut, Code::GATEWAY_TIMEOUT, 0, b"");
     story.notices(Event::Answered, Code::CONFLICT, 0, b"");
     story.notices(Event::HandshakeFailed, Code::EMPTY, Mishap::WrongKey as u8, b"");
@@ -90,6 +90,9 @@ fn everything_that_goes_wrong_has_its_word() {
         story.logged.iter().map(|entry| entry.coap.reason.clone().unwrap()).collect();
     assert_eq!(words, ["QUOTA", "NO_ROUTE", "TIMEOUT", "APPLICATION", "WRONG_KEY"]);
     assert!(story.logged[0].message.contains("was dropped"));
+    assert_eq!(story.logged[1].coap.uri_path.as_deref(), Some("a/b"));
+    let message = "PUT /a/b was answered NOT_FOUND(4.04): the device's destination leads nowhere";
+    assert_eq!(story.logged[1].message, message);
     assert_eq!(story.logged[4].event, About::Join);
 }
 

@@ -45,7 +45,7 @@ fn nstart_messages_are_outstanding_at_a_time() {
 }
 
 #[test]
-fn the_terms_cross_with_each_downlink() {
+fn the_terms_cross_with_each_downlink_and_each_response() {
     let mut story = Story::new();
     story.session_up(1);
     let first = story.sends(QueueMode::Immediate, b"on");
@@ -58,13 +58,25 @@ fn the_terms_cross_with_each_downlink() {
         ..ProfileTerms::default()
     });
     story.sends(QueueMode::Immediate, b"on");
-    let terms = story.posted(Kind::Downlink).into_iter().map(|post| {
-        let terms = contract::Downlink::split(&post.bytes).unwrap().0.terms;
+    story.uplink(1, Code::GET, b"");
+    story.confirms(0);
+    let token = story.token(0);
+    story.answers(&token).unwrap();
+    let said = |terms: contract::Terms| {
         let retransmits = terms.max_retransmit_plus_1;
         let (timeout_ms, response_ms) = (terms.ack_timeout_ms, terms.response_timeout_ms);
         (timeout_ms.get(), terms.ack_random_percent.get(), retransmits, response_ms.get())
-    });
-    assert_eq!(terms.collect::<Vec<_>>(), [(0, 0, 0, 0), (5_000, 130, 1, 7_000)]);
+    };
+    let terms = story
+        .posted(Kind::Downlink)
+        .into_iter()
+        .map(|post| said(contract::Downlink::split(&post.bytes).unwrap().0.terms));
+    let told = (5_000, 130, 1, 7_000);
+    assert_eq!(terms.collect::<Vec<_>>(), [(0, 0, 0, 0), told]);
+    let published = story.posted(Kind::Published)[0];
+    assert_eq!(said(contract::Published::split(&published.bytes).unwrap().0.terms), told);
+    let answer = story.posted(Kind::Answer)[0];
+    assert_eq!(said(contract::Answer::split(&answer.bytes).unwrap().0.terms), told);
 }
 
 #[test]
@@ -151,7 +163,7 @@ fn a_request_that_awaits_an_answer_has_the_profile_s_windows() {
     story.confirms(1);
     let windows = story.posted(Kind::Published).into_iter().map(|post| {
         let published = contract::Published::split(&post.bytes).unwrap().0;
-        (published.piggyback_window_ms.get(), published.response_timeout_ms.get())
+        (published.piggyback_window_ms.get(), published.terms.response_timeout_ms.get())
     });
     assert_eq!(windows.collect::<Vec<_>>(), [(contract::OWN_WINDOW, 0), (0, 9_000)]);
 }

@@ -218,12 +218,12 @@ fn a_store_that_fails_costs_a_503_and_nothing_else() {
 }
 
 impl Story {
-    fn token(&self, at: usize) -> String {
+    pub(super) fn token(&self, at: usize) -> String {
         let json: Value = serde_json::from_slice(&self.publishes[at].2).unwrap();
         json["WirelessMetadata"]["CoAP"]["ResponseToken"].as_str().unwrap().to_owned()
     }
 
-    fn answers(&mut self, token: &str) -> Result<MessageId, Refused> {
+    pub(super) fn answers(&mut self, token: &str) -> Result<MessageId, Refused> {
         let response = DownlinkResponse {
             token: token.to_owned(),
             status: Code::CONTENT.0,
