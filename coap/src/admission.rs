@@ -13,6 +13,7 @@ pub fn admit(request: &Message<'_>, understood: Understood) -> Admission {
     // goes to the end.
     let (mut previous, mut at_fault) = (None, None);
     for entry in &request.options {
+        let is_first = previous != Some(entry.number);
         if option::is_unrecognised(&entry, previous.replace(entry.number), understood) {
             return if request.ty == Type::Con {
                 Admission::Refuse { code: Code::BAD_OPTION, option: Some(entry.number) }
@@ -20,7 +21,7 @@ pub fn admit(request: &Message<'_>, understood: Understood) -> Admission {
                 Admission::Reject
             };
         }
-        at_fault = at_fault.or_else(|| Some((fault(&entry)?, entry.number)));
+        at_fault = at_fault.or_else(|| Some((fault(&entry, is_first)?, entry.number)));
     }
     if !request.code.is_known_method() {
         return Admission::Refuse { code: Code::METHOD_NOT_ALLOWED, option: None };
@@ -31,10 +32,13 @@ pub fn admit(request: &Message<'_>, understood: Understood) -> Admission {
     }
 }
 
-/// The code that refuses an option for what it says.
+/// The code that refuses an option for what it says. `is_first`: of its number, the only one that
+/// counts where an option is not repeatable.
 #[inline]
-fn fault(option: &Entry<'_>) -> Option<Code> {
+fn fault(option: &Entry<'_>, is_first: bool) -> Option<Code> {
     match option.number {
+        // RFC 8768 section 3: 1 to 255. The edge is where a request ends, so it counts no further.
+        Number::HOP_LIMIT if is_first && !is_hop_limit(option.value) => Some(Code::BAD_REQUEST),
         Number::PROXY_URI | Number::PROXY_SCHEME => Some(Code::PROXYING_NOT_SUPPORTED),
         Number::URI_PATH if matches!(option.value, b"." | b"..") => Some(Code::BAD_REQUEST),
         Number::URI_HOST | Number::URI_PATH | Number::URI_QUERY
@@ -43,6 +47,14 @@ fn fault(option: &Entry<'_>) -> Option<Code> {
             Some(Code::BAD_REQUEST)
         }
         _ => None,
+    }
+}
+
+/// A number from 1 to 255, whatever zeros stand before it.
+fn is_hop_limit(value: &[u8]) -> bool {
+    match value {
+        [zeros @ .., limit] => *limit > 0 && zeros.iter().all(|byte| *byte == 0),
+        [] => false,
     }
 }
 
@@ -111,6 +123,22 @@ mod tests {
             assert_eq!(judge(Type::Con, Code::GET, &[(number, b"coap")]), refusal);
             assert_eq!(judge(Type::Non, Code::GET, &[(number, b"coap")]), refusal);
         }
+    }
+
+    /// RFC 8768 section 3: nothing below 1 or above 255; a second one does not count.
+    #[test]
+    fn a_hop_limit_has_a_byte_that_is_not_zero() {
+        let hop = |values: &[&'static [u8]]| {
+            let options: Vec<_> = values.iter().map(|value| (Number::HOP_LIMIT, *value)).collect();
+            judge(Type::Con, Code::PUT, &options)
+        };
+        for good in [&b"\x01"[..], b"\xff", b"\x00\x10"] {
+            assert_eq!(hop(&[good]), Admission::Serve, "{good:?}");
+        }
+        for bad in [&b""[..], b"\x00", b"\x01\x00", b"\x01\x01"] {
+            assert_eq!(hop(&[bad]), refused(Code::BAD_REQUEST, Number::HOP_LIMIT), "{bad:?}");
+        }
+        assert_eq!(hop(&[b"\x01", b"\x00"]), Admission::Serve);
     }
 
     #[test]

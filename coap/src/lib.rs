@@ -20,6 +20,8 @@ pub mod content_format;
 pub mod dedup;
 pub mod inbound;
 pub mod message;
+pub mod no_response;
+pub mod observe;
 pub mod option;
 pub mod outbound;
 mod retransmission;

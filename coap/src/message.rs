@@ -46,20 +46,61 @@ impl<'a> Message<'a> {
         let reset_mid = (ty == Type::Con).then_some(mid);
         let fail = |fault| FormatError { fault, reset_mid };
 
-        let token_len = usize::from(first & 15);
         let code = Code(code);
-        if token_len > TOKEN_BYTES_MAX {
-            return Err(fail(Fault::TokenLength));
-        }
-        if code == Code::EMPTY && (token_len != 0 || !rest.is_empty()) {
+        if code == Code::EMPTY && (first & 15 != 0 || !rest.is_empty()) {
             return Err(fail(Fault::EmptyNotBare));
         }
-        let Some((token, rest)) = rest.split_at_checked(token_len) else {
-            return Err(fail(Fault::Truncated));
-        };
+        let (token, rest) = split_token(first & 15, rest).map_err(fail)?;
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(FormatError { fault: Fault::TokenTooLong, reset_mid: None });
+        }
         let (options, payload) = Options::parse(rest).map_err(|fault| fail(fault.into()))?;
         Ok(Self { ty, code, mid, token: Token::new(token), options, payload })
     }
+}
+
+/// The token, and what is behind it. Lengths above 12 stand in one or two bytes of their own (RFC
+/// 8974 section 2.1).
+#[inline]
+fn split_token(nibble: u8, rest: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
+    let (len, rest) = match (nibble, rest) {
+        (0..=12, rest) => (usize::from(nibble), rest),
+        (13, [extended, rest @ ..]) => (13 + usize::from(*extended), rest),
+        (14, [high, low, rest @ ..]) => {
+            (269 + usize::from(u16::from_be_bytes([*high, *low])), rest)
+        }
+        (13 | 14, _) => return Err(Fault::Truncated),
+        _ => return Err(Fault::TokenLength),
+    };
+    rest.split_at_checked(len).ok_or(Fault::Truncated)
+}
+
+/// Writes the 4.00 for a request whose token is too long for us ([`Fault::TokenTooLong`]): with
+/// that token, as RFC 8974 section 2.2.2 asks. Its length; `None`: it is no request, or does not
+/// fit. `non_mid`: a free Message ID of ours, for the answer to a NON.
+pub fn refuse_token(datagram: &[u8], non_mid: u16, out: &mut [u8]) -> Option<usize> {
+    let (&[first, code, mid_high, mid_low], rest) = datagram.split_first_chunk()?;
+    let (_, behind) = split_token(first & 15, rest).ok()?;
+    let token = &rest[..rest.len() - behind.len()];
+    if first >> 6 != VERSION || !Code(code).is_request() {
+        return None;
+    }
+    let (ty, mid) = match Type::from_bits(first >> 4) {
+        Type::Con => (Type::Ack, u16::from_be_bytes([mid_high, mid_low])),
+        Type::Non => (Type::Non, non_mid),
+        Type::Ack | Type::Rst => return None,
+    };
+    let len = HEADER_BYTES + token.len();
+    let (head, room) = out.get_mut(..len)?.split_at_mut(HEADER_BYTES);
+    let [mid_high, mid_low] = mid.to_be_bytes();
+    head.copy_from_slice(&[
+        VERSION << 6 | (ty as u8) << 4 | first & 15,
+        Code::BAD_REQUEST.0,
+        mid_high,
+        mid_low,
+    ]);
+    room.copy_from_slice(token);
+    Some(len)
 }
 
 /// The type of a message (RFC 7252 section 3).
@@ -110,7 +151,7 @@ impl Type {
     }
 }
 
-/// A token: 0 to 8 bytes (RFC 7252 section 5.3.1).
+/// A token (RFC 7252 section 5.3.1), perhaps an extended one (RFC 8974).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Token {
     /// Zero beyond `len`, so that equality is that of the token.
@@ -125,7 +166,7 @@ impl Token {
     /// A token of these bytes; at most [`TOKEN_BYTES_MAX`].
     #[inline]
     pub fn new(token: &[u8]) -> Self {
-        assert!(token.len() <= TOKEN_BYTES_MAX, "a token has at most 8 bytes");
+        assert!(token.len() <= TOKEN_BYTES_MAX, "a longer token is refused");
         let mut bytes = [0; TOKEN_BYTES_MAX];
         for (place, byte) in bytes.iter_mut().zip(token) {
             *place = *byte;
@@ -164,8 +205,10 @@ pub enum Fault {
     TooShort,
     /// Not version 1: ignored silently (RFC 7252 section 3).
     Version,
-    /// A token length above 8. *Why:* the extended tokens of RFC 8974 are not offered.
+    /// The reserved token length 15 (RFC 8974 section 2.1).
     TokenLength,
+    /// A token of more than [`TOKEN_BYTES_MAX`] bytes: answered, not reset ([`refuse_token`]).
+    TokenTooLong,
     /// Code 0.00 with a token or bytes after the Message ID.
     EmptyNotBare,
     /// Ends within the token or an option.
@@ -193,6 +236,7 @@ pub const fn empty(ty: Type, mid: u16) -> [u8; HEADER_BYTES] {
     [VERSION << 6 | (ty as u8) << 4, 0, high, low]
 }
 
-/// Longest token, bytes.
-pub const TOKEN_BYTES_MAX: usize = 8;
+/// Longest token that we keep, bytes. *Why 32:* what a client without state of its own puts there,
+/// sealed, fits (RFC 8974 section 3.1), and each exchange has room for one.
+pub const TOKEN_BYTES_MAX: usize = 32;
 pub(crate) const VERSION: u8 = 1;

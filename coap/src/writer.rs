@@ -6,9 +6,12 @@
 use core::fmt;
 
 use crate::code::Code;
-use crate::message::{HEADER_BYTES, Token, Type, VERSION};
+use crate::message::{HEADER_BYTES, TOKEN_BYTES_MAX, Token, Type, VERSION};
 use crate::option::Number;
 use crate::option::list::{EXTENDED_1, EXTENDED_2, Options, PAYLOAD_MARKER};
+
+const EXTENDED_TOKEN_FROM: usize = 13;
+const _: () = assert!(TOKEN_BYTES_MAX < 269, "two bytes of length are never needed");
 
 /// Writes one message.
 #[derive(Debug)]
@@ -28,9 +31,14 @@ impl<'b> Writer<'b> {
         let mut writer = Self { buffer, len: 0, number: 0, stage: Stage::Options };
         let token = token.as_bytes();
         let [mid_high, mid_low] = mid.to_be_bytes();
-        let first = VERSION << 6 | (ty as u8) << 4 | token.len() as u8;
+        // RFC 8974 section 2.1: from 13 on the length has a byte of its own.
+        let nibble = token.len().min(EXTENDED_TOKEN_FROM) as u8;
+        let first = VERSION << 6 | (ty as u8) << 4 | nibble;
         let header: [u8; HEADER_BYTES] = [first, code.0, mid_high, mid_low];
         writer.put(&header);
+        if let Some(extended) = token.len().checked_sub(EXTENDED_TOKEN_FROM) {
+            writer.put(&[extended as u8]);
+        }
         writer.put(token);
         writer
     }

@@ -27,8 +27,8 @@ pub use device::{
 pub use id::{DeviceId, ImportId, MessageId, ProfileId};
 pub use import::{ImportSource, ImportStatus, ImportTask, Imported};
 pub use message::{
-    Downlink, DownlinkRequest, DownlinkResponse, Failure, MessageState, MessageStatus, MessageType,
-    Method, Priority, QueueMode, QueuedMessage, TTL_S_MAX,
+    CoapOption, Downlink, DownlinkRequest, DownlinkResponse, Failure, MessageState, MessageStatus,
+    MessageType, Method, Priority, QueueMode, QueuedMessage, TTL_S_MAX,
 };
 pub use metric::{METRIC_NAMES, Metric, MetricOf, Period, Statistics};
 pub use profile::{ACK_RANDOM_PERCENT, ApplicationProfile, ProfileTerms, TERM_RULES, TermRule};

@@ -163,6 +163,8 @@ counters! {
         RequestRejected => "request_rejected",
         /// Requests answered 4.03 because no policy of the device allows them.
         RequestForbidden => "request_forbidden",
+        /// Requests answered 4.01 with a challenge, for want of a fresh Echo value.
+        RequestUnfresh => "request_unfresh",
         /// Requests beyond the quota of the device or its account: 4.29, or silence for a NON.
         RequestLimited => "request_limited",
         /// Requests of sessions whose class no policy sheet has yet.

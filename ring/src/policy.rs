@@ -50,6 +50,9 @@ pub struct Class {
     pub device: Rate,
     /// Longest body of a device's request, bytes; 0: as the worker has it.
     pub body_bytes: u32,
+    /// A request that changes something has to be this fresh, seconds (RFC 9175 section 2.3); 0: it
+    /// may be of any age.
+    pub fresh_s: u32,
 }
 
 /// How often something may happen.
@@ -93,7 +96,7 @@ const DENY: u8 = 0x80;
 const POLICY: u8 = 1;
 const ACCOUNT: u8 = 2;
 const CLASS: u8 = 3;
-const CLASS_BYTES: usize = 2 * 4 + RATE_BYTES + 4;
+const CLASS_BYTES: usize = 2 * 4 + RATE_BYTES + 4 + 4;
 const RATE_BYTES: usize = 8;
 const DEVICE_TEXT_BYTES: usize = 36;
 
@@ -125,9 +128,10 @@ pub fn write(sheet: &mut Vec<u8>, item: &Item<'_>) -> bool {
             for (bytes, number) in class_body.chunks_exact_mut(2).zip(numbers) {
                 bytes.copy_from_slice(&number.to_le_bytes());
             }
-            let (rate, body_bytes) = class_body[8..].split_at_mut(RATE_BYTES);
+            let (rate, rest) = class_body[8..].split_at_mut(RATE_BYTES);
             rate.copy_from_slice(&class.device.to_bytes());
-            body_bytes.copy_from_slice(&class.body_bytes.to_le_bytes());
+            rest[..4].copy_from_slice(&class.body_bytes.to_le_bytes());
+            rest[4..].copy_from_slice(&class.fresh_s.to_le_bytes());
             (CLASS, &class_body)
         }
     };
@@ -165,12 +169,14 @@ impl Sheet {
 
     fn take_class(&mut self, body: &[u8]) -> Option<()> {
         let (numbers, rest) = body.split_first_chunk::<8>()?;
-        let (rate, body_bytes) = rest.split_first_chunk::<RATE_BYTES>()?;
-        let body_bytes = u32::from_le_bytes(body_bytes.try_into().ok()?);
+        let (rate, rest) = rest.split_first_chunk::<RATE_BYTES>()?;
+        let (body_bytes, fresh_s) = rest.split_first_chunk::<4>()?;
+        let body_bytes = u32::from_le_bytes(*body_bytes);
+        let fresh_s = u32::from_le_bytes(fresh_s.try_into().ok()?);
         let [number, own, profile, account] =
             [0, 2, 4, 6].map(|at| u16::from_le_bytes([numbers[at], numbers[at + 1]]));
         let device = Rate::from_bytes(rate)?;
-        let class = Class { own, profile, account, device, body_bytes };
+        let class = Class { own, profile, account, device, body_bytes, fresh_s };
         let is_known = usize::from(number) < CLASSES_MAX
             && usize::from(own.max(profile)) <= self.policies.len()
             && usize::from(account) <= self.accounts.len();

@@ -7,12 +7,14 @@
 mod control;
 pub mod credentials;
 mod listener;
+mod message;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use listener::Listener;
+pub use message::{message, request, request_with, seen};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tidegate_coap::code::Code;
@@ -557,24 +559,4 @@ fn address(number: usize) -> SocketAddr {
         [127, 0, (number >> 8) as u8, number as u8],
         1_000 + (number % 60_000) as u16,
     ))
-}
-
-/// A request's bytes; its token is its Message ID.
-pub fn request(ty: Type, code: Code, mid: u16, path: &str, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0; 1_400];
-    let mut writer = Writer::new(&mut bytes, ty, code, mid, &Token::new(&mid.to_be_bytes()));
-    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-        writer.option(Number::URI_PATH, segment.as_bytes());
-    }
-    writer.payload(payload);
-    let length = writer.finish().expect("it fits");
-    bytes.truncate(length);
-    bytes
-}
-
-/// Type, code and Message ID of a message: what most stories look at.
-pub fn seen(message: Option<Vec<u8>>) -> Option<(Type, Code, u16)> {
-    let message = message?;
-    let message = Message::parse(&message).expect("the worker sends messages");
-    Some((message.ty, message.code, message.mid))
 }

@@ -2,11 +2,11 @@
 
 use tidegate_coap::block::{Block, BlockSize};
 use tidegate_coap::code::Code;
-use tidegate_coap::message::{Message, Token, Type, Writer, empty};
+use tidegate_coap::message::{Message, Token, Type, empty};
 use tidegate_coap::option::Number;
 use tidegate_dataplane::config::Config;
 use tidegate_ring::contract::{self as wire, FailReason, Kind, Publication, Step};
-use tidegate_tests::story::{Story, Who, device_id};
+use tidegate_tests::story::{Story, Who, device_id, message};
 use zerocopy::IntoBytes;
 
 const MESSAGE: wire::MessageId = [3; 16];
@@ -33,7 +33,7 @@ fn a_long_request_goes_block_by_block() {
         tokens.push((request.token, request.mid));
         let code = if is_last { Code::CHANGED } else { Code::CONTINUE };
         let block1 = block1.expect("Block1");
-        let reply = written(Type::Ack, code, request.mid, &request.token, |writer| {
+        let reply = message(Type::Ack, code, request.mid, &request.token, |writer| {
             writer.option_uint(Number::BLOCK1, block1.value());
         });
         story.sends(device, &reply);
@@ -54,7 +54,7 @@ fn a_device_says_how_large_its_blocks_are() {
         let request = heard(&mut story, device);
         let request = Message::parse(&request).expect("a message");
         let code = if too_large { Code::REQUEST_ENTITY_TOO_LARGE } else { Code::CONTINUE };
-        let reply = written(Type::Ack, code, request.mid, &request.token, |writer| {
+        let reply = message(Type::Ack, code, request.mid, &request.token, |writer| {
             writer.option_uint(Number::BLOCK1, block(0, true, 32).value());
         });
         story.sends(device, &reply);
@@ -84,7 +84,7 @@ fn a_firmware_arrives_whole_over_a_lossy_link() {
             received.extend_from_slice(request.payload);
         }
         let code = if block1.more { Code::CONTINUE } else { Code::CHANGED };
-        let reply = written(Type::Ack, code, request.mid, &request.token, |writer| {
+        let reply = message(Type::Ack, code, request.mid, &request.token, |writer| {
             writer.option_uint(Number::BLOCK1, block1.value());
         });
         if turn % 5 == 0 {
@@ -104,7 +104,7 @@ fn blocks_keep_to_nstart() {
     let body = body_of(300);
     sends(&mut story, &body);
     let other = wire::Downlink { message_id: [4; 16], ..downlink(&mut story, 0) };
-    let get = written(Type::Con, Code::GET, 0, &Token::EMPTY, |writer| {
+    let get = message(Type::Con, Code::GET, 0, &Token::EMPTY, |writer| {
         writer.option(Number::URI_PATH, b"state");
     });
     story.tells(Kind::Downlink, other.as_bytes(), &get);
@@ -119,7 +119,7 @@ fn blocks_keep_to_nstart() {
             Some(_) => Code::CHANGED,
             None => Code::CONTENT,
         };
-        let reply = written(Type::Ack, code, request.mid, &request.token, |writer| {
+        let reply = message(Type::Ack, code, request.mid, &request.token, |writer| {
             if let Some(block1) = block1 {
                 writer.option_uint(Number::BLOCK1, block1.value());
             }
@@ -162,7 +162,7 @@ fn a_body_that_is_gone_ends_its_message() {
         let request = heard(&mut story, device);
         let request = Message::parse(&request).expect("a message");
         let block1 = Block::of(&request.options, Number::BLOCK1).expect("Block1");
-        let reply = written(Type::Ack, Code::CONTINUE, request.mid, &request.token, |writer| {
+        let reply = message(Type::Ack, Code::CONTINUE, request.mid, &request.token, |writer| {
             writer.option_uint(Number::BLOCK1, block1.value());
         });
         story.sends(device, &reply);
@@ -177,7 +177,7 @@ fn a_long_response_is_fetched_block_by_block() {
     let (mut story, device) = with_blocks_of(1_024);
     let body = body_of(300);
     let entry = downlink(&mut story, 0);
-    let get = written(Type::Con, Code::GET, 0, &Token::EMPTY, |writer| {
+    let get = message(Type::Con, Code::GET, 0, &Token::EMPTY, |writer| {
         writer.option(Number::URI_PATH, b"log");
     });
     story.tells(Kind::Downlink, entry.as_bytes(), &get);
@@ -201,7 +201,7 @@ fn a_response_that_can_not_be_had_fails() {
         let mut story = Story::with(7, config);
         let device = story.connected(1, Some(b""));
         let entry = downlink(&mut story, 0);
-        let get = written(Type::Con, Code::GET, 0, &Token::EMPTY, |_| ());
+        let get = message(Type::Con, Code::GET, 0, &Token::EMPTY, |_| ());
         story.tells(Kind::Downlink, entry.as_bytes(), &get);
         serves(&mut story, device, &body_of(300), 64, tag);
         assert_eq!(last_failure(&story), Some(reason));
@@ -322,7 +322,7 @@ fn downlink(story: &mut Story, body_bytes: usize) -> wire::Downlink {
 fn sends(story: &mut Story, body: &[u8]) {
     story.long.insert(MESSAGE, body.to_vec());
     let entry = downlink(story, body.len());
-    let put = written(Type::Con, Code::PUT, 0, &Token::EMPTY, |writer| {
+    let put = message(Type::Con, Code::PUT, 0, &Token::EMPTY, |writer| {
         writer.option(Number::URI_PATH, b"fw");
     });
     story.tells(Kind::Downlink, entry.as_bytes(), &put);
@@ -337,7 +337,7 @@ fn takes(story: &mut Story, device: Who, size: usize) -> Vec<u8> {
         assert_eq!(block1.size.bytes(), size);
         received.extend_from_slice(request.payload);
         let code = if block1.more { Code::CONTINUE } else { Code::CHANGED };
-        let reply = written(Type::Ack, code, request.mid, &request.token, |writer| {
+        let reply = message(Type::Ack, code, request.mid, &request.token, |writer| {
             writer.option_uint(Number::BLOCK1, block1.value());
         });
         story.sends(device, &reply);
@@ -354,7 +354,7 @@ fn serves(story: &mut Story, device: Who, body: &[u8], size: usize, tag: fn(u32)
         let from = number as usize * size;
         let to = body.len().min(from + size);
         let block2 = block(number, to < body.len(), size);
-        let reply = written(Type::Ack, Code::CONTENT, request.mid, &request.token, |writer| {
+        let reply = message(Type::Ack, Code::CONTENT, request.mid, &request.token, |writer| {
             writer.option(Number::ETAG, tag(number));
             writer.option_uint(Number::BLOCK2, block2.value()).payload(&body[from..to]);
         });
@@ -364,7 +364,7 @@ fn serves(story: &mut Story, device: Who, body: &[u8], size: usize, tag: fn(u32)
 
 /// A request of the device for `/log`.
 fn question(mid: u16, method: Code, block2: Option<Block>) -> Vec<u8> {
-    written(Type::Con, method, mid, &Token::new(&mid.to_be_bytes()), |writer| {
+    message(Type::Con, method, mid, &Token::new(&mid.to_be_bytes()), |writer| {
         writer.option(Number::URI_PATH, b"log");
         if let Some(block2) = block2 {
             writer.option_uint(Number::BLOCK2, block2.value());
@@ -382,7 +382,7 @@ fn answered(story: &mut Story, device: Who, request: &[u8], body: &[u8]) -> Vec<
     let body_bytes = (body.len() as u32).into();
     let (message_id, terms) = (MESSAGE, wire::Terms::OWN);
     let answer = wire::Answer { exchange, message_id, device: device_id(1), terms, body_bytes };
-    let response = written(Type::Con, Code::CONTENT, 0, &Token::EMPTY, |writer| {
+    let response = message(Type::Con, Code::CONTENT, 0, &Token::EMPTY, |writer| {
         writer.option_uint(Number::CONTENT_FORMAT, 42);
     });
     story.tells(Kind::Answer, answer.as_bytes(), &response);
@@ -409,19 +409,4 @@ fn block(number: u32, more: bool, bytes: usize) -> Block {
 
 fn body_of(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at * 31 + at / 251) as u8).collect()
-}
-
-fn written(
-    ty: Type,
-    code: Code,
-    mid: u16,
-    token: &Token,
-    fill: impl FnOnce(&mut Writer<'_>),
-) -> Vec<u8> {
-    let mut bytes = vec![0; 1_400];
-    let mut writer = Writer::new(&mut bytes, ty, code, mid, token);
-    fill(&mut writer);
-    let length = writer.finish().expect("it fits");
-    bytes.truncate(length);
-    bytes
 }

@@ -2,7 +2,10 @@
 
 use crate::write;
 use tidegate_coap::code::Code;
-use tidegate_coap::message::{Fault, FormatError, Message, Token, Type, WriteError, Writer, empty};
+use tidegate_coap::message::{
+    Fault, FormatError, Message, TOKEN_BYTES_MAX, Token, Type, WriteError, Writer, empty,
+    refuse_token,
+};
 use tidegate_coap::option::Number;
 
 fn fault(bytes: &[u8]) -> Fault {
@@ -89,18 +92,60 @@ fn header_limits() {
     }
 }
 
+/// RFC 8974 section 2.1: to 12 in the nibble, to 268 in a byte more, to 65804 in two.
 #[test]
 fn token_limits() {
-    let with_token = |len: u8| {
-        let mut bytes = vec![0x40 | len, 1, 2, 3];
-        bytes.extend((0..len).map(|byte| byte + 1));
+    let with_token = |len: usize| {
+        let mut bytes = match len {
+            0..=12 => vec![0x40 | len as u8, 1, 2, 3],
+            13..=268 => vec![0x4d, 1, 2, 3, (len - 13) as u8],
+            _ => [&[0x4e, 1, 2, 3][..], &((len - 269) as u16).to_be_bytes()].concat(),
+        };
+        bytes.extend((0..len).map(|byte| byte as u8));
         bytes
     };
-    assert_eq!(Message::parse(&with_token(8)).unwrap().token.as_bytes(), [1, 2, 3, 4, 5, 6, 7, 8]);
-    for len in 9..=15 {
-        assert_eq!(fault(&with_token(len)), Fault::TokenLength);
+    for len in [0, 1, 8, 9, 12, 13, TOKEN_BYTES_MAX] {
+        let bytes = with_token(len);
+        let message = Message::parse(&bytes).unwrap();
+        assert_eq!(message.token.as_bytes(), &bytes[bytes.len() - len..], "{len}");
+        let mut again = [0; 64];
+        let written = Writer::new(&mut again, Type::Con, Code::GET, 0x0203, &message.token);
+        assert_eq!(written.finish().map(|len| again[..len].to_vec()), Ok(bytes), "{len}");
     }
-    assert_eq!(fault(&with_token(8)[..11]), Fault::Truncated);
+    for len in [TOKEN_BYTES_MAX + 1, 268, 269, 1_000] {
+        let bytes = with_token(len);
+        let refused = Message::parse(&bytes).unwrap_err();
+        assert_eq!((refused.fault, refused.reset_mid), (Fault::TokenTooLong, None));
+        let cut = fault(&bytes[..bytes.len() - 1]);
+        assert_eq!(cut, Fault::Truncated, "{len}");
+    }
+    assert_eq!(fault(&[0x4f, 1, 2, 3, 0, 0, 0]), Fault::TokenLength);
+    for cut in [&[0x4d, 1, 2, 3][..], &[0x4e, 1, 2, 3, 0], &with_token(8)[..11]] {
+        assert_eq!(fault(cut), Fault::Truncated);
+    }
+}
+
+/// RFC 8974 section 2.2.2: no RST, which would say that extended tokens are unknown, but 4.00 with
+/// the token.
+#[test]
+fn a_token_that_is_too_long_is_refused_with_that_token() {
+    let token = [7; TOKEN_BYTES_MAX + 1];
+    let extended = (token.len() - 13) as u8;
+    for (first, answer) in [(0x4d, Some((0x6d, 0x0203))), (0x5d, Some((0x5d, 0x0909)))] {
+        let request = [&[first, 1, 2, 3, extended][..], &token, &[0xff, 1]].concat();
+        let mut out = [0; 64];
+        let len = refuse_token(&request, 0x0909, &mut out).unwrap();
+        let (first, mid): (u8, u16) = answer.unwrap();
+        let [high, low] = mid.to_be_bytes();
+        assert_eq!(out[..len], [&[first, 0x80, high, low, extended][..], &token].concat());
+        assert_eq!(refuse_token(&request, 0x0909, &mut out[..len - 1]), None, "no room");
+    }
+    for first in [0x6d, 0x7d, 0x8d] {
+        let request = [&[first, 1, 2, 3, extended][..], &token].concat();
+        assert_eq!(refuse_token(&request, 0, &mut [0; 64]), None, "{first:x}");
+    }
+    let response = [&[0x4d, 0x45, 2, 3, extended][..], &token].concat();
+    assert_eq!(refuse_token(&response, 0, &mut [0; 64]), None);
 }
 
 #[test]

@@ -20,8 +20,8 @@ fn ping_is_answered_with_a_reset() {
 #[test]
 fn malformed_confirmable_is_reset_and_anything_else_malformed_ignored() {
     let mut story = Story::new();
-    // A token of 9 bytes: CON, NON, ACK, RST, and version 2.
-    for first in [0x49, 0x59, 0x69, 0x79, 0x89] {
+    // The reserved token length: CON, NON, ACK, RST, and version 2.
+    for first in [0x4f, 0x5f, 0x6f, 0x7f, 0x8f] {
         story.device_sends_raw(&[first, 1, 0x00, 0x2a, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
     story.exchange_until(1_000);

@@ -13,7 +13,7 @@ use warp::http::StatusCode;
 
 use super::error::ApiError;
 use super::validate::{Members, NOT_NULL, Violations};
-use super::{Api, Call, Reply};
+use super::{Api, Call, Reply, options};
 use crate::control::PAYLOAD_BYTES_MAX;
 use crate::model::{
     Downlink, DownlinkRequest, DownlinkResponse, MessageType, Method, Priority, QueueMode,
@@ -57,13 +57,10 @@ fn request(
         None => transmit_mode == Some(0),
     };
     needs(coap, "RequestMethod", violations);
-    let method = match coap.required("RequestMethod")? {
-        "POST" => Method::Post,
-        "PUT" => Method::Put,
-        "DELETE" => Method::Delete,
-        _ => Method::Get,
-    };
-    if payload.is_none() && matches!(method, Method::Post | Method::Put) {
+    let method = coap.required("RequestMethod")?;
+    let method = Method::ALL.into_iter().find(|known| known.as_str() == method);
+    let method = method.unwrap_or(Method::Get);
+    if payload.is_none() && !matches!(method, Method::Get | Method::Delete) {
         violations.add("PayloadData", NOT_NULL);
     }
     let priority = coap.text("Priority")?;
@@ -77,9 +74,10 @@ fn request(
         },
         method,
         uri_paths: segments(coap, "UriPaths", violations)?,
-        uri_query: uri_query(coap, violations)?,
+        uri_query: pairs(coap, "UriQuery", violations)?,
         content_format: format_number(coap, "ContentFormat")?,
         accept: format_number(coap, "Accept")?,
+        options: options::of_request(coap, method, violations)?,
         priority: priority.unwrap_or_default(),
         ttl_s: coap.integer("TtlSeconds")?.and_then(|s| u32::try_from(s).ok()),
         queue_mode: if is_queued { QueueMode::Queued } else { QueueMode::Immediate },
@@ -94,11 +92,13 @@ fn response(
 ) -> Result<DownlinkResponse, ApiError> {
     needs(coap, "ResponseToken", violations);
     needs(coap, "ResponseStatus", violations);
+    let location_query = pairs(coap, "LocationQuery", violations)?;
     Ok(DownlinkResponse {
         token: coap.required("ResponseToken")?.to_owned(),
         status: Code::parse_response(coap.required("ResponseStatus")?).map_or(0, |code| code.0),
         location_path: segments(coap, "LocationPath", violations)?,
         content_format: format_number(coap, "ContentFormat")?,
+        options: options::of_response(coap, location_query, violations)?,
         payload: payload.unwrap_or_default(),
     })
 }
@@ -138,14 +138,19 @@ fn segments(
     Ok(segments)
 }
 
-fn uri_query(coap: &Members<'_>, violations: &mut Violations) -> Result<Vec<String>, ApiError> {
-    let pairs = coap.nested_list("UriQuery", |pair| {
+/// Arguments of a query: `key=value`, or a key alone.
+fn pairs(
+    coap: &Members<'_>,
+    name: &str,
+    violations: &mut Violations,
+) -> Result<Vec<String>, ApiError> {
+    let pairs = coap.nested_list(name, |pair| {
         let key = pair.required("Key")?;
         let value = pair.text("Value")?;
         Ok(value.map_or_else(|| key.to_owned(), |value| format!("{key}={value}")))
     })?;
     let pairs = pairs.unwrap_or_default();
-    check_options(&coap.path("UriQuery"), &pairs, violations);
+    check_options(&coap.path(name), &pairs, violations);
     Ok(pairs)
 }
 

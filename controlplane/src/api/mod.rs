@@ -23,6 +23,7 @@ pub mod health;
 pub mod imports;
 pub mod logs;
 pub mod metrics;
+pub mod options;
 pub mod page;
 pub mod policies;
 pub mod profiles;

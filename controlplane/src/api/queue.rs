@@ -5,7 +5,7 @@ use tidegate_coap::content_format;
 use warp::http::StatusCode;
 
 use super::error::ApiError;
-use super::{Api, Call, Reply, page, shape};
+use super::{Api, Call, Reply, options, page, shape};
 use crate::model::{MessageState, MessageStatus, MessageType, QueueMode, QueuedMessage};
 
 /// `GET /wireless-devices/{Id}/data`
@@ -61,6 +61,7 @@ fn listed(message: QueuedMessage) -> Value {
     if let Some(number) = request.accept {
         coap.insert("Accept".into(), json!(format_name(number)));
     }
+    options::listed(&request.options, &mut coap);
     let queue_mode = u8::from(request.queue_mode == QueueMode::Queued);
     coap.insert("QueueMode".into(), json!(queue_mode));
     coap.insert("Priority".into(), json!(request.priority.as_str()));

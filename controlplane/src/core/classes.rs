@@ -138,15 +138,16 @@ impl Classes {
                 profiles.insert(profile, record.compiled.0);
             }
         }
-        let mut bodies: HashMap<ProfileId, u32> = HashMap::new();
+        let mut told: HashMap<ProfileId, (u32, u32)> = HashMap::new();
         for content in self.contents.iter().flatten() {
             let Some(profile) = content.profile else { continue };
             let account = content.account.map_or(Account::ROOT, Account);
             let own = store.within(account);
             let own = own.as_deref().unwrap_or(store);
             let record = read::<ApplicationProfile>(own, Table::Profiles, &profile.0)?;
-            let told = record.and_then(|record| record.terms.uplink_payload_bytes);
-            bodies.insert(profile, told.unwrap_or(0));
+            let terms = record.map(|record| record.terms).unwrap_or_default();
+            let or_own = |said: Option<u32>| said.unwrap_or(0);
+            told.insert(profile, (or_own(terms.uplink_payload_bytes), or_own(terms.fresh_s)));
         }
         let own = self.contents.iter().flatten().filter_map(|c| c.policy.as_ref()).map(|p| &p.0);
         let policies: BTreeSet<&Vec<u8>> = own.chain(profiles.values()).collect();
@@ -175,9 +176,10 @@ impl Classes {
             let account =
                 limited.binary_search_by_key(&content.account, |(account, _)| *account).ok();
             let account = account.map_or(0, |at| at as u16 + 1);
-            let body_bytes = content.profile.and_then(|profile| bodies.get(&profile).copied());
-            let body_bytes = body_bytes.unwrap_or(0);
-            let class = Class { own, profile, account, device: self.device_rate, body_bytes };
+            let terms = content.profile.and_then(|profile| told.get(&profile).copied());
+            let (body_bytes, fresh_s) = terms.unwrap_or_default();
+            let device = self.device_rate;
+            let class = Class { own, profile, account, device, body_bytes, fresh_s };
             policy::write(&mut bytes, &Item::Class(at as u16, class));
         }
         if bytes != self.bytes {

@@ -18,8 +18,8 @@ use super::{ByDevice, Core, Effect, LinkId, Now, Post, Reply, RequestId, Ticket}
 use crate::control::Limits;
 use crate::iam::quota::Quota;
 use crate::model::{
-    DeviceId, DownlinkRequest, DownlinkResponse, Failure, MessageId, MessageState, MessageStatus,
-    MessageType, Priority, QueueMode, Refused, ResourceType,
+    CoapOption, DeviceId, DownlinkRequest, DownlinkResponse, Failure, MessageId, MessageState,
+    MessageStatus, MessageType, Priority, QueueMode, Refused, ResourceType,
 };
 use crate::store::keys::Place;
 use crate::store::queue::{self, Queued, Waiting};
@@ -350,8 +350,8 @@ enum Unsendable {
     NotNow,
 }
 
-/// Longest message for a worker, bytes: it still adds a token.
-const ENCODED_BYTES_MAX: usize = MESSAGE_BYTES_MAX - TOKEN_BYTES_MAX;
+/// Longest message for a worker, bytes: it still adds a token, whose length may take a byte.
+const ENCODED_BYTES_MAX: usize = MESSAGE_BYTES_MAX - TOKEN_BYTES_MAX - 1;
 /// A longer payload goes block by block.
 const BLOCK_BYTES_MAX: usize = 1_024;
 
@@ -383,40 +383,43 @@ fn encode_request(request: &DownlinkRequest) -> Result<(Vec<u8>, usize), WriteEr
         MessageType::Confirmable => Type::Con,
         MessageType::NonConfirmable => Type::Non,
     };
-    let mut buffer = vec![0; ENCODED_BYTES_MAX];
-    let mut writer = Writer::new(&mut buffer, ty, Code(request.method as u8), 0, &Token::EMPTY);
-    for segment in &request.uri_paths {
-        writer.option(Number::URI_PATH, segment.as_bytes());
-    }
-    if let Some(format) = request.content_format {
-        writer.option_uint(Number::CONTENT_FORMAT, format.into());
-    }
-    for argument in &request.uri_query {
-        writer.option(Number::URI_QUERY, argument.as_bytes());
-    }
-    if let Some(format) = request.accept {
-        writer.option_uint(Number::ACCEPT, format.into());
-    }
-    let room = ENCODED_BYTES_MAX.saturating_sub(writer.finish()? + 1);
-    let (payload, body_bytes) = split(&request.payload, room);
-    let len = writer.payload(payload).finish()?;
-    buffer.truncate(len);
-    Ok((buffer, body_bytes))
+    let mut options = request.options.clone();
+    let texts = |number, texts: &[String]| -> Vec<CoapOption> {
+        texts.iter().map(|text| CoapOption::new(number, text.as_bytes())).collect()
+    };
+    options.extend(texts(Number::URI_PATH, &request.uri_paths));
+    options.extend(texts(Number::URI_QUERY, &request.uri_query));
+    let format = |number, format: Option<u16>| Some(CoapOption::uint(number, format?.into()));
+    options.extend(format(Number::CONTENT_FORMAT, request.content_format));
+    options.extend(format(Number::ACCEPT, request.accept));
+    encode(ty, Code(request.method as u8), options, &request.payload)
 }
 
 /// The same of a response.
 fn encode_response(response: &DownlinkResponse) -> Result<(Vec<u8>, usize), WriteError> {
+    let mut options = response.options.clone();
+    let segments = response.location_path.iter();
+    options.extend(segments.map(|text| CoapOption::new(Number::LOCATION_PATH, text.as_bytes())));
+    let format = response.content_format;
+    options.extend(format.map(|format| CoapOption::uint(Number::CONTENT_FORMAT, format.into())));
+    encode(Type::Con, Code(response.status), options, &response.payload)
+}
+
+/// Writes a message for a worker; options of one number stay in their order.
+pub(super) fn encode(
+    ty: Type,
+    code: Code,
+    mut options: Vec<CoapOption>,
+    payload: &[u8],
+) -> Result<(Vec<u8>, usize), WriteError> {
+    options.sort_by_key(|option| option.number);
     let mut buffer = vec![0; ENCODED_BYTES_MAX];
-    let code = Code(response.status);
-    let mut writer = Writer::new(&mut buffer, Type::Con, code, 0, &Token::EMPTY);
-    for segment in &response.location_path {
-        writer.option(Number::LOCATION_PATH, segment.as_bytes());
-    }
-    if let Some(format) = response.content_format {
-        writer.option_uint(Number::CONTENT_FORMAT, format.into());
+    let mut writer = Writer::new(&mut buffer, ty, code, 0, &Token::EMPTY);
+    for option in &options {
+        writer.option(Number(option.number), &option.value);
     }
     let room = ENCODED_BYTES_MAX.saturating_sub(writer.finish()? + 1);
-    let (payload, body_bytes) = split(&response.payload, room);
+    let (payload, body_bytes) = split(payload, room);
     let len = writer.payload(payload).finish()?;
     buffer.truncate(len);
     Ok((buffer, body_bytes))

@@ -433,6 +433,7 @@ fn send(queue_mode: QueueMode, payload: &[u8]) -> Request {
         queue_mode,
         priority: Priority::Normal,
         ttl_s: None,
+        options: Vec::new(),
         payload: payload.to_vec(),
     };
     Request::Send { device: DEVICE, body: Body::Request(request) }

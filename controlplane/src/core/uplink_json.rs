@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use tidegate_coap::content_format;
 use tidegate_coap::message::Message;
 use tidegate_coap::option::Number;
+use tidegate_coap::option::list::Options;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
@@ -50,6 +51,9 @@ pub fn uplink_json(message: &Message<'_>, about: &Circumstances) -> Vec<u8> {
     write_list(&mut out, "LocationPath", options.all(Number::LOCATION_PATH), write_bytes);
     write_format(&mut out, "ContentFormat", options.content_format());
     write_format(&mut out, "Accept", options.accept());
+    if options.iter().any(|option| is_rare(option.number)) {
+        write_rare(&mut out, options);
+    }
     if let Some(token) = &about.response_token {
         out.extend_from_slice(br#","ResponseToken":"#);
         write_text(&mut out, token);
@@ -66,6 +70,47 @@ pub fn uplink_json(message: &Message<'_>, about: &Circumstances) -> Vec<u8> {
     }
     out.extend_from_slice(b"}}}");
     out
+}
+
+/// Options that few messages have.
+fn is_rare(number: Number) -> bool {
+    matches!(
+        number,
+        Number::IF_MATCH
+            | Number::ETAG
+            | Number::IF_NONE_MATCH
+            | Number::OBSERVE
+            | Number::MAX_AGE
+            | Number::HOP_LIMIT
+            | Number::LOCATION_QUERY
+            | Number::NO_RESPONSE
+    )
+}
+
+fn write_rare(out: &mut Vec<u8>, options: &Options<'_>) {
+    write_list(out, "IfMatch", options.all(Number::IF_MATCH), write_tag);
+    write_list(out, "ETags", options.all(Number::ETAG), write_tag);
+    if options.first(Number::IF_NONE_MATCH).is_some() {
+        out.extend_from_slice(br#","IfNoneMatch":true"#);
+    }
+    for (name, number) in [
+        ("Observe", Number::OBSERVE),
+        ("MaxAge", Number::MAX_AGE),
+        ("HopLimit", Number::HOP_LIMIT),
+        ("NoResponse", Number::NO_RESPONSE),
+    ] {
+        if let Some(value) = options.uint(number) {
+            write!(out, ",\"{name}\":{value}").expect("a Vec");
+        }
+    }
+    let query = options.all(Number::LOCATION_QUERY);
+    write_list(out, "LocationQuery", query, write_query_param);
+}
+
+fn write_tag(out: &mut Vec<u8>, tag: &[u8]) {
+    out.push(b'"');
+    write_base64(out, tag);
+    out.push(b'"');
 }
 
 /// What an uplink takes beside its payload, mostly.
@@ -251,6 +296,29 @@ mod tests {
         assert_eq!(coap["RequestMethod"], Value::Null);
         assert_eq!(coap.get("SecurityMode"), None, "not remembered, not said");
         assert_eq!(read["PayloadData"], "");
+    }
+
+    #[test]
+    fn options_that_few_messages_have_are_told_too() {
+        let mut buffer = [0; 256];
+        let mut writer = Writer::new(&mut buffer, Type::Con, Code::PATCH, 7, &Token::EMPTY);
+        writer.option(Number::IF_MATCH, b"").option(Number::IF_MATCH, b"\xff\x01");
+        writer.option(Number::ETAG, b"12345678").option(Number::IF_NONE_MATCH, b"");
+        writer.option_uint(Number::OBSERVE, 0).option_uint(Number::MAX_AGE, 90);
+        writer.option_uint(Number::HOP_LIMIT, 3).option(Number::LOCATION_QUERY, b"a=b");
+        writer.option_uint(Number::NO_RESPONSE, 26);
+        let len = writer.finish().unwrap();
+        let message = Message::parse(&buffer[..len]).unwrap();
+        let read: Value = serde_json::from_slice(&uplink_json(&message, &about(None))).unwrap();
+        let coap = &read["WirelessMetadata"]["CoAP"];
+        let expected = json!({
+            "IfMatch": ["", "/wE="], "ETags": ["MTIzNDU2Nzg="], "IfNoneMatch": true, "Observe": 0,
+            "MaxAge": 90, "HopLimit": 3, "LocationQuery": [{"Key": "a", "Value": "b"}],
+            "NoResponse": 26, "RequestMethod": "PATCH",
+        });
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&coap[name], value, "{name}");
+        }
     }
 
     /// Each day of 8030 years, against the `time` crate.

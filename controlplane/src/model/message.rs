@@ -1,6 +1,7 @@
 //! What goes to a device, and what becomes of it?
 
 use serde::{Deserialize, Serialize};
+use tidegate_coap::option::Number;
 
 use super::{DeviceId, MessageId};
 
@@ -13,7 +14,7 @@ pub enum MessageType {
     NonConfirmable,
 }
 
-/// The request methods of RFC 7252 section 5.8.
+/// The request methods of RFC 7252 section 5.8 and RFC 8132.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Method {
@@ -21,9 +22,16 @@ pub enum Method {
     Post = 2,
     Put = 3,
     Delete = 4,
+    Fetch = 5,
+    Patch = 6,
+    IPatch = 7,
 }
 
 impl Method {
+    /// Every method.
+    pub const ALL: [Self; 7] =
+        [Self::Get, Self::Post, Self::Put, Self::Delete, Self::Fetch, Self::Patch, Self::IPatch];
+
     /// The name in requests and uplinks.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,6 +39,9 @@ impl Method {
             Self::Post => "POST",
             Self::Put => "PUT",
             Self::Delete => "DELETE",
+            Self::Fetch => "FETCH",
+            Self::Patch => "PATCH",
+            Self::IPatch => "IPATCH",
         }
     }
 }
@@ -49,7 +60,7 @@ pub enum Downlink {
 pub struct DownlinkRequest {
     /// CON or NON.
     pub message_type: MessageType,
-    /// GET, POST, PUT, DELETE.
+    /// Which.
     pub method: Method,
     /// One Uri-Path segment each, ≤ 255 bytes.
     pub uri_paths: Vec<String>,
@@ -59,6 +70,9 @@ pub struct DownlinkRequest {
     pub content_format: Option<u16>,
     /// Accept number.
     pub accept: Option<u16>,
+    /// What else its options say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<CoapOption>,
     /// Now or never, or kept for the device's next sign of life.
     pub queue_mode: QueueMode,
     /// Before which others it goes.
@@ -84,8 +98,33 @@ pub struct DownlinkResponse {
     pub location_path: Vec<String>,
     /// Content-Format number.
     pub content_format: Option<u16>,
+    /// What else its options say.
+    pub options: Vec<CoapOption>,
     /// ≤ [`crate::control::PAYLOAD_BYTES_MAX`].
     pub payload: Vec<u8>,
+}
+
+/// An option that has no member of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoapOption {
+    /// Of the registry.
+    pub number: u16,
+    /// As it stands in the message.
+    #[serde(with = "base64_text")]
+    pub value: Vec<u8>,
+}
+
+impl CoapOption {
+    /// With these bytes.
+    pub fn new(number: Number, value: &[u8]) -> Self {
+        Self { number: number.0, value: value.to_vec() }
+    }
+
+    /// With a number in its shortest form (RFC 7252 section 3.2).
+    pub fn uint(number: Number, value: u32) -> Self {
+        let zeros = value.leading_zeros() as usize / 8;
+        Self::new(number, &value.to_be_bytes()[zeros..])
+    }
 }
 
 /// Longest time that a message may wait, seconds: a year.

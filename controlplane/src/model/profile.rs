@@ -57,6 +57,10 @@ pub struct ProfileTerms {
     /// Longest payload of a request for a device, bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub downlink_payload_bytes: Option<u32>,
+    /// How fresh a device's request that changes something has to be, seconds (RFC 9175 section
+    /// 2.3); 0: of any age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fresh_s: Option<u32>,
 }
 
 /// A member of [`ProfileTerms`], its name in the API, and what it may be.
@@ -74,7 +78,7 @@ pub const ACK_RANDOM_PERCENT: RangeInclusive<u32> = 100..=300;
 
 /// The members that are whole numbers in the API. *Bounds of NStart and UplinkPayloadBytes:* what
 /// the contract with the dataplane has room for.
-pub const TERM_RULES: [TermRule; 9] = [
+pub const TERM_RULES: [TermRule; 10] = [
     rule("NStart", 1..=NSTART_MAX as u32, |terms| &mut terms.nstart),
     rule("AckTimeoutMillis", 1_000..=60_000, |terms| &mut terms.ack_timeout_ms),
     rule("MaxRetransmit", 0..=10, |terms| &mut terms.max_retransmit),
@@ -84,6 +88,7 @@ pub const TERM_RULES: [TermRule; 9] = [
     rule("QueueDepth", 1..=10_000, |terms| &mut terms.queue_depth),
     rule("UplinkPayloadBytes", 0..=BODY_BYTES_MAX as u32, |terms| &mut terms.uplink_payload_bytes),
     rule("DownlinkPayloadBytes", 0..=262_144, |terms| &mut terms.downlink_payload_bytes),
+    rule("FreshnessSeconds", 0..=86_400, |terms| &mut terms.fresh_s),
 ];
 
 const fn rule(

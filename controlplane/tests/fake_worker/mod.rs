@@ -128,6 +128,7 @@ pub fn request(queue_mode: QueueMode, payload: &[u8]) -> DownlinkRequest {
         queue_mode,
         priority: Priority::Normal,
         ttl_s: None,
+        options: Vec::new(),
         payload: payload.to_vec(),
     }
 }

@@ -60,7 +60,7 @@ impl Worker {
                 if block.number() == 0 && self.uploads.len() + gave_way > before {
                     self.counters.tally(Tally::UploadBegun);
                 }
-                self.reply_code(slot, request, Code::CONTINUE, 0, outbox);
+                self.reply_code(now, slot, request, Code::CONTINUE, 0, outbox);
                 Ok(Served::Kept)
             }
             Kept::Last(number) => Ok(Served::Whole(Some(Begun { number }))),

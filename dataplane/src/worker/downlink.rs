@@ -17,6 +17,7 @@ use crate::clock::Now;
 use crate::fate::Tally;
 use crate::net::batch::Outbox;
 use crate::pool::Pool;
+use arrayvec::ArrayVec;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use rand::Rng;
@@ -51,6 +52,8 @@ pub(super) struct Downlink {
     pub(super) sending: Option<Sending>,
     /// Its response, when that comes block by block.
     pub(super) fetching: Option<Fetching>,
+    /// What the device has asked for to see that the request is fresh; empty: it has not.
+    pub(super) echo: ArrayVec<u8, 40>,
     /// The control plane knows that it has left.
     is_sent: bool,
 }
@@ -141,6 +144,7 @@ impl Worker {
             terms,
             sending: None,
             fetching: None,
+            echo: ArrayVec::new(),
             is_sent: false,
         };
         let key = if is_line_full { None } else { self.downlinks.pool.insert(token, downlink) };

@@ -21,8 +21,10 @@ use crate::pool::Key;
 use arrayvec::ArrayVec;
 use rand::Rng;
 use tidegate_coap::block::{Block, BlockSize, Step as BlockStep, Upload};
+use tidegate_coap::code::Code;
 use tidegate_coap::message::{MESSAGE_BYTES_MAX, Message, Token};
 use tidegate_coap::option::Number;
+use tidegate_coap::option::list::Entry;
 use tidegate_coap::outbound::Outbound;
 use tidegate_ring::contract::{self as wire, FailReason, Step};
 use zerocopy::IntoBytes;
@@ -97,6 +99,7 @@ impl Worker {
                 if block.number() == 0 {
                     ours.push((Number::SIZE1, self.bodies.total_bytes(body) as u32));
                 }
+                ours.push((Number::REQUEST_TAG, request_tag(&downlink.told.message_id)));
                 rewrite(downlink, &ours, part)
             }
             Part::Elsewhere if sending.asked < ASKED_MAX => {
@@ -125,6 +128,10 @@ impl Worker {
         let longest_bytes = self.downlinks.get_mut(number).map(|downlink| downlink.slot);
         let longest_bytes = longest_bytes.map_or(0, |slot| self.longest_body(slot));
         let Some(downlink) = self.downlinks.get_mut(number) else { return Follows::Nothing };
+        if let Some(echo) = challenge(downlink, response) {
+            downlink.echo = echo;
+            return self.next_block(number);
+        }
         if let Some(sending) = &mut downlink.sending
             && downlink.fetching.is_none()
         {
@@ -163,7 +170,12 @@ impl Worker {
         let token: u32 = self.random.random();
         let Some(downlink) = self.downlinks.get_mut(number) else { return Follows::Nothing };
         let (slot, mid, before) = (downlink.slot, downlink.coap.mid(), downlink.coap.token());
-        let Some(coap) = written(&downlink.coap, Token::new(&token.to_be_bytes()), &[], &[]) else {
+        let mut kept: ArrayVec<u8, MESSAGE_BYTES_MAX> = ArrayVec::new();
+        // A request without blocks goes again as it is.
+        if downlink.sending.is_none() && downlink.fetching.is_none() {
+            kept.extend(payload_of(&downlink.coap).iter().copied());
+        }
+        let Some(coap) = written(downlink, Token::new(&token.to_be_bytes()), &[], &kept) else {
             return Follows::Failure(FailReason::Malformed);
         };
         downlink.coap = coap;
@@ -231,7 +243,7 @@ impl Downlink {
 
 /// Writes a downlink's request anew, with these options of ours and this payload.
 fn rewrite(downlink: &mut Downlink, ours: &[(Number, u32)], payload: &[u8]) -> Written {
-    match written(&downlink.coap, downlink.coap.token(), ours, payload) {
+    match written(downlink, downlink.coap.token(), ours, payload) {
         Some(coap) => {
             downlink.coap = coap;
             Written::Ready
@@ -240,25 +252,55 @@ fn rewrite(downlink: &mut Downlink, ours: &[(Number, u32)], payload: &[u8]) -> W
     }
 }
 
-/// The same request with other options about blocks, another payload and another token.
+/// The same request with other options about blocks, another payload and another token, and with
+/// the Echo that the device has asked for.
 fn written(
-    before: &Outbound,
+    before: &Downlink,
     token: Token,
     ours: &[(Number, u32)],
     payload: &[u8],
 ) -> Option<Outbound> {
-    let request = Message::parse(before.message()).ok()?;
-    let is_ours = |number| matches!(number, Number::BLOCK1 | Number::BLOCK2 | Number::SIZE1);
-    let options = request.options.iter().filter(|option| !is_ours(option.number));
+    let request = Message::parse(before.coap.message()).ok()?;
+    let kept = request.options.iter().filter(|option| !is_ours(option.number));
+    let (echo, number) = (before.echo.as_slice(), Number::ECHO);
+    let echo = (!echo.is_empty()).then_some(Entry { number, value: echo });
+    let below = kept.clone().take_while(|option| option.number < Number::ECHO);
+    let above = kept.skip_while(|option| option.number < Number::ECHO);
     Outbound::new(request.ty, request.code, token, |writer| {
-        write_with(writer, options, ours);
+        write_with(writer, below.chain(echo).chain(above), ours);
         writer.payload(payload);
     })
     .ok()
 }
 
+/// Options that are written anew with each block.
+fn is_ours(number: Number) -> bool {
+    matches!(
+        number,
+        Number::BLOCK1 | Number::BLOCK2 | Number::SIZE1 | Number::ECHO | Number::REQUEST_TAG
+    )
+}
+
+/// The Echo value of a device that wants to know whether a request is fresh (RFC 9175 section 2.3);
+/// it is believed once.
+fn challenge(downlink: &Downlink, response: &Message<'_>) -> Option<ArrayVec<u8, 40>> {
+    let is_asked = response.code == Code::UNAUTHORIZED && downlink.echo.is_empty();
+    let echo = response.options.first(Number::ECHO).filter(|_| is_asked)?;
+    ArrayVec::try_from(echo).ok()
+}
+
+fn payload_of(request: &Outbound) -> &[u8] {
+    Message::parse(request.message()).map_or(&[], |message| message.payload)
+}
+
+/// Tells the blocks of one message from those of another to the same path (RFC 9175 section 3.3),
+/// however they overtake each other.
+fn request_tag(message_id: &wire::MessageId) -> u32 {
+    u32::from_le_bytes([message_id[0], message_id[1], message_id[2], message_id[3]])
+}
+
 /// How often a piece of a body is asked for, and how long it is waited for, milliseconds.
 const ASKED_MAX: u8 = 4;
 const ASK_AGAIN_MS: u64 = 10_000;
-/// Token, Block1, Block2, Size1 and the payload marker, bytes: at most.
-const BLOCK_HEADS_BYTES: usize = 8 + 5 + 5 + 6 + 1;
+/// Token, Block1, Block2, Size1, Echo, Request-Tag and the payload marker, bytes: at most.
+const BLOCK_HEADS_BYTES: usize = 8 + 5 + 5 + 6 + 43 + 7 + 1;

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use tidegate_coap::block::Block;
 use tidegate_coap::code::Code;
 use tidegate_coap::inbound::{Inbound, Kept};
+use tidegate_coap::no_response::Unwanted;
 use tidegate_ring::contract::{self as wire, SessionRef};
 
 /// All requests of devices that wait for something.
@@ -34,6 +35,8 @@ pub(super) struct Exchange {
     pub(super) device: wire::DeviceId,
     pub(super) method: Code,
     pub(super) is_con: bool,
+    /// What the device does not want to hear of it.
+    pub(super) unwanted: Unwanted,
     /// Which block of its body the request carried.
     pub(super) block1: Option<Block>,
     /// What names the request among those of its device, and which block of the answer it wants;

@@ -4,7 +4,7 @@ use super::Worker;
 use crate::clock::Now;
 use crate::fate::Tally;
 use crate::net::batch::Outbox;
-use tidegate_coap::message::{Message, Type, empty};
+use tidegate_coap::message::{Fault, Message, Type, empty, refuse_token};
 use tidegate_coap::triage::{Triage, triage};
 use tidegate_dtls::record::ContentType;
 
@@ -15,7 +15,9 @@ impl Worker {
             Ok(message) => message,
             Err(error) => {
                 self.counters.tally(Tally::MessageMalformed);
-                if let Some(mid) = error.reset_mid {
+                if error.fault == Fault::TokenTooLong {
+                    self.refuse_long_token(slot, bytes, outbox);
+                } else if let Some(mid) = error.reset_mid {
                     self.send_empty(slot, Type::Rst, mid, outbox);
                 }
                 return;
@@ -41,6 +43,12 @@ impl Worker {
             }
             Triage::Ignore => self.counters.tally(Tally::MessageMalformed),
         }
+    }
+
+    /// RFC 8974 section 2.2.2: 4.00 with the token as it came.
+    fn refuse_long_token(&mut self, slot: u32, datagram: &[u8], outbox: &mut Outbox) {
+        let mid = self.slab.get_mut(slot).take_mid();
+        self.send_message(slot, outbox, |out| refuse_token(datagram, mid, out));
     }
 
     /// An ACK for a message of ours: a separate response, or a downlink request.

@@ -20,6 +20,7 @@ mod downlink_blocks;
 mod echo;
 mod entries;
 mod exchanges;
+mod freshness;
 mod handshakes;
 mod messages;
 mod nosec;
@@ -59,6 +60,7 @@ use downlink::Downlinks;
 use echo::Echo;
 use exchanges::Exchanges;
 use foldhash::quality::RandomState;
+use freshness::Freshness;
 use handshakes::HalfOpen;
 use hashbrown::HashMap;
 use messages::Sent;
@@ -119,6 +121,7 @@ pub struct Worker {
     bodies: Bodies,
     answers: Answers,
     echo: Echo,
+    freshness: Freshness,
     downlinks: Downlinks,
     /// Our Confirmable messages that wait for their ACK, by slot and Message ID.
     sent: HashMap<u64, Sent, RandomState>,
@@ -208,6 +211,7 @@ impl Worker {
             bodies: Bodies::new(),
             answers: Answers::new(),
             echo: Echo::new(&config.echo.path),
+            freshness: Freshness::new(&random.random()),
             downlinks: Downlinks::new(downlinks),
             sent: table(exchanges + downlinks),
             wheel: Wheel::new(now.ms, timers.count()),

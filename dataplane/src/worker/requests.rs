@@ -1,7 +1,7 @@
 //! Which requests of a device are served? None twice, and none that CoAP, policy or quota bars.
 //!
 //! ```text
-//! request ─▶ dedup ─▶ admission ─▶ permits ─▶ echo, block of a body, or uplink
+//! request ─▶ dedup ─▶ admission ─▶ permits, freshness ─▶ echo, block of a body, or uplink
 //!            a copy: the same reply      4.xx, 5.03: each a line of the customer's log
 //! ```
 
@@ -18,6 +18,7 @@ use tidegate_coap::block::Block;
 use tidegate_coap::code::Code;
 use tidegate_coap::dedup::{Seen, Told};
 use tidegate_coap::message::{Message, Type, Writer};
+use tidegate_coap::no_response::Unwanted;
 use tidegate_coap::option::{Number, Understood};
 
 impl Worker {
@@ -36,7 +37,7 @@ impl Worker {
             Seen::Full => self.counters.tally(Tally::UplinkRefused),
             copy => {
                 self.counters.tally(Tally::RequestRepeated);
-                self.on_copy(slot, request, copy, outbox);
+                self.on_copy(now, slot, request, copy, outbox);
             }
         }
     }
@@ -78,9 +79,10 @@ impl Worker {
             let (code, max_age_s) = (Code::NOT_FOUND, 0);
             return Err(Refusal { code, max_age_s, tally: Tally::RequestRejected });
         }
+        self.check_freshness(now, slot, request)?;
         if self.echo.answers(request) {
             self.counters.tally(Tally::Echo);
-            self.reply_code(slot, request, Code::CHANGED, 0, outbox);
+            self.reply_code(now, slot, request, Code::CHANGED, 0, outbox);
             return Ok(());
         }
         if self.on_block_wanted(now, slot, request, outbox)? {
@@ -114,18 +116,25 @@ impl Worker {
             self.slab.get_mut(slot).dedup.forget(request.mid);
             return self.note_refused(now, slot, request, code, false);
         }
-        self.reply_code(slot, request, code, max_age_s, outbox);
+        self.reply_code(now, slot, request, code, max_age_s, outbox);
         self.note_refused(now, slot, request, code, true);
     }
 
     /// A copy of an earlier request: the same reply again.
-    fn on_copy(&mut self, slot: u32, request: &Message<'_>, copy: Seen, outbox: &mut Outbox) {
+    fn on_copy(
+        &mut self,
+        now: Now,
+        slot: u32,
+        request: &Message<'_>,
+        copy: Seen,
+        outbox: &mut Outbox,
+    ) {
         match copy {
             Seen::EmptyAcked => self.send_empty(slot, Type::Ack, request.mid, outbox),
             Seen::Reset => self.send_empty(slot, Type::Rst, request.mid, outbox),
             Seen::Replied(code) => {
                 let max_age_s = self.config.coap.busy_max_age_s;
-                self.send_code(slot, request, code, max_age_s, outbox);
+                self.send_code(now, slot, request, code, max_age_s, outbox);
             }
             Seen::ReplyKept => {
                 let session = self.slab.session(slot);
@@ -141,6 +150,7 @@ impl Worker {
     /// Answers at once with a code of the worker's own.
     pub(super) fn reply_code(
         &mut self,
+        now: Now,
         slot: u32,
         request: &Message<'_>,
         code: Code,
@@ -148,27 +158,40 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         self.slab.get_mut(slot).dedup.settle(request.mid, Told::Replied(code));
-        self.send_code(slot, request, code, max_age_s, outbox);
+        self.send_code(now, slot, request, code, max_age_s, outbox);
     }
 
-    /// Sends a reply that follows from the request and the code alone.
+    /// Sends a reply that follows from the request and the code alone; of one that the device does
+    /// not want to hear, the ACK.
     fn send_code(
         &mut self,
+        now: Now,
         slot: u32,
         request: &Message<'_>,
         code: Code,
         max_age_s: u32,
         outbox: &mut Outbox,
     ) {
+        if Unwanted::of(&request.options).covers(code) {
+            if request.ty == Type::Con {
+                self.send_empty(slot, Type::Ack, request.mid, outbox);
+            }
+            return;
+        }
         let (ty, mid) = match request.ty {
             Type::Con => (Type::Ack, request.mid),
             _ => (Type::Non, self.slab.get_mut(slot).take_mid()),
         };
         let ours = self.about_block(slot, code, Block::of(&request.options, Number::BLOCK1));
+        let is_challenge = code == Code::UNAUTHORIZED;
+        let echo = is_challenge.then(|| self.freshness.value(now, &self.slab.get(slot).device));
         self.send_message(slot, outbox, |out| {
             let mut writer = Writer::new(out, ty, code, mid, &request.token);
             fill_code(&mut writer, code, max_age_s);
             write_with(&mut writer, std::iter::empty(), &ours);
+            if let Some(echo) = &echo {
+                writer.option(Number::ECHO, echo);
+            }
             if code.class() != 2
                 && let Admission::Refuse { option: Some(option), .. } =
                     admit(request, Understood::EDGE_REQUEST)

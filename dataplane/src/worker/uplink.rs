@@ -28,6 +28,7 @@ use tidegate_coap::code::Code;
 use tidegate_coap::dedup::Told;
 use tidegate_coap::inbound::{Act, Inbound, Kept, Manner, SHORT_REPLY_BYTES, Separate, Windows};
 use tidegate_coap::message::{Message, Type, Writer};
+use tidegate_coap::no_response::Unwanted;
 use tidegate_coap::option::Number;
 use tidegate_ring::contract::{self as wire, Event, FailReason, Publication, Step};
 use tidegate_ring::policy::Path;
@@ -108,6 +109,7 @@ impl Worker {
             device: entry.device,
             method: request.code,
             is_con: request.ty == Type::Con,
+            unwanted: Unwanted::of(&request.options),
             block1: Block::of(&request.options, Number::BLOCK1),
             asked: None,
             follows_up: true,
@@ -199,6 +201,9 @@ impl Worker {
         let ours = self.about_exchange(number, code);
         let exchange = self.exchanges.pool.get(number).expect("the caller found it");
         let (slot, mid, token) = (exchange.slot, exchange.coap.mid(), exchange.coap.token());
+        if exchange.unwanted.covers(code) {
+            return self.keep_silent(number, outbox);
+        }
         self.slab.get_mut(slot).dedup.settle(mid, Told::Replied(code));
         self.send_message(slot, outbox, |out| {
             let mut writer = Writer::new(out, Type::Ack, code, mid, &token);
@@ -292,6 +297,13 @@ impl Worker {
         if exchange.coap.is_answered() {
             return false;
         }
+        if exchange.unwanted.covers(code) {
+            if let Some(told) = self.outcome_of_answer(number) {
+                self.tell(now, &told, Step::Sent, FailReason::None, true, &[]);
+            }
+            self.keep_silent(number, outbox);
+            return true;
+        }
         let entry = self.slab.get_mut(exchange.slot);
         let mid = if exchange.coap.is_held() { 0 } else { entry.take_mid() };
         let jitter = self.random.random();
@@ -313,6 +325,17 @@ impl Worker {
         self.send_response(number, outbox);
         self.on_responded(now, number, code, manner);
         true
+    }
+
+    /// The device does not want to hear the response (RFC 7967): a CON is acknowledged, that is all.
+    fn keep_silent(&mut self, number: u32, outbox: &mut Outbox) {
+        let exchange = self.exchanges.pool.get(number).expect("the caller found it");
+        let (slot, mid) = (exchange.slot, exchange.coap.mid());
+        if exchange.coap.is_held() {
+            self.slab.get_mut(slot).dedup.settle(mid, Told::EmptyAck);
+            self.send_empty(slot, Type::Ack, mid, outbox);
+        }
+        self.forget_exchange(number);
     }
 
     /// The response has left; what is still to come for its exchange?

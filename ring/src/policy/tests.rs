@@ -134,7 +134,8 @@ fn bounds_of_policies_hold_on_both_sides() {
 #[test]
 fn no_part_of_a_sheet_but_whole_items_is_one() {
     let rate = Rate { interval_us: 1_000, burst: 9 };
-    let class = Class { own: 1, profile: 0, account: 1, device: rate, body_bytes: 70_000 };
+    let class =
+        Class { own: 1, profile: 0, account: 1, device: rate, body_bytes: 70_000, fresh_s: 90 };
     let statements = policy(&[(Effect::Deny, METHODS_ALL, "a")]);
     let items = [Item::Policy(&statements), Item::Account(rate), Item::Class(16, class)];
     let (mut bytes, mut ends) = (Vec::new(), vec![0]);

@@ -58,6 +58,7 @@ fn a_request_carries_what_was_asked_for() {
         queue_mode: QueueMode::Queued,
         priority: Priority::Normal,
         ttl_s: None,
+        options: Vec::new(),
         payload: b"21.5".to_vec(),
     };
     assert_eq!(request, expected);

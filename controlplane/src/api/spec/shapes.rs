@@ -1,10 +1,10 @@
 //! Which shapes have the requests and answers? Those of AWS IoT Wireless, and ours for CoAP.
 
-use super::Kind::{Decimal, Integer, List, Number, OneOf, Removable, Structure, Text};
+use super::Kind::{Boolean, Decimal, Integer, List, Number, OneOf, Removable, Structure, Text};
 use super::{Member, may, must};
 use crate::api::downlink::{OPTION_BYTES_MAX, OPTIONS_MAX};
-use crate::api::shape;
 use crate::api::validate::Rule;
+use crate::api::{options, shape};
 
 const ANY: Rule = Rule::length(0, 65_536);
 const TEXT: super::Kind = Text(&ANY);
@@ -339,7 +339,7 @@ pub const DESTINATIONS: &[Member] =
     &[must("DestinationList", List(&Structure(DESTINATION), 250)), NEXT];
 
 const MESSAGE_TYPE: Rule = Rule::one_of(&["CONFIRMABLE", "NON_CONFIRMABLE"]);
-const METHOD: Rule = Rule::one_of(&["GET", "PUT", "POST", "DELETE"]);
+const METHOD: Rule = Rule::one_of(&["GET", "PUT", "POST", "DELETE", "FETCH", "PATCH", "IPATCH"]);
 const PRIORITY: Rule = Rule::one_of(&["URGENT", "HIGH", "NORMAL", "LOW"]);
 const STATUS: Rule =
     Rule::one_of(&["PENDING", "SENT", "DELIVERED", "RESPONDED", "FAILED", "EXPIRED", "DELETED"]);
@@ -350,6 +350,9 @@ const SEGMENTS: super::Kind = List(&TEXT, OPTIONS_MAX);
 const PAIRS: super::Kind = List(&PAIR, OPTIONS_MAX);
 /// By name or by number.
 const FORMAT: super::Kind = OneOf(&[Text(&shape::CONTENT_FORMAT), Integer(0, 65_535)]);
+const IF_MATCH: super::Kind = List(&Text(&options::IF_MATCH), options::TAGS_MAX);
+const ETAGS: super::Kind = List(&Text(&options::ETAG), options::TAGS_MAX);
+const NO_RESPONSE: super::Kind = Integer(0, options::NO_RESPONSE_MAX);
 const RESPONSE_TOKEN: Rule = Rule::length(1, 256);
 
 /// SendDataToWirelessDevice.
@@ -366,8 +369,16 @@ pub const SEND: &[Member] = &[
             may("UriPaths", SEGMENTS),
             may("UriQuery", PAIRS),
             may("LocationPath", SEGMENTS),
+            may("LocationQuery", PAIRS),
             may("ContentFormat", FORMAT),
             may("Accept", FORMAT),
+            may("IfMatch", IF_MATCH),
+            may("IfNoneMatch", Boolean),
+            may("ETags", ETAGS),
+            may("MaxAge", Integer(0, u32::MAX as i64)),
+            may("Observe", Integer(0, 0)),
+            may("HopLimit", Integer(1, 255)),
+            may("NoResponse", NO_RESPONSE),
             may("QueueMode", Integer(0, 1)),
             may("Priority", Text(&PRIORITY)),
             may("TtlSeconds", Integer(1, crate::model::TTL_S_MAX as i64)),
@@ -389,6 +400,12 @@ const QUEUED: super::Kind = Structure(&[
             may("UriQuery", PAIRS),
             may("ContentFormat", TEXT),
             may("Accept", TEXT),
+            may("IfMatch", IF_MATCH),
+            may("IfNoneMatch", Boolean),
+            may("ETags", ETAGS),
+            may("Observe", Integer(0, 0)),
+            may("HopLimit", Integer(1, 255)),
+            may("NoResponse", NO_RESPONSE),
             must("QueueMode", Integer(0, 1)),
             must("Priority", Text(&PRIORITY)),
             may("ExpiresAt", TEXT),
@@ -426,6 +443,7 @@ macro_rules! profile {
             may("QueueDepth", Integer(1, 10_000)),
             may("UplinkPayloadBytes", Integer(0, 1_048_576)),
             may("DownlinkPayloadBytes", Integer(0, 262_144)),
+            may("FreshnessSeconds", Integer(0, 86_400)),
             $($after,)*
         ]
     };

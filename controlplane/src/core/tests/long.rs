@@ -43,6 +43,7 @@ impl Story {
             status: Code::CONTENT.0,
             location_path: Vec::new(),
             content_format: Some(42),
+            options: Vec::new(),
             payload: payload.to_vec(),
         };
         let body = Body::Response(response);

@@ -229,6 +229,7 @@ impl Story {
             status: Code::CONTENT.0,
             location_path: Vec::new(),
             content_format: None,
+            options: Vec::new(),
             payload: b"ok".to_vec(),
         };
         let request = Request::Send { device: DEVICE, body: Body::Response(response) };

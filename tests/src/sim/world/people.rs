@@ -137,6 +137,7 @@ impl World {
             queue_mode,
             priority: Priority::Normal,
             ttl_s: None,
+            options: Vec::new(),
             payload: payload.clone().into_bytes(),
         };
         self.checks.downlinks.on_sent(payload.clone(), queued);
@@ -164,6 +165,7 @@ impl World {
             status: 2 << 5 | 5,
             location_path: Vec::new(),
             content_format: None,
+            options: Vec::new(),
             payload: answer_text(device, serial).into_bytes(),
         };
         let body = Body::Response(response);
