@@ -71,6 +71,8 @@ impl Understood {
     pub const RESPONSE: Self = Self::new(&[Number::BLOCK2, Number::BLOCK1]);
     /// What the edge reads in a request. Proxy-Uri and Proxy-Scheme are here to be answered 5.05.
     pub const EDGE_REQUEST: Self = Self::new(&[
+        Number::IF_MATCH,
+        Number::IF_NONE_MATCH,
         Number::URI_HOST,
         Number::URI_PORT,
         Number::URI_PATH,

@@ -33,7 +33,8 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Writes a request. `token` must not be in use towards the peer.
+    /// Writes a request, or a notification, for which an ACK is all that comes back (RFC 7641
+    /// section 4.5). `token` of a request must not be in use towards the peer.
     pub fn new(
         ty: Type,
         code: Code,
@@ -41,7 +42,7 @@ impl Outbound {
         fill: impl FnOnce(&mut Writer<'_>),
     ) -> Result<Self, WriteError> {
         assert!(matches!(ty, Type::Con | Type::Non), "a request is a CON or a NON");
-        assert!(code.is_request(), "{code} is no request");
+        assert!(code.is_request() || code.is_response(), "{code} is neither");
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let mut writer = Writer::new(&mut bytes, ty, code, 0, &token);
         fill(&mut writer);

@@ -15,6 +15,7 @@ mod network_block;
 mod page;
 mod policies;
 mod profiles;
+mod resources;
 mod rule_set;
 mod settings;
 mod start;

@@ -7,6 +7,7 @@ mod action;
 mod authority;
 mod destination;
 mod device;
+mod edge_resource;
 mod id;
 mod import;
 mod message;
@@ -24,8 +25,13 @@ pub use device::{
     Device, DeviceChange, DeviceFilter, DeviceKey, DeviceSummary, Network, NetworkBlock, NewDevice,
     NewNetwork,
 };
+pub use edge_resource::{
+    EdgeResource, NewEdgeResource, RESOURCE_BYTES_MAX, RESOURCE_MAX_AGE_S, RESOURCE_PATH_BYTES_MAX,
+    RESOURCES_PER_DEVICE_MAX,
+};
 pub use id::{DeviceId, ImportId, MessageId, ProfileId};
 pub use import::{ImportSource, ImportStatus, ImportTask, Imported};
+pub(crate) use message::base64_text;
 pub use message::{
     CoapOption, Downlink, DownlinkRequest, DownlinkResponse, Failure, MessageState, MessageStatus,
     MessageType, Method, Priority, QueueMode, QueuedMessage, TTL_S_MAX,

@@ -58,6 +58,10 @@ pub const OUTBOUND_DEFAULT: u32 = 4_096;
 /// Downlink requests one device may have waiting behind the one in progress. *Why:* the store is
 /// the queue; the worker holds only what was sent straight on.
 pub const OUTBOUND_PER_DEVICE_MAX: u32 = 16;
+/// Resources of devices that applications observe, in one worker.
+pub const OBSERVATIONS_MAX: u32 = 65_536;
+/// Those of one device.
+pub const OBSERVATIONS_PER_DEVICE_MAX: usize = 16;
 /// Longest body of a request, bytes, default of `[coap] upload_bytes`.
 pub const UPLOAD_BYTES_DEFAULT: u32 = 256 << 10;
 /// Memory for bodies that are not whole yet, in one worker, KiB, default of `[coap] uploads_kib`.

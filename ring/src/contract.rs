@@ -13,7 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Changes whenever a layout or a meaning in this file changes; rings of another version are
 /// refused when they are opened.
-pub const CONTRACT_VERSION: u32 = 7;
+pub const CONTRACT_VERSION: u32 = 8;
 
 /// Longest tail an entry may carry, bytes. *Why:* one CoAP message in one DTLS record, or one
 /// identity (256) or key (256); longer bodies cross in pieces ([`Body`]).
@@ -107,6 +107,9 @@ wire_enum! {
         Body = 10,
         /// [`Wanted`], no tail: a piece of a body that goes to a device.
         Wanted = 11,
+        /// [`Notification`] + the notification as received: what an application observes has
+        /// another state.
+        Notification = 12,
         /// [`Credential`] + the pre-shared key (empty unless the verdict is `Known`).
         Credential = 32,
         /// [`CredentialDropped`], no tail: forget the cached credential of the device.
@@ -131,6 +134,9 @@ wire_enum! {
         Class = 42,
         /// [`Piece`] + that piece; empty when the control plane does not have it (any more).
         Piece = 43,
+        /// [`Downlink`] + a response with the token of a device's request: a notification of what
+        /// the device observes. Of a longer body (`body_bytes`) the tail has the beginning.
+        Notify = 44,
     }
 }
 
@@ -174,7 +180,8 @@ wire_enum! {
         NoRoute = 3, /// Not authorised: 4.03.
         Forbidden = 4, /// Published, and the application is expected to answer (GET, POST).
         AwaitingAnswer = 5, /// Longer than the device's profile allows: 4.13.
-        TooLarge = 6 }
+        TooLarge = 6, /// If-Match or If-None-Match does not hold: 4.12.
+        NotFulfilled = 7 }
 }
 
 wire_enum! {
@@ -454,13 +461,27 @@ layout! {
         body_bytes: U32 }
 }
 layout! {
-    /// A request for a device.
+    /// A request for a device. One with Observe 0 registers, until one of the same id with Observe
+    /// 1 (RFC 7641).
     Downlink { /// For the [`Outcome`]s.
         message_id: MessageId, /// To whom.
         device: DeviceId, /// Where the device was last seen ([`SessionRef`]).
         session: U64, /// How.
         terms: Terms, /// As in [`Answer`].
         body_bytes: U32 }
+}
+layout! {
+    /// What a device tells of a resource that an application observes (RFC 7641). Newer than all
+    /// before of the same message.
+    Notification { /// The message that asked for it.
+        message_id: MessageId, /// Its device.
+        device: DeviceId, /// Unix time of receipt, milliseconds.
+        at_unix_ms: U64, /// The Observe option, 24 bits.
+        sequence: U32, /// Bytes of its body, when that crossed in pieces ([`Body`], under
+        /// [`name_of_message`]) and the tail has none; 0: the payload in the tail is all.
+        body_bytes: U32, /// 1: the device tells of it no more.
+        is_last: u8, /// [`Network`] of the session.
+        network: u8 }
 }
 layout! {
     /// A device takes a long body block by block: the worker wants the piece that begins at

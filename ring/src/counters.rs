@@ -163,6 +163,14 @@ counters! {
         RequestRejected => "request_rejected",
         /// Requests answered 4.03 because no policy of the device allows them.
         RequestForbidden => "request_forbidden",
+        /// Notifications of devices put on the uplink ring.
+        Notification => "notification",
+        /// Notifications of devices that were older than the last one.
+        NotificationStale => "notification_stale",
+        /// Notifications of devices for which there was no room, or whose later blocks did not come.
+        NotificationLost => "notification_lost",
+        /// Notifications for devices taken from the control plane.
+        Notify => "notify",
         /// Requests answered 4.01 with a challenge, for want of a fresh Echo value.
         RequestUnfresh => "request_unfresh",
         /// Requests beyond the quota of the device or its account: 4.29, or silence for a NON.
@@ -233,6 +241,8 @@ counters! {
         Exchanges => "exchanges",
         /// Requests for devices under way or waiting for their turn.
         Downlinks => "downlinks",
+        /// Resources of devices that applications observe.
+        Observations => "observations",
         /// Bodies that come block by block and are not whole yet.
         Uploads => "uploads",
         /// Bytes of memory in use for them.

@@ -71,6 +71,9 @@ pub struct Story {
     pub gives_pieces: bool,
     /// Outcomes seen on the ring, with the response's bytes.
     pub outcomes: Vec<(wire::Outcome, Vec<u8>)>,
+    /// Notifications seen on the ring, with the notification's bytes and its body, where that came
+    /// in pieces.
+    pub notifications: Vec<(wire::Notification, Vec<u8>, Vec<u8>)>,
     /// Sessions that came and went, by the ring.
     pub sessions: Vec<SessionNotice>,
     /// The names under which the devices of those sessions were let in.
@@ -178,6 +181,7 @@ impl Story {
             wanted_pieces: Vec::new(),
             gives_pieces: true,
             outcomes: Vec::new(),
+            notifications: Vec::new(),
             sessions: Vec::new(),
             names: Vec::new(),
             knows_devices: true,

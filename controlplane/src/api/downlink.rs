@@ -110,7 +110,10 @@ fn needs(coap: &Members<'_>, name: &str, violations: &mut Violations) {
     }
 }
 
-fn payload(body: &Members<'_>, violations: &mut Violations) -> Result<Option<Vec<u8>>, ApiError> {
+pub(super) fn payload(
+    body: &Members<'_>,
+    violations: &mut Violations,
+) -> Result<Option<Vec<u8>>, ApiError> {
     let Some(text) = body.text("PayloadData")? else { return Ok(None) };
     let bytes = STANDARD.decode(text).unwrap_or_default();
     if bytes.len() > PAYLOAD_BYTES_MAX {
@@ -121,7 +124,7 @@ fn payload(body: &Members<'_>, violations: &mut Violations) -> Result<Option<Vec
 }
 
 /// Path segments. One entry may hold several: `sensors/temp` is what people write.
-fn segments(
+pub(super) fn segments(
     coap: &Members<'_>,
     name: &str,
     violations: &mut Violations,
@@ -168,7 +171,7 @@ fn check_options(path: &str, values: &[String], violations: &mut Violations) {
 }
 
 /// A content format by name or number; numbers may come as JSON numbers.
-fn format_number(coap: &Members<'_>, name: &str) -> Result<Option<u16>, ApiError> {
+pub(super) fn format_number(coap: &Members<'_>, name: &str) -> Result<Option<u16>, ApiError> {
     if let Ok(number) = coap.integer(name) {
         return Ok(number.and_then(|number| u16::try_from(number).ok()));
     }

@@ -31,6 +31,7 @@ pub mod query;
 pub mod queue;
 pub mod quotas;
 pub mod radio_profiles;
+pub mod resources;
 pub mod route;
 mod rule_actions;
 pub mod rules;

@@ -102,6 +102,6 @@ fn described(status: &MessageStatus) -> Value {
 }
 
 /// The registered name of a content format, or its number.
-fn format_name(number: u16) -> String {
+pub(super) fn format_name(number: u16) -> String {
     content_format::name(number).map_or_else(|| number.to_string(), ToOwned::to_owned)
 }

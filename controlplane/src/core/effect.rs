@@ -10,7 +10,9 @@ use super::measure::MetricsRequest;
 use super::trial::Trial;
 use crate::control::WorkerHealth;
 use crate::customer_log::Logged;
-use crate::model::{DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Network, Refused};
+use crate::model::{
+    DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Network, NewEdgeResource, Refused,
+};
 use crate::rules::{Lane, Sink};
 use crate::store::Transaction;
 use crate::store::account::Account;
@@ -162,6 +164,11 @@ pub enum Ticket {
         /// Which message.
         message: MessageId,
     },
+    /// A value for a device is durable.
+    Resource {
+        /// Of the change.
+        version: u64,
+    },
     /// The API waits for nothing but this.
     Replied {
         /// Who waits.
@@ -196,6 +203,20 @@ pub enum Request {
         device: DeviceId,
         /// Which; `None`: all that were not sent.
         message: Option<MessageId>,
+    },
+    /// Set what the edge has for a device.
+    SetResource {
+        /// Which device.
+        device: DeviceId,
+        /// What.
+        resource: NewEdgeResource,
+    },
+    /// Take it back.
+    DeleteResource {
+        /// Which device.
+        device: DeviceId,
+        /// Segments joined by `/`.
+        path: String,
     },
     /// There is one more device.
     DeviceCreated {
@@ -266,6 +287,11 @@ pub enum Reply {
     Accepted(MessageId),
     /// Done.
     Done,
+    /// A value for a device has changed.
+    Changed {
+        /// Of the change.
+        version: u64,
+    },
     /// What became of a message that was published to try it.
     Tested(Trial),
     /// Unix milliseconds, one per device asked for.

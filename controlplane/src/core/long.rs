@@ -35,7 +35,7 @@ impl Long {
         Some(body)
     }
 
-    fn keep(&mut self, id: MessageId, body: Arc<[u8]>) {
+    pub(super) fn keep(&mut self, id: MessageId, body: Arc<[u8]>) {
         self.bytes += body.len();
         self.kept.push_back((id, body));
         while self.bytes > KEPT_BYTES_MAX
@@ -76,7 +76,10 @@ impl Core {
     }
 
     fn long_body(&mut self, device: DeviceId, id: MessageId) -> Option<Arc<[u8]>> {
-        let place = self.messages.get_mut(device, id)?.place;
+        let Some(place) = self.messages.get_mut(device, id).map(|open| open.place) else {
+            let kept = self.long.get(id);
+            return kept.or_else(|| self.edge_body(device, id).map(Arc::from));
+        };
         if let Some(body) = self.long.get(id) {
             return Some(body);
         }

@@ -244,7 +244,7 @@ impl Core {
             Publication::Unavailable | Publication::NoRoute => {
                 self.count(now, device, Happened::UplinkLost);
             }
-            Publication::Forbidden | Publication::TooLarge => {}
+            Publication::Forbidden | Publication::TooLarge | Publication::NotFulfilled => {}
         }
     }
 

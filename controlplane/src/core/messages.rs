@@ -12,6 +12,7 @@ use zerocopy::IntoBytes;
 
 use super::effect::{Body, store_failed};
 use super::lane::{Lane, Open, Phase};
+use super::subscriptions::observes;
 use super::terms::Terms;
 use super::token::ResponseToken;
 use super::{ByDevice, Core, Effect, LinkId, Now, Post, Reply, RequestId, Ticket};
@@ -174,6 +175,9 @@ impl Core {
             let constraint = format!("Member must decode to at most {most} bytes");
             return Err(Refused::invalid("PayloadData", constraint));
         }
+        if matches!(body, Body::Request(request) if observes(request)) {
+            self.admit_subscription(device)?;
+        }
         let depth = self.messages.lanes.get(&device).map_or(0, |lane| lane.open.len());
         let allowed = self.store.allowance(terms.account, Quota::QueueDepth);
         let allowed = allowed.map_or(usize::MAX, |allowed| allowed as usize);
@@ -215,6 +219,8 @@ impl Core {
 
     /// The device has shown itself: what waits for that may go.
     pub(super) fn on_awake(&mut self, now: Now, device: DeviceId) {
+        self.register_again(device);
+        self.notify_observers(now, device);
         if let Some(lane) = self.messages.lanes.get_mut(&device) {
             lane.awake = true;
             self.hand_over(now, device);
@@ -378,7 +384,7 @@ fn split(payload: &[u8], room: usize) -> (&[u8], usize) {
 
 /// A request as the worker wants it: Message ID and token are the worker's. With it, how long its
 /// payload is when that is not in it.
-fn encode_request(request: &DownlinkRequest) -> Result<(Vec<u8>, usize), WriteError> {
+pub(super) fn encode_request(request: &DownlinkRequest) -> Result<(Vec<u8>, usize), WriteError> {
     let ty = match request.message_type {
         MessageType::Confirmable => Type::Con,
         MessageType::NonConfirmable => Type::Non,
@@ -392,7 +398,7 @@ fn encode_request(request: &DownlinkRequest) -> Result<(Vec<u8>, usize), WriteEr
     let format = |number, format: Option<u16>| Some(CoapOption::uint(number, format?.into()));
     options.extend(format(Number::CONTENT_FORMAT, request.content_format));
     options.extend(format(Number::ACCEPT, request.accept));
-    encode(ty, Code(request.method as u8), options, &request.payload)
+    encode((ty, Code(request.method as u8)), &Token::EMPTY, options, &request.payload)
 }
 
 /// The same of a response.
@@ -402,19 +408,19 @@ fn encode_response(response: &DownlinkResponse) -> Result<(Vec<u8>, usize), Writ
     options.extend(segments.map(|text| CoapOption::new(Number::LOCATION_PATH, text.as_bytes())));
     let format = response.content_format;
     options.extend(format.map(|format| CoapOption::uint(Number::CONTENT_FORMAT, format.into())));
-    encode(Type::Con, Code(response.status), options, &response.payload)
+    encode((Type::Con, Code(response.status)), &Token::EMPTY, options, &response.payload)
 }
 
 /// Writes a message for a worker; options of one number stay in their order.
 pub(super) fn encode(
-    ty: Type,
-    code: Code,
+    (ty, code): (Type, Code),
+    token: &Token,
     mut options: Vec<CoapOption>,
     payload: &[u8],
 ) -> Result<(Vec<u8>, usize), WriteError> {
     options.sort_by_key(|option| option.number);
     let mut buffer = vec![0; ENCODED_BYTES_MAX];
-    let mut writer = Writer::new(&mut buffer, ty, code, 0, &Token::EMPTY);
+    let mut writer = Writer::new(&mut buffer, ty, code, 0, token);
     for option in &options {
         writer.option(Number(option.number), &option.value);
     }

@@ -17,6 +17,7 @@ mod classes;
 mod connect;
 mod credentials;
 mod customer_log;
+mod edge_resources;
 mod effect;
 mod events;
 mod group;
@@ -30,6 +31,7 @@ mod outcomes;
 mod routes;
 mod ruled;
 mod sessions;
+mod subscriptions;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -79,6 +81,8 @@ pub struct Core {
     sessions: sessions::Sessions,
     messages: messages::Messages,
     long: long::Long,
+    resources: edge_resources::EdgeResources,
+    subscriptions: subscriptions::Subscriptions,
     outbox: outbox::Outbox,
     connects: connect::Connects,
     events: events::Events,
@@ -137,6 +141,8 @@ impl Core {
         let sessions = sessions::Sessions::restore(&*store)?;
         let messages = messages::Messages::restore(&*store, now, &limits)?;
         let outbox = outbox::Outbox::restore(&*store)?;
+        let resources = edge_resources::EdgeResources::restore(&*store)?;
+        let subscriptions = subscriptions::Subscriptions::restore(&*store)?;
         let events = events::Events::restore(&*store, now)?;
         let classes = classes::Classes::restore(&*store, now, limits.device_uplinks)?;
         let log = customer_log::CustomerLog::restore(&*store, now, limits.log)?;
@@ -152,6 +158,8 @@ impl Core {
             sessions,
             messages,
             long: long::Long::default(),
+            resources,
+            subscriptions,
             outbox,
             connects: connect::Connects::default(),
             events,
@@ -197,6 +205,7 @@ impl Core {
             Some(Kind::Wanted) => self.on_wanted(now, link, seq, bytes),
             Some(Kind::CredentialWanted) => self.on_credential_wanted(link, seq, bytes),
             Some(Kind::Outcome) => self.on_outcome(now, link, seq, bytes),
+            Some(Kind::Notification) => self.on_notification(now, link, seq, bytes),
             Some(Kind::SessionUp) => self.on_session_up(now, link, seq, bytes),
             Some(Kind::SessionDown) => self.on_session_down(now, link, seq, bytes),
             Some(Kind::Hello) => self.on_hello(now, link, seq, bytes),
@@ -216,6 +225,12 @@ impl Core {
         let reply = match request {
             Request::Send { device, body } => return self.send(now, to, device, body),
             Request::Delete { device, message } => return self.delete(now, to, device, message),
+            Request::SetResource { device, resource } => {
+                return self.set_resource(now, to, device, resource);
+            }
+            Request::DeleteResource { device, path } => {
+                return self.delete_resource(now, to, device, path);
+            }
             Request::DeviceChanged { device, credentials } => {
                 self.device_changed(now, device, credentials);
                 Ok(Reply::Done)
@@ -287,6 +302,8 @@ impl Core {
         self.trust_changed_by(now, device);
         self.connects.forget(device);
         self.delete_lane(now, device);
+        self.forget_resources(device);
+        self.forget_subscriptions(device);
         self.forget_location(device);
     }
 
@@ -309,6 +326,9 @@ impl Core {
             Ticket::Response { link, seq, ended_unix_ms, message } => {
                 self.done(link, seq);
                 self.on_response_kept(now, (ended_unix_ms, message), result.is_ok());
+            }
+            Ticket::Resource { version } => {
+                self.on_resource_stored(now, version, result.is_ok());
             }
             Ticket::Replied { to } => {
                 let reply = result.map(|()| Reply::Done).map_err(|_| effect::store_failed());
@@ -369,6 +389,8 @@ impl Core {
         self.send_policies(link);
         if is_new {
             self.on_worker_restarted(now, worker);
+            self.on_notifications_lost(now, worker);
+            self.on_registrations_lost(worker);
             self.connects.lose(worker);
             self.connects.look(worker, !self.messages.lanes.is_empty());
             let mut tx = Transaction::new();

@@ -42,7 +42,13 @@ impl Core {
         let body = self.body_of(link, name, outcome.body_bytes.get(), &[])?;
         let (device, id) = (DeviceId(outcome.device), MessageId(outcome.message_id));
         let Some(open) = self.messages.get_mut(device, id) else {
-            self.done(link, seq);
+            let what = (step, reason, outcome.is_final != 0);
+            let response = (outcome.body_bytes.get() == 0).then_some((response, outcome));
+            if self.on_notified(now, id, what)
+                || self.on_reregistered(now, (device, id), what, response, (link, seq)).is_none()
+            {
+                self.done(link, seq);
+            }
             return Some(());
         };
         open.phase = Phase::UnderWay;
@@ -64,7 +70,9 @@ impl Core {
                 self.end_in(&mut tx, now, device, id, failed);
             }
         } else if step == Step::Responded {
-            let state = status.state;
+            self.begin_subscription(&mut tx, (device, id), response);
+            let open = self.messages.get_mut(device, id)?;
+            let state = open.message.status.state;
             let by = open.message.session;
             let mode = by.and_then(|session| self.sessions.mode(device, session));
             self.end_in(&mut tx, now, device, id, state);
@@ -103,6 +111,9 @@ impl Core {
         device: DeviceId,
         message: Option<MessageId>,
     ) {
+        if message.is_some_and(|message| self.unsubscribe(to, device, message)) {
+            return;
+        }
         let lane = self.messages.lanes.get(&device);
         let open = lane.map(|lane| &lane.open[..]).unwrap_or_default();
         let is_waiting = |phase: &Phase| matches!(phase, Phase::Waiting);

@@ -171,6 +171,7 @@ impl Core {
                 }
                 if location.session == new.session {
                     self.connects.forget(device);
+                    self.on_other_session(device, session);
                     self.on_awake(now, device);
                 }
             }
@@ -208,6 +209,7 @@ impl Core {
         let (down, _) = SessionDown::split(bytes)?;
         let (device, ended) = (DeviceId(down.device), down.session.get());
         self.log_session_down(now, device, EndReason::from_wire(down.reason)?);
+        self.on_observer_gone(device, ended);
         let Some(before) = self.sessions.location(device) else {
             self.done(link, seq);
             return Some(());

@@ -11,6 +11,7 @@ mod downlinks;
 mod events;
 mod long;
 mod measure;
+mod observe;
 mod rules;
 mod sessions;
 mod sinks;

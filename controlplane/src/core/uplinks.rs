@@ -7,11 +7,12 @@ use tidegate_coap::message::Message;
 use tidegate_coap::option::Number;
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{
-    self, EndReason, Kind, OWN_WINDOW, Publication, Published, SessionRef, Uplink,
+    self, Answer, EndReason, Kind, OWN_WINDOW, Publication, Published, SessionRef, Uplink,
 };
 use zerocopy::IntoBytes;
 
 use super::credentials::from_the_wire;
+use super::edge_resources::Asked;
 use super::events::Told;
 use super::group::{Ended, Group, Part, Run};
 use super::outbox::ResponseKey;
@@ -20,7 +21,7 @@ use super::ruled::Ran;
 use super::token::ResponseToken;
 use super::uplink_json::{Circumstances, uplink_json};
 use super::{Core, Effect, LinkId, Now, PublishId, PublishResult, RequestId};
-use crate::model::{DeviceId, MessageId};
+use crate::model::{DeviceId, MessageId, Network};
 use crate::rules;
 use crate::store::account::Account;
 
@@ -169,7 +170,25 @@ impl Core {
         let (from, told) = ((link, seq), uplink.class.get());
         self.check_class(device, session, told);
         let is_permitted = self.permits(device, told, &message);
+        let asked = if is_permitted && !self.sessions.is_ending(device, session) {
+            self.ask_edge(device, session, &message)
+        } else {
+            Asked::Elsewhere
+        };
+        if let Asked::Answer(message_id, answer, body_bytes) = asked {
+            let head = Answer {
+                exchange: uplink.exchange,
+                message_id: message_id.0,
+                device: device.0,
+                terms: speech.terms,
+                body_bytes: (body_bytes as u32).into(),
+            };
+            self.post(link, Kind::Answer, &[head.as_bytes(), &answer], Some(seq));
+            self.showed_itself(now, device, session, network);
+            return Some(());
+        }
         let refusal = match self.route(device) {
+            Ok(_) if matches!(asked, Asked::NotFulfilled) => Some(Publication::NotFulfilled),
             Ok(_) if longest.is_some_and(|longest| message.payload.len() > longest) => {
                 Some(Publication::TooLarge)
             }
@@ -203,13 +222,17 @@ impl Core {
             // The worker may never have got the first order to end it.
             self.end_session(device, SessionRef(session), EndReason::CredentialDropped);
         } else {
-            self.saw_uplink(now, device, session, network);
-            // Anybody could have sent it: no sign that the device is there.
-            if !self.sessions.is_beside(device, session) {
-                self.on_awake(now, device);
-            }
+            self.showed_itself(now, device, session, network);
         }
         Some(())
+    }
+
+    fn showed_itself(&mut self, now: Now, device: DeviceId, session: u64, network: Network) {
+        self.saw_uplink(now, device, session, network);
+        // Anybody could have sent it: no sign that the device is there.
+        if !self.sessions.is_beside(device, session) {
+            self.on_awake(now, device);
+        }
     }
 
     /// The longest payload a device's profile lets through, and how it is responded to.
@@ -328,7 +351,10 @@ impl Core {
         match publication {
             Publication::Confirmed | Publication::AwaitingAnswer => self.counts.confirmed += 1,
             Publication::Unavailable => self.counts.unavailable += 1,
-            Publication::NoRoute | Publication::Forbidden | Publication::TooLarge => {}
+            Publication::NoRoute
+            | Publication::Forbidden
+            | Publication::TooLarge
+            | Publication::NotFulfilled => {}
         }
         let max_age_s = self.limits.unavailable_max_age_s;
         let mut published = Published::new(exchange.into(), max_age_s, publication);

@@ -15,6 +15,8 @@ pub enum ResourceType {
     Rule,
     /// A message towards a device.
     Message,
+    /// What the edge has for a device under a path.
+    EdgeResource,
     /// An application profile.
     ApplicationProfile,
     /// A thing of AWS IoT.
@@ -37,6 +39,7 @@ impl ResourceType {
             Self::Destination => "Destination",
             Self::Rule => "Rule",
             Self::Message => "Message",
+            Self::EdgeResource => "WirelessDeviceResource",
             Self::ApplicationProfile => "ApplicationProfile",
             Self::Thing => "Thing",
             Self::ImportTask => "ImportTask",

@@ -132,6 +132,39 @@ pub fn imported_line(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(key.get(16..)?.try_into().ok()?))
 }
 
+/// `Resources`: what the edge has for a device under a path.
+pub fn edge_resource(device: DeviceId, path: &str) -> Vec<u8> {
+    [&device.0[..], path.as_bytes()].concat()
+}
+
+const OBSERVER: u8 = b'o';
+const SUBSCRIPTION: u8 = b's';
+
+/// `Observed`: a device observes a resource of the edge, in this session, under this token.
+pub fn observer(device: DeviceId, session: u64, token: &[u8]) -> Vec<u8> {
+    [&device.0[..], &[OBSERVER], &session.to_be_bytes(), token].concat()
+}
+
+/// The device of an [`observer`] key.
+pub fn observer_of(key: &[u8]) -> Option<DeviceId> {
+    of_kind(key, OBSERVER)
+}
+
+/// `Observed`: an application observes a resource of a device, since this message.
+pub fn subscription(device: DeviceId, message: MessageId) -> Vec<u8> {
+    [&device.0[..], &[SUBSCRIPTION], &message.0].concat()
+}
+
+/// The device of a [`subscription`] key.
+pub fn subscriber_of(key: &[u8]) -> Option<DeviceId> {
+    of_kind(key, SUBSCRIPTION)
+}
+
+fn of_kind(key: &[u8], kind: u8) -> Option<DeviceId> {
+    let (device, rest) = key.split_first_chunk::<16>()?;
+    (rest.first() == Some(&kind)).then_some(DeviceId(*device))
+}
+
 /// `Policies`: the prefix of every class.
 pub const CLASSES: &[u8] = b"class/";
 

@@ -128,6 +128,11 @@ pub enum Table {
     History,
     /// Cursor → uplink: the embedded stream.
     Stream,
+    /// Device, path → what the edge has for it.
+    Resources,
+    /// Device, session, token → a resource of the edge that it observes; device, message id → a
+    /// resource of the device that an application observes.
+    Observed,
     /// Device id → where its session is; worker → its incarnation.
     Sessions,
     /// Operation, ClientRequestToken → what it made.
@@ -148,7 +153,7 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Meta,
         Self::Devices,
         Self::Identities,
@@ -167,6 +172,8 @@ impl Table {
         Self::Messages,
         Self::History,
         Self::Stream,
+        Self::Resources,
+        Self::Observed,
         Self::Sessions,
         Self::Tokens,
         Self::Outbox,
@@ -198,6 +205,8 @@ impl Table {
             Self::Messages => "messages",
             Self::History => "history",
             Self::Stream => "stream",
+            Self::Resources => "resources",
+            Self::Observed => "observed",
             Self::Sessions => "sessions",
             Self::Tokens => "tokens",
             Self::Outbox => "outbox",

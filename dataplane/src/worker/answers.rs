@@ -210,8 +210,9 @@ impl Worker {
         }
         let is_last = end == total;
         let block = Block::at(offset, !is_last, size).expect("a block begins where it was wanted");
-        let ours = self.about_answer(exchange, code, block, total, told.message_id);
         let Ok((options, _)) = Options::parse(&options) else { return };
+        let has_tag = options.first(Number::ETAG).is_some();
+        let ours = self.about_answer(exchange, code, block, total, (told.message_id, has_tag));
         let long = self.answers.pool.get_mut(number).expect("it was just found");
         let is_first = !std::mem::replace(&mut long.is_sent, true);
         if is_last && !std::mem::replace(&mut long.is_over, true) {
@@ -227,19 +228,21 @@ impl Worker {
         }
     }
 
-    /// What of ours stands in a block of an answer. *Why the message's id is its ETag:* a message
-    /// has one body for ever.
+    /// What of ours stands in a block of an answer. *Why the message's id is its ETag*, unless it
+    /// came with one: a message has one body for ever.
     fn about_answer(
         &self,
         exchange: u32,
         code: Code,
         block: Block,
         total_bytes: usize,
-        message_id: [u8; 16],
+        (message_id, has_tag): ([u8; 16], bool),
     ) -> Ours {
         let mut ours = Ours::new();
         let tag = u32::from_be_bytes([message_id[0], message_id[1], message_id[2], message_id[3]]);
-        ours.push((Number::ETAG, tag | 1 << 31));
+        if !has_tag {
+            ours.push((Number::ETAG, tag | 1 << 31));
+        }
         ours.push((Number::BLOCK2, block.value()));
         ours.extend(self.about_exchange(exchange, code));
         if block.number() == 0 {

@@ -9,108 +9,24 @@
 //! plane is the queue; a line here holds only what was sent straight on.
 
 use super::Worker;
-use super::downlink_blocks::{Fetching, Follows, Sending, Written};
+use super::downlink_blocks::{Follows, Written};
+use super::lines::{Downlink, token_key, token_of};
 use super::messages::{Sent, sent_key};
+use super::observing::Notified;
 use super::uplink::OutcomeOf;
 use crate::bounds::OUTBOUND_PER_DEVICE_MAX;
 use crate::clock::Now;
 use crate::fate::Tally;
 use crate::net::batch::Outbox;
-use crate::pool::Pool;
-use arrayvec::ArrayVec;
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
 use rand::Rng;
-use std::collections::VecDeque;
 use tidegate_coap::dedup::{Seen, Told};
 use tidegate_coap::message::{MESSAGE_BYTES_MAX, Message, Token, Type};
+use tidegate_coap::observe::Wish;
 use tidegate_coap::option::Understood;
 use tidegate_coap::outbound::{Act, Outbound, Reply, Turn, rejection};
 use tidegate_coap::timing::{MAX_RETRANSMIT_MAX, Timing};
-use tidegate_ring::contract::{self as wire, FailReason, NSTART_MAX, SessionRef, Step};
+use tidegate_ring::contract::{self as wire, FailReason, NSTART_MAX, Step};
 use zerocopy::IntoBytes;
-
-/// All requests of ours, and their lines.
-#[derive(Debug)]
-pub(super) struct Downlinks {
-    pool: Pool<Downlink>,
-    /// By slot and token.
-    by_token: HashMap<u64, u32, RandomState>,
-    /// By slot; only sessions with a downlink have one.
-    lines: HashMap<u32, Line, RandomState>,
-}
-
-/// One request of ours.
-#[derive(Debug)]
-pub(super) struct Downlink {
-    pub(super) coap: Outbound,
-    session: SessionRef,
-    pub(super) slot: u32,
-    pub(super) told: OutcomeOf,
-    terms: wire::Terms,
-    /// Its body, when that goes block by block.
-    pub(super) sending: Option<Sending>,
-    /// Its response, when that comes block by block.
-    pub(super) fetching: Option<Fetching>,
-    /// What the device has asked for to see that the request is fresh; empty: it has not.
-    pub(super) echo: ArrayVec<u8, 40>,
-    /// The control plane knows that it has left.
-    is_sent: bool,
-}
-
-/// The downlinks of one session that are not acknowledged yet.
-#[derive(Debug, Default)]
-struct Line {
-    /// Left, and neither ACK nor response has come. *Bound:* NSTART of whoever is next.
-    outstanding: [Option<u32>; NSTART_MAX],
-    waiting: VecDeque<u32>,
-}
-
-impl Line {
-    fn outstanding(&self) -> usize {
-        self.outstanding.iter().flatten().count()
-    }
-
-    fn begins(&mut self, number: u32) {
-        if let Some(free) = self.outstanding.iter_mut().find(|place| place.is_none()) {
-            *free = Some(number);
-        }
-    }
-
-    fn is_over(&mut self, number: u32) {
-        for place in &mut self.outstanding {
-            place.take_if(|outstanding| *outstanding == number);
-        }
-    }
-}
-
-impl Downlinks {
-    /// How many there are.
-    pub(super) fn len(&self) -> u32 {
-        self.pool.len() as u32
-    }
-
-    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Downlink> {
-        self.pool.get_mut(number)
-    }
-
-    /// A downlink has another token from now on.
-    pub(super) fn rename(&mut self, slot: u32, before: Token, token: u32, number: u32) {
-        if let Some(before) = token_of(before) {
-            self.by_token.remove(&token_key(slot, before));
-        }
-        self.by_token.insert(token_key(slot, token), number);
-    }
-
-    pub(super) fn new(capacity: u32) -> Self {
-        let size = capacity as usize;
-        Self {
-            pool: Pool::new(capacity),
-            by_token: HashMap::with_capacity_and_hasher(size, RandomState::default()),
-            lines: HashMap::with_hasher(RandomState::default()),
-        }
-    }
-}
 
 impl Worker {
     /// A request for a device of ours.
@@ -127,54 +43,101 @@ impl Worker {
             return self.refuse_downlink(now, &told, FailReason::NoSession);
         };
         let told = OutcomeOf { message_id, device, network: self.slab.get(slot).network };
-        let token: u32 = self.random.random();
+        let wish = Message::parse(bytes).ok().and_then(|request| Wish::of(&request.options));
+        let observed = wish.map(|wish| self.observe(slot, &told, wish, bytes));
+        let (token, observation) = match observed {
+            None => (self.random.random(), None),
+            Some(Ok(observed)) => observed,
+            Some(Err(reason)) => return self.refuse_downlink(now, &told, reason),
+        };
         let Some(coap) = outbound(bytes, token) else {
+            observation.map(|observation| self.end_registration(observation));
             return self.refuse_downlink(now, &told, FailReason::Malformed);
         };
-        let line = self.downlinks.lines.get(&slot);
-        let is_line_full =
-            line.is_some_and(|line| line.waiting.len() >= OUTBOUND_PER_DEVICE_MAX as usize);
-        let session = self.slab.session(slot);
-        let (terms, body_bytes) = (downlink.terms, downlink.body_bytes.get() as usize);
-        let downlink = Downlink {
-            coap,
-            session,
-            slot,
-            told,
-            terms,
-            sending: None,
-            fetching: None,
-            echo: ArrayVec::new(),
-            is_sent: false,
-        };
-        let key = if is_line_full { None } else { self.downlinks.pool.insert(token, downlink) };
-        let Some(key) = key else {
-            return self.refuse_downlink(now, &told, FailReason::Busy);
-        };
-        match self.begin_sending(key.number, (message_id, device), bytes, body_bytes) {
-            Ok(sending) => {
-                let downlink = self.downlinks.get_mut(key.number).expect("it was just made");
+        let body_bytes = downlink.body_bytes.get() as usize;
+        let downlink =
+            Downlink { observation, ..Downlink::new(coap, &self.slab, slot, told, downlink.terms) };
+        let begun = self.put_in_line(downlink).and_then(|number| {
+            let sending = self.begin_sending(number, (message_id, device), bytes, body_bytes);
+            sending.map(|sending| (number, sending)).inspect_err(|_| {
+                self.downlinks.pool.remove(number);
+                self.leave_line(slot, number);
+            })
+        });
+        match begun {
+            Ok((number, sending)) => {
+                let downlink = self.downlinks.get_mut(number).expect("it was just made");
                 downlink.sending = sending;
+                self.downlinks.by_token.insert(token_key(slot, token), number);
+                self.counters.tally(Tally::Downlink);
+                self.start_next(now, slot, outbox);
             }
             Err(reason) => {
-                self.downlinks.pool.remove(key.number);
-                return self.refuse_downlink(now, &told, reason);
+                observation.map(|observation| self.end_registration(observation));
+                self.refuse_downlink(now, &told, reason);
             }
         }
-        let line = self.downlinks.lines.entry(slot).or_default();
-        self.downlinks.by_token.insert(token_key(slot, token), key.number);
-        line.waiting.push_back(key.number);
-        self.counters.tally(Tally::Downlink);
-        self.start_next(now, slot, outbox);
     }
 
-    fn refuse_downlink(&mut self, now: Now, told: &OutcomeOf, reason: FailReason) {
+    /// The last of its session's line from now on, if there is room.
+    pub(super) fn put_in_line(&mut self, downlink: Downlink) -> Result<u32, FailReason> {
+        let slot = downlink.slot;
+        let line = self.downlinks.lines.get(&slot);
+        let waiting = line.map_or(0, |line| line.waiting.len());
+        if waiting >= OUTBOUND_PER_DEVICE_MAX as usize {
+            return Err(FailReason::Busy);
+        }
+        let key = self.downlinks.pool.insert(0, downlink).ok_or(FailReason::Busy)?;
+        self.downlinks.lines.entry(slot).or_default().waiting.push_back(key.number);
+        Ok(key.number)
+    }
+
+    fn leave_line(&mut self, slot: u32, number: u32) {
+        if let Some(line) = self.downlinks.lines.get_mut(&slot) {
+            line.waiting.retain(|waiting| *waiting != number);
+            line.is_over(number);
+        }
+    }
+
+    /// The rest of a notification is asked for before what waits; its number, or `None`: there is
+    /// no room, or nothing to ask for.
+    pub(super) fn begin_fetch(
+        &mut self,
+        now: Now,
+        slot: u32,
+        (coap, token): (Outbound, u32),
+        notified: Notified,
+        first: &Message<'_>,
+        outbox: &mut Outbox,
+    ) -> Option<u32> {
+        let told = OutcomeOf { message_id: UNTOLD, ..notified.of };
+        let new = Downlink::new(coap, &self.slab, slot, told, wire::Terms::OWN);
+        let number = self.put_in_line(Downlink { notified: Some(notified), ..new }).ok()?;
+        self.downlinks.by_token.insert(token_key(slot, token), number);
+        if self.on_block_response(number, first) != Follows::Block {
+            self.drop_fetch(now, number, outbox);
+            return None;
+        }
+        let line = self.downlinks.lines.entry(slot).or_default();
+        line.waiting.retain(|waiting| *waiting != number);
+        line.waiting.push_front(number);
+        self.start_next(now, slot, outbox);
+        Some(number)
+    }
+
+    /// Nobody wants it any more.
+    pub(super) fn drop_fetch(&mut self, now: Now, number: u32, outbox: &mut Outbox) {
+        let reason = FailReason::Cancelled;
+        self.finish_downlink(now, number, Step::Failed, reason, &[], outbox);
+    }
+
+    pub(super) fn refuse_downlink(&mut self, now: Now, told: &OutcomeOf, reason: FailReason) {
         self.counters.tally(Tally::DownlinkRefused);
         self.tell(now, told, Step::Failed, reason, true, &[]);
     }
 
     /// Starts the next downlinks of a line, as many as may be outstanding.
-    fn start_next(&mut self, now: Now, slot: u32, outbox: &mut Outbox) {
+    pub(super) fn start_next(&mut self, now: Now, slot: u32, outbox: &mut Outbox) {
         while let Some(number) = self.take_next(slot) {
             self.start(now, slot, number, outbox);
         }
@@ -243,7 +206,12 @@ impl Worker {
             return self.counters.tally(Tally::MessageStray);
         };
         let (told, is_last) = (downlink.told, downlink.is_last_block());
+        let is_notification = downlink.is_notification;
         if downlink.coap.on_ack(now.ms, mid) == Turn::Acknowledged {
+            if is_notification {
+                let (step, none) = (Step::Delivered, FailReason::None);
+                return self.finish_downlink(now, number, step, none, &[], outbox);
+            }
             if is_last {
                 self.tell(now, &told, Step::Delivered, FailReason::None, false, &[]);
             }
@@ -293,6 +261,9 @@ impl Worker {
                 // RFC 7252 section 5.2.2: whatever is in it, it acknowledges.
                 return self.on_ack(now, slot, response.mid, outbox);
             }
+            if self.on_notification(now, slot, response, bytes, outbox) {
+                return;
+            }
             self.counters.tally(Tally::MessageStray);
             return self.reply(slot, response, rejection(response), Told::Reset, outbox);
         };
@@ -324,6 +295,10 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         let none = FailReason::None;
+        let observation = self.downlinks.get_mut(number).and_then(|downlink| downlink.observation);
+        if let Some(observation) = observation {
+            self.on_registered(now, observation, response);
+        }
         match self.on_block_response(number, response) {
             Follows::Nothing => {
                 self.finish_downlink(now, number, Step::Responded, none, bytes, outbox);
@@ -341,7 +316,7 @@ impl Worker {
         }
     }
 
-    fn reply(
+    pub(super) fn reply(
         &mut self,
         slot: u32,
         to: &Message<'_>,
@@ -425,6 +400,7 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         if let Some(mut downlink) = self.forget_downlink(number) {
+            self.end_observing(&downlink, step);
             if step == Step::Responded {
                 self.tell_response(now, &mut downlink, response);
             } else {
@@ -437,11 +413,20 @@ impl Worker {
         }
     }
 
-    fn on_turn_over(&mut self, now: Now, slot: u32, number: u32, outbox: &mut Outbox) {
-        if let Some(line) = self.downlinks.lines.get_mut(&slot) {
-            line.waiting.retain(|waiting| *waiting != number);
-            line.is_over(number);
+    fn end_observing(&mut self, downlink: &Downlink, step: Step) {
+        if let Some(observation) = downlink.observation {
+            self.end_registration(observation);
         }
+        if let Some(notified) = &downlink.notified {
+            self.end_fetch(notified);
+            if step != Step::Responded {
+                self.counters.tally(Tally::NotificationLost);
+            }
+        }
+    }
+
+    fn on_turn_over(&mut self, now: Now, slot: u32, number: u32, outbox: &mut Outbox) {
+        self.leave_line(slot, number);
         self.start_next(now, slot, outbox);
     }
 
@@ -449,7 +434,10 @@ impl Worker {
         let downlink = self.downlinks.pool.remove(number)?;
         self.wheel.disarm(self.timers.downlink(number));
         if let Some(token) = token_of(downlink.coap.token()) {
-            self.downlinks.by_token.remove(&token_key(downlink.slot, token));
+            let key = token_key(downlink.slot, token);
+            if self.downlinks.by_token.get(&key) == Some(&number) {
+                self.downlinks.by_token.remove(&key);
+            }
         }
         if downlink.coap.is_started() {
             self.sent.remove(&sent_key(downlink.slot, downlink.coap.mid()));
@@ -493,6 +481,9 @@ impl Worker {
         is_final: bool,
         response: &[u8],
     ) {
+        if of.message_id == UNTOLD {
+            return;
+        }
         let outcome = outcome(now, of, step, reason, is_final);
         self.notify(wire::Kind::Outcome, outcome.as_bytes(), response);
     }
@@ -547,10 +538,5 @@ fn outbound(bytes: &[u8], token: u32) -> Option<Outbound> {
     .ok()
 }
 
-fn token_of(token: Token) -> Option<u32> {
-    token.as_bytes().try_into().ok().map(u32::from_be_bytes)
-}
-
-fn token_key(slot: u32, token: u32) -> u64 {
-    u64::from(slot) << 32 | u64::from(token)
-}
+/// What has this id is no message of an application: nobody is told of it.
+const UNTOLD: wire::MessageId = [0; 16];

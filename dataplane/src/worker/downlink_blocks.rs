@@ -12,10 +12,13 @@
 use super::Worker;
 use super::blocks::{Ours, write_with};
 use super::bodies::{ForWhom, Part};
-use super::downlink::{Downlink, outcome};
+use super::downlink::outcome;
+use super::lines::Downlink;
 use super::messages::sent_key;
+use super::observing::Notified;
 use crate::arena::Chain;
 use crate::clock::Now;
+use crate::fate::Tally;
 use crate::net::batch::Outbox;
 use crate::pool::Key;
 use arrayvec::ArrayVec;
@@ -178,14 +181,25 @@ impl Worker {
         let Some(coap) = written(downlink, Token::new(&token.to_be_bytes()), &[], &kept) else {
             return Follows::Failure(FailReason::Malformed);
         };
+        let is_started = downlink.coap.is_started();
+        let observation = downlink.observation.filter(|_| downlink.fetching.is_none());
         downlink.coap = coap;
-        self.sent.remove(&sent_key(slot, mid));
+        if is_started {
+            self.sent.remove(&sent_key(slot, mid));
+        }
         self.downlinks.rename(slot, before, token, number);
+        if let Some(observation) = observation {
+            self.rename_observation(observation, token);
+        }
         Follows::Block
     }
 
     /// Tells the response of a downlink, with the body that came before it.
     pub(super) fn tell_response(&mut self, now: Now, downlink: &mut Downlink, response: &[u8]) {
+        if let Some(notified) = downlink.notified {
+            let chain = downlink.fetching.take().map(|fetching| fetching.chain);
+            return self.tell_fetched(now, &notified, chain.unwrap_or_default(), response);
+        }
         let Some(mut fetching) = downlink.fetching.take() else {
             return self.tell(
                 now,
@@ -200,14 +214,23 @@ impl Worker {
         let name = wire::name_of_message(&of.message_id);
         let body_bytes = self.push_response(name, &fetching.chain);
         self.uploads.release(&mut fetching.chain);
-        let (Some(body_bytes), Ok(message)) = (body_bytes, Message::parse(response)) else {
+        let (Some(body_bytes), Some(head)) = (body_bytes, without_payload(response)) else {
             return self.tell(now, of, Step::Failed, FailReason::Busy, true, &[]);
         };
-        let marked = message.payload.len() + usize::from(!message.payload.is_empty());
         let mut outcome = outcome(now, of, Step::Responded, FailReason::None, true);
         outcome.body_bytes = (body_bytes as u32).into();
-        let head = &response[..response.len() - marked];
         self.notify(wire::Kind::Outcome, outcome.as_bytes(), head);
+    }
+
+    /// The same of a notification.
+    fn tell_fetched(&mut self, now: Now, notified: &Notified, mut chain: Chain, last: &[u8]) {
+        let name = wire::name_of_message(&notified.of.message_id);
+        let body_bytes = self.push_response(name, &chain);
+        self.uploads.release(&mut chain);
+        let (Some(body_bytes), Some(head)) = (body_bytes, without_payload(last)) else {
+            return self.counters.tally(Tally::NotificationLost);
+        };
+        self.tell_notification(now, notified, body_bytes, head);
     }
 
     /// What a downlink had of bodies is forgotten with it.
@@ -261,7 +284,10 @@ fn written(
     payload: &[u8],
 ) -> Option<Outbound> {
     let request = Message::parse(before.coap.message()).ok()?;
-    let kept = request.options.iter().filter(|option| !is_ours(option.number));
+    // Later blocks of what is observed are asked for without Observe (RFC 7959 section 2.6).
+    let is_later = before.fetching.is_some();
+    let is_kept = |number| !is_ours(number) && !(is_later && number == Number::OBSERVE);
+    let kept = request.options.iter().filter(|option| is_kept(option.number));
     let (echo, number) = (before.echo.as_slice(), Number::ECHO);
     let echo = (!echo.is_empty()).then_some(Entry { number, value: echo });
     let below = kept.clone().take_while(|option| option.number < Number::ECHO);
@@ -287,6 +313,12 @@ fn challenge(downlink: &Downlink, response: &Message<'_>) -> Option<ArrayVec<u8,
     let is_asked = response.code == Code::UNAUTHORIZED && downlink.echo.is_empty();
     let echo = response.options.first(Number::ECHO).filter(|_| is_asked)?;
     ArrayVec::try_from(echo).ok()
+}
+
+/// A message up to its payload marker.
+fn without_payload(bytes: &[u8]) -> Option<&[u8]> {
+    let payload = Message::parse(bytes).ok()?.payload;
+    bytes.get(..bytes.len() - payload.len() - usize::from(!payload.is_empty()))
 }
 
 fn payload_of(request: &Outbound) -> &[u8] {

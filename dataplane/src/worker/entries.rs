@@ -74,6 +74,10 @@ impl Worker {
                 let (downlink, message) = wire::Downlink::split(bytes)?;
                 self.on_downlink(now, downlink, message, outbox);
             }
+            Kind::Notify => {
+                let (notify, message) = wire::Downlink::split(bytes)?;
+                self.on_notify(now, notify, message, outbox);
+            }
             Kind::Cancel => {
                 let (cancel, _) = wire::Cancel::split(bytes)?;
                 self.on_cancel(now, cancel, outbox);
@@ -102,6 +106,7 @@ impl Worker {
             | Kind::Uplink
             | Kind::Body
             | Kind::Wanted
+            | Kind::Notification
             | Kind::CredentialWanted
             | Kind::Outcome
             | Kind::SessionUp

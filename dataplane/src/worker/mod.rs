@@ -22,9 +22,12 @@ mod entries;
 mod exchanges;
 mod freshness;
 mod handshakes;
+mod lines;
 mod messages;
 mod nosec;
 mod notices;
+mod notifying;
+mod observing;
 mod permits;
 mod policies;
 mod quota;
@@ -56,16 +59,17 @@ use assembly::Assembly;
 use bodies::Bodies;
 use connect::Connects;
 use credentials::Credentials;
-use downlink::Downlinks;
 use echo::Echo;
 use exchanges::Exchanges;
 use foldhash::quality::RandomState;
 use freshness::Freshness;
 use handshakes::HalfOpen;
 use hashbrown::HashMap;
+use lines::Downlinks;
 use messages::Sent;
 use nosec::NoSec;
 use notices::Notices;
+use observing::Observations;
 use policies::Policies;
 use quota::Quota;
 use rand::rngs::StdRng;
@@ -123,6 +127,8 @@ pub struct Worker {
     echo: Echo,
     freshness: Freshness,
     downlinks: Downlinks,
+    /// Resources of devices that applications observe.
+    observations: Observations,
     /// Our Confirmable messages that wait for their ACK, by slot and Message ID.
     sent: HashMap<u64, Sent, RandomState>,
     wheel: Wheel,
@@ -213,6 +219,7 @@ impl Worker {
             echo: Echo::new(&config.echo.path),
             freshness: Freshness::new(&random.random()),
             downlinks: Downlinks::new(downlinks),
+            observations: Observations::new(),
             sent: table(exchanges + downlinks),
             wheel: Wheel::new(now.ms, timers.count()),
             timers,

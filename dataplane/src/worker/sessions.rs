@@ -75,6 +75,7 @@ impl Worker {
     /// The same for a session that has nothing to send.
     pub(super) fn forget_session(&mut self, now: Now, slot: u32, reason: EndReason) {
         self.end_downlinks(now, slot);
+        self.forget_observations(slot);
         self.end_check(slot);
         self.policies.forget(slot);
         let entry = self.slab.get(slot);
@@ -191,6 +192,7 @@ impl Worker {
             Gauge::Handshakes => self.by_peer_handshake.len() as u64,
             Gauge::Exchanges => self.exchanges.len().into(),
             Gauge::Downlinks => self.downlinks.len().into(),
+            Gauge::Observations => self.observations.len() as u64,
             Gauge::Uploads => self.uploads.len() as u64,
             Gauge::UploadBytes => self.uploads.memory().0,
             Gauge::UploadBytesMax => self.uploads.memory().1,

@@ -145,6 +145,7 @@ impl Worker {
             Publication::Forbidden => Code::FORBIDDEN,
             Publication::Unavailable => Code::SERVICE_UNAVAILABLE,
             Publication::TooLarge => Code::REQUEST_ENTITY_TOO_LARGE,
+            Publication::NotFulfilled => Code::PRECONDITION_FAILED,
             Publication::AwaitingAnswer => {
                 let window_ms = match published.piggyback_window_ms.get() {
                     wire::OWN_WINDOW => self.config.coap.answer_window_ms,

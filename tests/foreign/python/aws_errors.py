@@ -184,6 +184,10 @@ sent = ok("SendDataToWirelessDevice", Id=id, TransmitMode=1, PayloadData="b24=",
 ok("GetMessageStatus", Id=id, MessageId=sent)
 ok("ListQueuedMessages", Id=id)
 ok("DeleteQueuedMessages", Id=id, MessageId=sent)
+ok("PutWirelessDeviceResource", Id=id, UriPaths=["settings"], PayloadData="e30=",
+   ContentFormat="application/json")
+ok("ListWirelessDeviceResources", Id=id)
+ok("DeleteWirelessDeviceResource", Id=id, UriPath="settings")
 ok("DeregisterWirelessDevice", Identifier=id, WirelessDeviceType="CoAP")
 ok("TagResource", ResourceArn=arn, Tags=[dict(Key="k", Value="v")])
 ok("ListTagsForResource", ResourceArn=arn)
@@ -250,6 +254,8 @@ GOOD = dict(
     AssociateWirelessDeviceWithThing=dict(Id=id, ThingArn=thing),
     SendDataToWirelessDevice=dict(Id=id, PayloadData="", CoAP=dict(RequestMethod="PUT")),
     GetMessageStatus=dict(Id=id, MessageId=sent), DeleteQueuedMessages=dict(Id=id, MessageId="*"),
+    PutWirelessDeviceResource=dict(Id=id, UriPaths=["x"], PayloadData=""),
+    DeleteWirelessDeviceResource=dict(Id=id, UriPath="x"),
     DeregisterWirelessDevice=dict(Identifier=id), CreateApplicationProfile={},
     TagResource=dict(ResourceArn=arn, Tags=[]), ListTagsForResource=dict(ResourceArn=arn),
     UntagResource=dict(ResourceArn=arn, TagKeys=["k"]), PutResourceLogLevel=dict(LogLevel="INFO", **level),

@@ -117,6 +117,12 @@ impl Story {
                     assert_eq!(body.len(), outcome.body_bytes.get() as usize, "pieces, outcome");
                     self.response_bodies.push(body);
                 }
+                wire::Kind::Notification => {
+                    let (told, message) = wire::Notification::split(&bytes).expect("whole");
+                    let body = std::mem::take(&mut self.pieces);
+                    assert_eq!(body.len(), told.body_bytes.get() as usize, "pieces, notification");
+                    self.notifications.push((*told, message.to_vec(), body));
+                }
                 kind => self.hears_of_sessions(kind, &bytes),
             }
         }

@@ -149,7 +149,14 @@ fn enums_and_numbers_are_checked_on_both_sides() {
             vec![json!(-1), json!(65_536), json!("65536"), json!("no/such")],
         ),
         ("MessageType", vec![json!("NON_CONFIRMABLE")], vec![json!("CON"), json!("")]),
-        ("RequestMethod", vec![json!("DELETE")], vec![json!("FETCH"), json!("get")]),
+        ("RequestMethod", vec![json!("DELETE"), json!("IPATCH")], vec![json!("iPATCH"), json!("")]),
+        ("NoResponse", vec![json!(0), json!(26)], vec![json!(1), json!(4), json!(27)]),
+        ("HopLimit", vec![json!(1), json!(255)], vec![json!(0), json!(256)]),
+        ("IfMatch", vec![json!([""]), json!(["AQIDBAUGBwg="])], vec![json!(["AQIDBAUGBwgJ"])]),
+        ("ETags", vec![json!(["AQ=="])], vec![json!([""]), json!(["AQIDBAUGBwgJ"])]),
+        // Of an answer, and of a GET or FETCH.
+        ("MaxAge", vec![], vec![json!(60)]),
+        ("Observe", vec![], vec![json!(0), json!(1)]),
     ] {
         for value in good {
             assert!(reading(put_with(name, value.clone())).is_ok(), "{name} {value}");

@@ -9,7 +9,8 @@ use warp::http::StatusCode;
 use crate::api::spec::openapi;
 use crate::api::{
     Reply, authorities, customer_logs, destinations, devices, downlink, endpoint, events, imports,
-    logs, metrics, policies, profiles, queue, quotas, radio_profiles, rules, tags, things, uplinks,
+    logs, metrics, policies, profiles, queue, quotas, radio_profiles, resources, rules, tags,
+    things, uplinks,
 };
 use crate::control::PolicyOf;
 
@@ -83,6 +84,24 @@ pub static OPERATIONS: &[Operation] = &[
         "iotwireless:GetMessageStatus",
         &[DEVICE],
         |api, _, at| Box::pin(queue::status(api, at[0], at[1])),
+    ),
+    at(
+        "PUT /wireless-devices/{Id}/resources",
+        "iotwireless:PutWirelessDeviceResource",
+        &[DEVICE],
+        |api, call, at| Box::pin(resources::put(api, call, at[0])),
+    ),
+    at(
+        "GET /wireless-devices/{Id}/resources",
+        "iotwireless:ListWirelessDeviceResources",
+        &[DEVICE],
+        |api, call, at| Box::pin(resources::list(api, call, at[0])),
+    ),
+    at(
+        "DELETE /wireless-devices/{Id}/resources",
+        "iotwireless:DeleteWirelessDeviceResource",
+        &[DEVICE],
+        |api, call, at| Box::pin(resources::delete(api, call, at[0])),
     ),
     at(
         "GET /wireless-devices/{Id}/statistics",

@@ -64,6 +64,7 @@ fn body_of(name: &str) -> Option<Value> {
         "StartSingleWirelessDeviceImportTask" => {
             json!({ "DestinationName": "d", "Cellular": device(1)["Cellular"] })
         }
+        "PutWirelessDeviceResource" => json!({ "UriPaths": ["t"], "PayloadData": "" }),
         "SendDataToWirelessDevice" => json!({ "CoAP": { "RequestMethod": "GET" } }),
         "AssociateWirelessDeviceWithThing" => {
             json!({ "ThingArn": "arn:aws:iot:us-east-1:123456789012:thing/t" })

@@ -1,0 +1,523 @@
+//! What does the edge answer devices by itself? The last values that applications have set for
+//! them: a GET is answered here and published nowhere; who observes hears of changes (RFC 7641).
+//!
+//! ```text
+//! GET ─▶ 2.05 with ETag · 2.03 · 4.06     with Observe 0: and on the list of observers
+//! set, deleted ─▶ stored ─▶ every observer: one notification at a time, the state current then
+//!   outcome: acknowledged ─▶ changed meanwhile? the next one
+//!            RST, no ACK, session gone ─▶ off the list (section 4.5); the device registers anew
+//! ```
+//!
+//! An entry of the list is a session and a token (section 4.1), and outlives both processes.
+//! *Bound:* `OBSERVERS_PER_DEVICE_MAX`, `OBSERVERS_MAX`; beyond them a GET is just a GET.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use tidegate_coap::block::Block;
+use tidegate_coap::code::Code;
+use tidegate_coap::message::{Message, Token, Type};
+use tidegate_coap::observe::{SEQUENCE_BITS, Wish};
+use tidegate_coap::option::Number;
+use tidegate_ring::contract::{self, Downlink, FailReason, Kind, SessionRef, Step};
+use zerocopy::IntoBytes;
+
+use super::effect::store_failed;
+use super::messages::encode;
+use super::{ByDevice, Core, Now, Reply, RequestId, Ticket};
+use crate::model::{
+    CoapOption, DeviceId, EdgeResource, MessageId, NewEdgeResource, RESOURCES_PER_DEVICE_MAX,
+    Refused, ResourceType,
+};
+use crate::store::records::{self, read};
+use crate::store::{Store, StoreError, Table, Transaction, keys};
+
+/// What is known without asking the store.
+#[derive(Default)]
+pub(super) struct EdgeResources {
+    /// Devices that have any.
+    owners: HashSet<DeviceId, foldhash::fast::RandomState>,
+    observers: ByDevice<Vec<Observer>>,
+    count: usize,
+    /// Notifications under way.
+    sent: HashMap<MessageId, DeviceId>,
+    /// Changes on their way to the disk, by version.
+    changing: HashMap<u64, Changing>,
+    last_version: u64,
+}
+
+/// An entry of the list of observers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Observer {
+    #[serde(with = "crate::model::base64_text")]
+    token: Vec<u8>,
+    session: u64,
+    path: String,
+    /// Of the first representation: all others have the same (section 4.2).
+    content_format: Option<u16>,
+    /// The notification that has no outcome yet.
+    #[serde(skip)]
+    under_way: Option<MessageId>,
+    /// There is a state that it has not heard of.
+    #[serde(skip)]
+    is_behind: bool,
+}
+
+struct Changing {
+    to: RequestId,
+    device: DeviceId,
+    path: String,
+    is_new: bool,
+}
+
+/// What a request comes to.
+pub(super) enum Asked {
+    /// This answer: its message, and how long its payload is when that is asked for in pieces.
+    Answer(MessageId, Vec<u8>, usize),
+    /// A condition that does not hold: 4.12.
+    NotFulfilled,
+    /// It is for the application.
+    Elsewhere,
+}
+
+const OBSERVERS_PER_DEVICE_MAX: usize = 16;
+const OBSERVERS_MAX: usize = 1 << 18;
+const SCAN_ENTRIES: usize = 4_096;
+/// First bytes of the name of a value that is read block by block.
+const BODY_PREFIX: [u8; 8] = *b"resource";
+/// What a notification carries of a long value.
+const FIRST_BYTES_MAX: usize = 1_024;
+/// Of a message that nobody is told of.
+const UNTOLD: MessageId = MessageId([0; 16]);
+
+impl EdgeResources {
+    /// What the store remembers.
+    pub(super) fn restore(store: &dyn Store) -> Result<Self, StoreError> {
+        let mut resources = Self::default();
+        for (key, _) in everything(store, Table::Resources)? {
+            resources.owners.extend(key.first_chunk::<16>().map(|id| DeviceId(*id)));
+        }
+        for (key, value) in everything(store, Table::Observed)? {
+            if let Some(device) = keys::observer_of(&key) {
+                let observer: Observer = records::decode(&value, "observer")?;
+                resources.add(device, observer);
+            }
+        }
+        Ok(resources)
+    }
+
+    fn add(&mut self, device: DeviceId, observer: Observer) {
+        let all = self.observers.entry(device).or_default();
+        let before = all.len();
+        all.retain(|known| known.token != observer.token || known.session != observer.session);
+        all.push(observer);
+        self.count = self.count + all.len() - before;
+    }
+
+    /// Takes out who is on a device's list and meant by `is_meant`.
+    fn take(&mut self, device: DeviceId, is_meant: impl Fn(&Observer) -> bool) -> Vec<Observer> {
+        let Some(all) = self.observers.get_mut(&device) else { return Vec::new() };
+        let taken: Vec<_> = all.extract_if(.., |observer| is_meant(observer)).collect();
+        if all.is_empty() {
+            self.observers.remove(&device);
+        }
+        self.count -= taken.len();
+        taken
+    }
+
+    fn next_version(&mut self, now: Now) -> u64 {
+        // 16 a second are the clock's; more run ahead of it, far slower than the 32768 that
+        // section 4.4 allows.
+        self.last_version = (self.last_version + 1).max(now.unix_ms >> 6);
+        self.last_version
+    }
+}
+
+impl Core {
+    /// A request of a device, which it may make: is it for what the edge has?
+    pub(super) fn ask_edge(
+        &mut self,
+        device: DeviceId,
+        session: u64,
+        request: &Message<'_>,
+    ) -> Asked {
+        let options = &request.options;
+        let is_conditional = options.first(Number::IF_MATCH).is_some()
+            || options.first(Number::IF_NONE_MATCH).is_some();
+        let is_get = request.code == Code::GET && self.resources.owners.contains(&device);
+        if !is_get && !is_conditional {
+            return Asked::Elsewhere;
+        }
+        let path = path_of(request);
+        let found = path.as_ref().and_then(|path| self.edge_resource(device, path));
+        if is_conditional && !is_fulfilled(request, found.as_ref()) {
+            return Asked::NotFulfilled;
+        }
+        let Some(resource) = found.filter(|_| is_get) else { return Asked::Elsewhere };
+        self.answer_of_edge(device, session, request, &resource)
+    }
+
+    fn answer_of_edge(
+        &mut self,
+        device: DeviceId,
+        session: u64,
+        request: &Message<'_>,
+        resource: &EdgeResource,
+    ) -> Asked {
+        let options = &request.options;
+        if options.accept().is_some_and(|format| Some(format) != resource.content_format) {
+            return answer(Code::NOT_ACCEPTABLE, Vec::new(), &[], UNTOLD);
+        }
+        let is_first = Block::of(options, Number::BLOCK2).is_none_or(|block| block.number() == 0);
+        let is_observed = match Wish::of(options).filter(|_| is_first) {
+            Some(Wish::Register) => self.add_observer(device, session, request, resource),
+            Some(Wish::Deregister) => {
+                let token = request.token.as_bytes();
+                self.drop_observers(device, |observer| {
+                    observer.token == token && observer.session == session
+                });
+                false
+            }
+            None => false,
+        };
+        let tag = resource.tag();
+        if options.all(Number::ETAG).any(|known| known == tag) {
+            return answer(Code::VALID, about(resource, is_observed, false), &[], UNTOLD);
+        }
+        let options = about(resource, is_observed, true);
+        let name = body_name(resource.version);
+        let found = answer(Code::CONTENT, options, &resource.payload, name);
+        if let Asked::Answer(_, _, 1..) = found {
+            self.long.keep(name, resource.payload.clone().into());
+        }
+        found
+    }
+
+    /// False: the list is full.
+    fn add_observer(
+        &mut self,
+        device: DeviceId,
+        session: u64,
+        request: &Message<'_>,
+        resource: &EdgeResource,
+    ) -> bool {
+        let observer = Observer {
+            token: request.token.as_bytes().to_vec(),
+            session,
+            path: resource.path.clone(),
+            content_format: resource.content_format,
+            under_way: None,
+            is_behind: false,
+        };
+        let all = self.resources.observers.get(&device).map_or(&[][..], Vec::as_slice);
+        let is_known = all.iter().any(|known| known.token == observer.token);
+        let is_full =
+            all.len() >= OBSERVERS_PER_DEVICE_MAX || self.resources.count >= OBSERVERS_MAX;
+        if is_full && !is_known {
+            return false;
+        }
+        let mut tx = Transaction::new();
+        let key = keys::observer(device, session, &observer.token);
+        tx.put(Table::Observed, key, records::encode(&observer));
+        self.resources.add(device, observer);
+        self.write(tx, None);
+        true
+    }
+
+    pub(super) fn edge_resource(&self, device: DeviceId, path: &str) -> Option<EdgeResource> {
+        read(&*self.store, Table::Resources, &keys::edge_resource(device, path)).ok().flatten()
+    }
+
+    /// The value that is read block by block under this name.
+    pub(super) fn edge_body(&self, device: DeviceId, name: MessageId) -> Option<Vec<u8>> {
+        name.0.starts_with(&BODY_PREFIX).then_some(())?;
+        let of_device = &device.0[..];
+        let found = self.store.scan(Table::Resources, of_device, None, RESOURCES_PER_DEVICE_MAX);
+        let mut found = found.ok()?.into_iter();
+        let resource = found.find_map(|(_, value)| {
+            let resource: EdgeResource = records::decode(&value, "resource").ok()?;
+            (body_name(resource.version) == name).then_some(resource)
+        });
+        resource.map(|resource| resource.payload)
+    }
+
+    /// The application sets a value.
+    pub(super) fn set_resource(
+        &mut self,
+        now: Now,
+        to: RequestId,
+        device: DeviceId,
+        new: NewEdgeResource,
+    ) {
+        let path = new.path.join("/");
+        let found = self.store.scan(Table::Resources, &device.0, None, RESOURCES_PER_DEVICE_MAX);
+        let Ok(found) = found else { return self.reply(to, Err(store_failed())) };
+        let key = keys::edge_resource(device, &path);
+        let is_new = !found.iter().any(|(known, _)| *known == key);
+        let begun = self.resources.changing.values();
+        let begun = begun.filter(|change| change.device == device && change.is_new).count();
+        if is_new && found.len() + begun >= RESOURCES_PER_DEVICE_MAX {
+            let message = format!("the device has {RESOURCES_PER_DEVICE_MAX} resources");
+            return self.reply(to, Err(Refused::Limit { message }));
+        }
+        let version = self.resources.next_version(now);
+        let resource = EdgeResource {
+            path: path.clone(),
+            version,
+            content_format: new.content_format,
+            max_age_s: new.max_age_s,
+            changed_unix_ms: now.unix_ms,
+            payload: new.payload,
+        };
+        let mut tx = Transaction::new();
+        tx.put(Table::Resources, key, records::encode(&resource));
+        self.change(tx, version, Changing { to, device, path, is_new });
+    }
+
+    /// The application takes a value back.
+    pub(super) fn delete_resource(
+        &mut self,
+        now: Now,
+        to: RequestId,
+        device: DeviceId,
+        path: String,
+    ) {
+        if self.edge_resource(device, &path).is_none() {
+            return self.reply(to, Err(Refused::not_found(ResourceType::EdgeResource, &path)));
+        }
+        let version = self.resources.next_version(now);
+        let mut tx = Transaction::new();
+        tx.delete(Table::Resources, keys::edge_resource(device, &path));
+        self.change(tx, version, Changing { to, device, path, is_new: false });
+    }
+
+    fn change(&mut self, tx: Transaction, version: u64, changing: Changing) {
+        self.resources.owners.insert(changing.device);
+        self.resources.changing.insert(version, changing);
+        self.write(tx, Some(Ticket::Resource { version }));
+    }
+
+    /// A change is durable, or was refused.
+    pub(super) fn on_resource_stored(&mut self, now: Now, version: u64, is_stored: bool) {
+        let Some(Changing { to, device, path, .. }) = self.resources.changing.remove(&version)
+        else {
+            return;
+        };
+        if !is_stored {
+            return self.reply(to, Err(store_failed()));
+        }
+        self.reply(to, Ok(Reply::Changed { version }));
+        for observer in self.resources.observers.get_mut(&device).into_iter().flatten() {
+            observer.is_behind |= observer.path == path;
+        }
+        self.notify_observers(now, device);
+    }
+
+    /// Sends a notification to everyone of the device's list who is behind and has none under way.
+    pub(super) fn notify_observers(&mut self, now: Now, device: DeviceId) {
+        let Some(all) = self.resources.observers.get(&device) else { return };
+        let behind = all.iter().filter(|known| known.is_behind && known.under_way.is_none());
+        for observer in behind.cloned().collect::<Vec<_>>() {
+            self.notify_observer(now, device, &observer);
+        }
+    }
+
+    fn notify_observer(&mut self, _: Now, device: DeviceId, observer: &Observer) {
+        let is_it =
+            |known: &Observer| known.token == observer.token && known.session == observer.session;
+        let session = SessionRef(observer.session);
+        let Some(link) = self.link_of_worker(session.worker()).map(|link| link.id) else { return };
+        let (code, options, payload) = match self.edge_resource(device, &observer.path) {
+            None => (Code::NOT_FOUND, Vec::new(), Vec::new()),
+            Some(resource) if resource.content_format != observer.content_format => {
+                (Code::NOT_ACCEPTABLE, Vec::new(), Vec::new())
+            }
+            Some(resource) => (Code::CONTENT, about(&resource, true, true), resource.payload),
+        };
+        let first = &payload[..payload.len().min(FIRST_BYTES_MAX)];
+        let token = Token::new(&observer.token);
+        let Ok((message, 0)) = encode((Type::Con, code), &token, options, first) else { return };
+        let id = MessageId::drawn(&mut self.random);
+        let terms = self.terms(device).ok().flatten();
+        let head = Downlink {
+            message_id: id.0,
+            device: device.0,
+            session: observer.session.into(),
+            terms: terms.map_or(contract::Terms::OWN, |terms| terms.wire),
+            body_bytes: (if first.len() < payload.len() { payload.len() as u32 } else { 0 }).into(),
+        };
+        self.post(link, Kind::Notify, &[head.as_bytes(), &message], None);
+        if code.class() != 2 {
+            // Section 4.2: the last word.
+            return self.drop_observers(device, is_it);
+        }
+        let all = self.resources.observers.get_mut(&device);
+        if let Some(known) = all.and_then(|all| all.iter_mut().find(|known| is_it(known))) {
+            (known.under_way, known.is_behind) = (Some(id), false);
+            self.resources.sent.insert(id, device);
+        }
+    }
+
+    /// What became of a notification; false: it is none.
+    pub(super) fn on_notified(
+        &mut self,
+        now: Now,
+        id: MessageId,
+        (step, reason, is_final): (Step, FailReason, bool),
+    ) -> bool {
+        let Some(device) = self.resources.sent.get(&id).copied() else { return false };
+        if !is_final {
+            return true;
+        }
+        self.resources.sent.remove(&id);
+        let is_lost = matches!(
+            reason,
+            FailReason::Reset | FailReason::Timeout | FailReason::NoSession | FailReason::Malformed
+        );
+        if step == Step::Failed && is_lost {
+            self.drop_observers(device, |observer| observer.under_way == Some(id));
+            return true;
+        }
+        for observer in self.resources.observers.get_mut(&device).into_iter().flatten() {
+            if observer.under_way == Some(id) {
+                observer.under_way = None;
+                observer.is_behind |= step == Step::Failed;
+            }
+        }
+        // A line that was full is tried again when the device shows itself.
+        if step != Step::Failed {
+            self.notify_observers(now, device);
+        }
+        true
+    }
+
+    /// The device has another session, and who was on the list with another one is gone.
+    pub(super) fn on_other_session(&mut self, device: DeviceId, session: u64) {
+        self.drop_observers(device, |observer| observer.session != session);
+    }
+
+    /// A session has ended.
+    pub(super) fn on_observer_gone(&mut self, device: DeviceId, session: u64) {
+        self.drop_observers(device, |observer| observer.session == session);
+    }
+
+    fn drop_observers(&mut self, device: DeviceId, is_meant: impl Fn(&Observer) -> bool) {
+        let taken = self.resources.take(device, is_meant);
+        if taken.is_empty() {
+            return;
+        }
+        let mut tx = Transaction::new();
+        for observer in taken {
+            if let Some(id) = observer.under_way {
+                self.resources.sent.remove(&id);
+            }
+            let key = keys::observer(device, observer.session, &observer.token);
+            tx.delete(Table::Observed, key);
+        }
+        self.write(tx, None);
+    }
+
+    /// What was under way with that worker is lost: it is sent again.
+    pub(super) fn on_notifications_lost(&mut self, now: Now, worker: u8) {
+        let mut devices = Vec::new();
+        for (device, all) in &mut self.resources.observers {
+            for observer in all.iter_mut() {
+                let is_there = SessionRef(observer.session).worker() == worker;
+                if let Some(id) = observer.under_way.take_if(|_| is_there) {
+                    self.resources.sent.remove(&id);
+                    observer.is_behind = true;
+                    devices.push(*device);
+                }
+            }
+        }
+        // Not in the order of a table that no two processes have alike.
+        devices.sort_unstable();
+        devices.dedup();
+        for device in devices {
+            self.notify_observers(now, device);
+        }
+    }
+
+    /// The device is gone, and everything it had here.
+    pub(super) fn forget_resources(&mut self, device: DeviceId) {
+        self.drop_observers(device, |_| true);
+        if !self.resources.owners.remove(&device) {
+            return;
+        }
+        let found = self.store.scan(Table::Resources, &device.0, None, RESOURCES_PER_DEVICE_MAX);
+        let mut tx = Transaction::new();
+        for (key, _) in found.unwrap_or_default() {
+            tx.delete(Table::Resources, key);
+        }
+        self.write(tx, None);
+    }
+}
+
+/// Options of a representation, or of what confirms one.
+fn about(resource: &EdgeResource, is_observed: bool, has_payload: bool) -> Vec<CoapOption> {
+    let mut options = vec![
+        CoapOption::new(Number::ETAG, &resource.tag()),
+        CoapOption::uint(Number::MAX_AGE, resource.max_age_s),
+    ];
+    if is_observed {
+        let sequence = resource.version as u32 & ((1 << SEQUENCE_BITS) - 1);
+        options.push(CoapOption::uint(Number::OBSERVE, sequence));
+    }
+    let format = resource.content_format.filter(|_| has_payload);
+    options.extend(format.map(|format| CoapOption::uint(Number::CONTENT_FORMAT, format.into())));
+    options
+}
+
+fn answer(code: Code, options: Vec<CoapOption>, payload: &[u8], name: MessageId) -> Asked {
+    match encode((Type::Con, code), &Token::EMPTY, options, payload) {
+        Ok((message, 0)) => Asked::Answer(UNTOLD, message, 0),
+        Ok((message, body_bytes)) => Asked::Answer(name, message, body_bytes),
+        Err(_) => Asked::Elsewhere,
+    }
+}
+
+fn body_name(version: u64) -> MessageId {
+    let mut name = [0; 16];
+    name[..8].copy_from_slice(&BODY_PREFIX);
+    name[8..].copy_from_slice(&version.to_be_bytes());
+    MessageId(name)
+}
+
+/// The path as a resource is stored by; `None`: no resource has such a one.
+fn path_of(request: &Message<'_>) -> Option<String> {
+    let segments = request.options.all(Number::URI_PATH);
+    let segments: Option<Vec<&str>> = segments
+        .map(|segment| {
+            let text = std::str::from_utf8(segment).ok()?;
+            (!text.is_empty() && !text.contains('/')).then_some(text)
+        })
+        .collect();
+    segments.filter(|segments| !segments.is_empty()).map(|segments| segments.join("/"))
+}
+
+/// If-Match and If-None-Match of RFC 7252 section 5.10.8.
+fn is_fulfilled(request: &Message<'_>, resource: Option<&EdgeResource>) -> bool {
+    let options = &request.options;
+    let tag = resource.map(EdgeResource::tag);
+    let mut wanted = options.all(Number::IF_MATCH).peekable();
+    let is_match = wanted.peek().is_none()
+        || tag.is_some_and(|tag| wanted.any(|wanted| wanted.is_empty() || wanted == tag));
+    is_match && (options.first(Number::IF_NONE_MATCH).is_none() || resource.is_none())
+}
+
+/// Every entry of a table.
+pub(super) fn everything(
+    store: &dyn Store,
+    table: Table,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    let mut all: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    loop {
+        let after = all.last().map(|(key, _)| key.clone());
+        let found = store.scan(table, &[], after.as_deref(), SCAN_ENTRIES)?;
+        let is_last = found.len() < SCAN_ENTRIES;
+        all.extend(found);
+        if is_last {
+            return Ok(all);
+        }
+    }
+}

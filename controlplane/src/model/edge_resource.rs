@@ -1,0 +1,73 @@
+//! What can a device read at the edge, and observe? The last value that an application has set
+//! under a path: settings, desired state.
+
+use serde::{Deserialize, Serialize};
+
+/// What an application sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEdgeResource {
+    /// One Uri-Path segment each; none is empty or has a `/`.
+    pub path: Vec<String>,
+    /// Content-Format number.
+    pub content_format: Option<u16>,
+    /// How long a device may believe it, seconds.
+    pub max_age_s: u32,
+    /// ≤ [`RESOURCE_BYTES_MAX`].
+    pub payload: Vec<u8>,
+}
+
+/// As stored under the device and the path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeResource {
+    /// Segments joined by `/`.
+    pub path: String,
+    /// Strictly ascending with every change; the ETag, and in its low 24 bits the Observe option
+    /// (RFC 7641 section 4.4).
+    pub version: u64,
+    /// Content-Format number.
+    pub content_format: Option<u16>,
+    /// Max-Age, seconds.
+    pub max_age_s: u32,
+    /// Unix time of the change, milliseconds.
+    pub changed_unix_ms: u64,
+    /// The value.
+    #[serde(with = "crate::model::base64_text")]
+    pub payload: Vec<u8>,
+}
+
+impl EdgeResource {
+    /// Its ETag: what of the version is not zero.
+    pub fn tag(&self) -> Vec<u8> {
+        let bytes = self.version.to_be_bytes();
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        bytes[zeros.min(bytes.len() - 1)..].to_vec()
+    }
+}
+
+/// Longest value, bytes. *Why:* settings and manifests are small; what is long is a message, which
+/// has its own way.
+pub const RESOURCE_BYTES_MAX: usize = 16 << 10;
+/// Resources of one device.
+pub const RESOURCES_PER_DEVICE_MAX: usize = 32;
+/// Longest path, bytes.
+pub const RESOURCE_PATH_BYTES_MAX: usize = 255;
+/// Max-Age of a value that was set without, seconds. *Why so long:* a device hears of changes; what
+/// it has to notice by itself is only that it is not heard any more.
+pub const RESOURCE_MAX_AGE_S: u32 = 3_600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_never_empty_and_never_longer_than_eight_bytes() {
+        let tag = |version| {
+            let (path, payload) = (String::new(), Vec::new());
+            let (content_format, max_age_s, changed_unix_ms) = (None, 0, 0);
+            EdgeResource { path, version, content_format, max_age_s, changed_unix_ms, payload }
+                .tag()
+        };
+        assert_eq!((tag(0), tag(255), tag(256)), (vec![0], vec![255], vec![1, 0]));
+        assert_eq!(tag(u64::MAX).len(), 8);
+    }
+}

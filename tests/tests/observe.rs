@@ -1,0 +1,153 @@
+//! Does observing work with others' stacks, in both directions (RFC 7641)? libcoap's client and
+//! aiocoap observe what an application sets at the edge; the edge observes what libcoap's server
+//! has.
+
+#![forbid(unsafe_code)]
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use tidegate_tests::api::{coap, payload, text};
+use tidegate_tests::coap_client::Flavour::{self, GnuTls, OpenSsl};
+use tidegate_tests::edge::{Edge, Provisioned};
+use tidegate_tests::place::{Directory, free_ports, is_taken};
+use tidegate_tests::process::Process;
+use tidegate_tests::repository::cached;
+use tidegate_tests::wait::eventually;
+
+#[test]
+fn coap_client_on_openssl_observes_what_an_application_sets() {
+    libcoap_observes(OpenSsl);
+}
+
+#[test]
+fn coap_client_on_gnutls_observes_what_an_application_sets() {
+    libcoap_observes(GnuTls);
+}
+
+/// TD_COAP_OBS_01 and 07 with libcoap: registered, every state heard of, and told that it is gone.
+fn libcoap_observes(flavour: Flavour) {
+    let edge = Edge::embedded();
+    let device = edge.provision("libcoap");
+    sets(&edge, &device, "first");
+    let mut command = Command::new(flavour.program());
+    command.args([
+        "-v",
+        "7",
+        "-B",
+        "120",
+        "-s",
+        "60",
+        "-u",
+        &device.identity,
+        "-k",
+        &device.secret,
+    ]);
+    command.args(["-m", "get"]);
+    command.arg(format!("coaps://127.0.0.1:{}/settings/mode", edge.coap_port));
+    let client = Process::start(flavour.program(), &mut command);
+    for (state, next) in [("'first'", "second"), ("'second'", "third")] {
+        eventually("the state is heard of", || client.said().contains(state).then_some(()));
+        sets(&edge, &device, next);
+    }
+    eventually("the last state", || client.said().contains("'third'").then_some(()));
+    let path = format!("/wireless-devices/{}/resources?uriPath=settings/mode", device.id);
+    edge.api().succeed("DELETE", &path, &Value::Null);
+    eventually("the end is told", || client.said().contains("c:4.04").then_some(()));
+    let said = client.said();
+    let told = said.lines().filter(|line| line.contains("Observe:") && line.contains("c:2.05"));
+    assert!(told.count() >= 3, "{said}");
+}
+
+/// aiocoap's client prints each state.
+#[test]
+fn aiocoap_observes_what_an_application_sets() {
+    let edge = Edge::embedded();
+    let place = Directory::new("observe");
+    let device = edge.provision_as(Provisioned {
+        id: String::new(),
+        identity: format!("{:-<32}", "aiocoap"),
+        secret: format!("0x{}", hex::encode(format!("{:-<16}", "aiocoap"))),
+        destination: "to-aiocoap".to_owned(),
+        topic: "fleet/aiocoap".to_owned(),
+    });
+    sets(&edge, &device, "first");
+    let whole_edge = format!("coaps://127.0.0.1:{}/*", edge.coap_port);
+    let dtls = json!({
+        "psk": {"hex": hex::encode(device.key())}, "client-identity": {"ascii": device.identity},
+    });
+    let credentials = json!({whole_edge: {"dtls": dtls}}).to_string();
+    let mut command = Command::new(cached("foreign/python/bin/aiocoap-client", "foreign"));
+    command.arg("--credentials").arg(place.write("credentials.json", &credentials));
+    command.args(["--observe"]);
+    command.arg(format!("coaps://127.0.0.1:{}/settings/mode", edge.coap_port));
+    let client = Process::start("aiocoap-client", command.env("PYTHONUNBUFFERED", "1"));
+    for (state, next) in [("first", "second"), ("second", "third")] {
+        eventually("the state is heard of", || client.said().contains(state).then_some(()));
+        sets(&edge, &device, next);
+    }
+    eventually("the last state", || client.said().contains("third").then_some(()));
+}
+
+/// The edge opens a session to libcoap's server and observes its clock, which tells every second;
+/// each state is an uplink with the message's id, in order, until the message is deleted.
+#[test]
+fn an_application_observes_what_coap_server_has() {
+    let edge = Edge::embedded();
+    let api = edge.api();
+    let (device, _server) = listening(&edge);
+    let mut uplinks = api.events("/uplinks?from=0");
+    let observe = json!({"RequestMethod": "GET", "UriPaths": ["time"], "Observe": 0});
+    let message = api.send_data(&device.id, &observe, "");
+    let mut last = -1;
+    for _ in 0..3 {
+        let uplink = uplinks.next_event().data;
+        assert_eq!(text(coap(&uplink), "MessageId"), message);
+        assert!(text(coap(&uplink), "ResponseStatus").contains("2.05"), "{uplink}");
+        assert!(!payload(&uplink).is_empty());
+        let number = coap(&uplink)["Observe"].as_i64().expect("a number");
+        assert!(number > last, "{number} after {last}");
+        last = number;
+    }
+    let path = format!("/wireless-devices/{}/data?messageId={message}", device.id);
+    api.succeed("DELETE", &path, &Value::Null);
+    assert_eq!(api.call("DELETE", &path, &Value::Null).status, 404, "it is gone");
+}
+
+fn sets(edge: &Edge, device: &Provisioned, value: &str) {
+    use base64::Engine as _;
+    let data = base64::engine::general_purpose::STANDARD.encode(value);
+    let body = json!({ "UriPaths": ["settings/mode"], "PayloadData": data, "ContentFormat": "0" });
+    let path = format!("/wireless-devices/{}/resources", device.id);
+    let set = edge.api().succeed("PUT", &path, &body);
+    assert!(set["ETag"].is_string(), "{set}");
+}
+
+/// libcoap's server, a device that listens.
+fn listening(edge: &Edge) -> (Provisioned, Process) {
+    // It has one port for plain CoAP and the next for DTLS.
+    let port = free_ports(2) + 1;
+    let key = format!("{:-<16}", "clock");
+    let mut command = Command::new("coap-server-openssl");
+    command.args(["-A", "127.0.0.1", "-p", &(port - 1).to_string(), "-v", "7", "-k", &key]);
+    let mut process = Process::start("coap-server-openssl", &mut command);
+    eventually("the server's port is taken", || {
+        assert!(process.try_wait().is_none(), "{}", process.said());
+        is_taken(port).then_some(())
+    });
+    let mut device = Provisioned {
+        id: String::new(),
+        identity: format!("{:-<32}", "clock"),
+        secret: format!("0x{}", hex::encode(&key)),
+        destination: "to-clock".to_owned(),
+        topic: "fleet/clock".to_owned(),
+    };
+    let cellular = json!({
+        "DtlsV1_2": {
+            "PreSharedKeyIdentity": device.identity, "PreSharedKeySecret": device.secret,
+        },
+        "Endpoint": format!("127.0.0.1:{port}"),
+    });
+    device.id = edge.provision_block(&device.destination, &device.topic, &cellular);
+    (device, process)
+}
