@@ -167,7 +167,7 @@ counters! {
         Notification => "notification",
         /// Notifications of devices that were older than the last one.
         NotificationStale => "notification_stale",
-        /// Notifications of devices for which there was no room, or whose later blocks did not come.
+        /// Notifications of devices without room for them, or whose later blocks did not come.
         NotificationLost => "notification_lost",
         /// Notifications for devices taken from the control plane.
         Notify => "notify",

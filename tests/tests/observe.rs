@@ -51,7 +51,7 @@ fn libcoap_observes(flavour: Flavour) {
         sets(&edge, &device, next);
     }
     eventually("the last state", || client.said().contains("'third'").then_some(()));
-    let path = format!("/wireless-devices/{}/resources?uriPath=settings/mode", device.id);
+    let path = format!("/wireless-devices/{}/resources?uriPath=settings%2Fmode", device.id);
     edge.api().succeed("DELETE", &path, &Value::Null);
     eventually("the end is told", || client.said().contains("c:4.04").then_some(()));
     let said = client.said();
@@ -59,7 +59,7 @@ fn libcoap_observes(flavour: Flavour) {
     assert!(told.count() >= 3, "{said}");
 }
 
-/// aiocoap's client prints each state.
+/// aiocoap's client prints each state, and is read line by line.
 #[test]
 fn aiocoap_observes_what_an_application_sets() {
     let edge = Edge::embedded();
@@ -71,7 +71,7 @@ fn aiocoap_observes_what_an_application_sets() {
         destination: "to-aiocoap".to_owned(),
         topic: "fleet/aiocoap".to_owned(),
     });
-    sets(&edge, &device, "first");
+    sets(&edge, &device, "first\n");
     let whole_edge = format!("coaps://127.0.0.1:{}/*", edge.coap_port);
     let dtls = json!({
         "psk": {"hex": hex::encode(device.key())}, "client-identity": {"ascii": device.identity},
@@ -82,7 +82,7 @@ fn aiocoap_observes_what_an_application_sets() {
     command.args(["--observe"]);
     command.arg(format!("coaps://127.0.0.1:{}/settings/mode", edge.coap_port));
     let client = Process::start("aiocoap-client", command.env("PYTHONUNBUFFERED", "1"));
-    for (state, next) in [("first", "second"), ("second", "third")] {
+    for (state, next) in [("first", "second\n"), ("second", "third\n")] {
         eventually("the state is heard of", || client.said().contains(state).then_some(()));
         sets(&edge, &device, next);
     }

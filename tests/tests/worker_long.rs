@@ -44,6 +44,35 @@ fn a_long_request_goes_block_by_block() {
     assert_eq!(story.hears(device), None);
 }
 
+/// RFC 9175 section 3.4: all blocks of a body have one tag, which no other body has.
+#[test]
+fn each_body_has_a_request_tag_of_its_own() {
+    let (mut story, device) = with_blocks_of(128);
+    let mut tags = Vec::new();
+    for number in [1, 2] {
+        let body = body_of(200);
+        let entry = wire::Downlink { message_id: [number; 16], ..downlink(&mut story, 200) };
+        story.long.insert([number; 16], body);
+        let put = message(Type::Con, Code::PUT, 0, &Token::EMPTY, |writer| {
+            writer.option(Number::URI_PATH, b"fw");
+        });
+        story.tells(Kind::Downlink, entry.as_bytes(), &put);
+        for more in [true, false] {
+            let request = heard(&mut story, device);
+            let request = Message::parse(&request).expect("a message");
+            tags.push(request.options.first(Number::REQUEST_TAG).expect("a tag").to_vec());
+            let block1 = Block::of(&request.options, Number::BLOCK1).expect("Block1");
+            assert_eq!(block1.more, more);
+            let code = if more { Code::CONTINUE } else { Code::CHANGED };
+            let reply = message(Type::Ack, code, request.mid, &request.token, |writer| {
+                writer.option_uint(Number::BLOCK1, block1.value());
+            });
+            story.sends(device, &reply);
+        }
+    }
+    assert!(tags[0] == tags[1] && tags[2] == tags[3] && tags[0] != tags[2], "{tags:?}");
+}
+
 /// Figures 9 and section 2.9.3: the device wants smaller blocks, at once or after the first one.
 #[test]
 fn a_device_says_how_large_its_blocks_are() {

@@ -88,7 +88,7 @@ fn a_device_may_disagree() {
     assert!(story.notifications.is_empty());
 }
 
-/// Section 3.6: Observe 1 goes out with the token of the registration; what still comes is rejected.
+/// Section 3.6: Observe 1 has the token of the registration; what still comes is rejected.
 #[test]
 fn who_wants_no_more_says_so_with_the_same_token() {
     let (mut story, device, token) = observing(5, 10);

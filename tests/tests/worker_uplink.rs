@@ -281,8 +281,8 @@ fn bad_requests_are_refused_by_the_book() {
     assert_eq!((story.hears(device), story.uplinks.len()), (None, 0));
 }
 
-/// What a profile says of ACK timing counts for separate responses, the application's and the edge's
-/// own; where it says nothing, the worker's does (RFC 7252 section 4.8: 2 s, up to 3 s, 4 times).
+/// What a profile says of ACK timing counts for separate responses, the application's and our own;
+/// where it says nothing, the worker's does (RFC 7252 section 4.8: 2 s, up to 3 s, 4 times).
 #[test]
 fn a_separate_response_is_sent_again_as_the_profile_says() {
     let ways = [Separate::Answer, Separate::LateConfirmation, Separate::NoAnswer];

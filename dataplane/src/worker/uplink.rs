@@ -328,7 +328,7 @@ impl Worker {
         true
     }
 
-    /// The device does not want to hear the response (RFC 7967): a CON is acknowledged, that is all.
+    /// The device does not want to hear the response (RFC 7967): a CON is acknowledged, no more.
     fn keep_silent(&mut self, number: u32, outbox: &mut Outbox) {
         let exchange = self.exchanges.pool.get(number).expect("the caller found it");
         let (slot, mid) = (exchange.slot, exchange.coap.mid());

@@ -7,6 +7,7 @@
 pub mod iot_shapes;
 pub mod openapi;
 pub mod operations;
+pub mod resource_shapes;
 pub mod shapes;
 
 use serde::de::DeserializeOwned;

@@ -1,6 +1,6 @@
 //! Which query, body and answer has each operation? One line each, by its name.
 
-use super::{Kind, Member, iot_shapes, may, must, shapes};
+use super::{Kind, Member, iot_shapes, may, must, resource_shapes, shapes};
 use crate::api::shape;
 use crate::api::validate::Rule;
 
@@ -145,8 +145,14 @@ pub const SPECS: &[Spec] = &[
         None,
     ),
     op("GetMessageStatus", NO, None, 200, Some(shapes::MESSAGE_STATUS)),
-    op("PutWirelessDeviceResource", NO, Some(shapes::RESOURCE), 200, Some(shapes::RESOURCE_SET)),
-    op("ListWirelessDeviceResources", PAGE, None, 200, Some(shapes::RESOURCES)),
+    op(
+        "PutWirelessDeviceResource",
+        NO,
+        Some(resource_shapes::RESOURCE),
+        200,
+        Some(resource_shapes::RESOURCE_SET),
+    ),
+    op("ListWirelessDeviceResources", PAGE, None, 200, Some(resource_shapes::RESOURCES)),
     op("DeleteWirelessDeviceResource", &[must("uriPath", TEXT)], None, 204, None),
     op("CreateDestination", NO, Some(shapes::NEW_DESTINATION), 201, Some(shapes::MADE_DESTINATION)),
     op("ListDestinations", PAGE, None, 200, Some(shapes::DESTINATIONS)),

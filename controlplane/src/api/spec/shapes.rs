@@ -7,12 +7,12 @@ use crate::api::validate::Rule;
 use crate::api::{options, shape};
 
 const ANY: Rule = Rule::length(0, 65_536);
-const TEXT: super::Kind = Text(&ANY);
+pub(super) const TEXT: super::Kind = Text(&ANY);
 const ID: super::Kind = Text(&shape::IDENTIFIER);
 const ON_OFF: super::Kind = Text(&shape::ON_OFF);
 const TOKEN: Member = may("ClientRequestToken", Text(&shape::CLIENT_REQUEST_TOKEN));
 const DESTINATION_NAME: super::Kind = Text(&shape::DESTINATION_NAME);
-const NEXT: Member = may("NextToken", TEXT);
+pub(super) const NEXT: Member = may("NextToken", TEXT);
 
 const TAG: super::Kind =
     Structure(&[must("Key", Text(&shape::TAG_KEY)), must("Value", Text(&shape::TAG_VALUE))]);
@@ -346,10 +346,10 @@ const STATUS: Rule =
 /// Of an option of CoAP (RFC 7252 section 5.10).
 const OPTION: Rule = Rule::length(1, OPTION_BYTES_MAX);
 const PAIR: super::Kind = Structure(&[must("Key", Text(&OPTION)), may("Value", TEXT)]);
-const SEGMENTS: super::Kind = List(&TEXT, OPTIONS_MAX);
+pub(super) const SEGMENTS: super::Kind = List(&TEXT, OPTIONS_MAX);
 const PAIRS: super::Kind = List(&PAIR, OPTIONS_MAX);
 /// By name or by number.
-const FORMAT: super::Kind = OneOf(&[Text(&shape::CONTENT_FORMAT), Integer(0, 65_535)]);
+pub(super) const FORMAT: super::Kind = OneOf(&[Text(&shape::CONTENT_FORMAT), Integer(0, 65_535)]);
 const IF_MATCH: super::Kind = List(&Text(&options::IF_MATCH), options::TAGS_MAX);
 const ETAGS: super::Kind = List(&Text(&options::ETAG), options::TAGS_MAX);
 const NO_RESPONSE: super::Kind = Integer(0, options::NO_RESPONSE_MAX);
@@ -427,27 +427,6 @@ pub const MESSAGE_STATUS: &[Member] = &[
     may("DeliveredAt", TEXT),
     may("EndedAt", TEXT),
 ];
-
-/// PutWirelessDeviceResource.
-pub const RESOURCE: &[Member] = &[
-    must("UriPaths", SEGMENTS),
-    must("PayloadData", Text(&shape::PAYLOAD_DATA)),
-    may("ContentFormat", FORMAT),
-    may("MaxAge", Integer(0, u32::MAX as i64)),
-];
-/// What it answers.
-pub const RESOURCE_SET: &[Member] = &[must("ETag", Text(&options::ETAG))];
-const RESOURCE_LISTED: super::Kind = Structure(&[
-    must("UriPaths", SEGMENTS),
-    must("PayloadData", TEXT),
-    may("ContentFormat", TEXT),
-    must("MaxAge", Integer(0, u32::MAX as i64)),
-    must("ETag", Text(&options::ETAG)),
-    must("ChangedAt", TEXT),
-]);
-/// ListWirelessDeviceResources.
-pub const RESOURCES: &[Member] =
-    &[must("WirelessDeviceResourceList", List(&RESOURCE_LISTED, 250)), NEXT];
 
 macro_rules! profile {
     ($($before:expr),*; $($after:expr),*) => {

@@ -160,6 +160,18 @@ fn deregistered_or_deleted_is_the_end() {
     assert!(matches!(again, Some(Err(Refused::NotFound { .. }))));
 }
 
+/// A GET without Observe, even under the same token, leaves the list as it is.
+#[test]
+fn a_get_does_not_end_an_observation() {
+    let mut story = Story::new();
+    story.session_up(1);
+    story.sets("t", b"0");
+    story.registers(1);
+    story.gets(2, &[]);
+    story.sets("t", b"1");
+    assert_eq!(story.notified().len(), 1);
+}
+
 /// Section 4.1: the entry of a token is replaced.
 #[test]
 fn who_registers_twice_is_told_once() {
