@@ -86,6 +86,8 @@ pub struct HttpConfig {
     pub unix_socket: Option<PathBuf>,
     /// Longest request body, bytes, 4096..=1048576.
     pub body_bytes_max: usize,
+    /// The head of a request must have arrived after so long, ms, 100..=600000.
+    pub head_timeout_ms: u64,
     /// A request body must have arrived after so long, ms, 100..=60000.
     pub body_timeout_ms: u64,
     /// Requests answered at the same time, 1..=65536.
@@ -229,6 +231,7 @@ impl Config {
             ));
         }
         within("http.body_bytes_max", http.body_bytes_max as u64, 4_096, 1 << 20)?;
+        within("http.head_timeout_ms", http.head_timeout_ms, 100, 600_000)?;
         within("http.body_timeout_ms", http.body_timeout_ms, 100, 60_000)?;
         within("http.requests_max", http.requests_max as u64, 1, 65_536)?;
         within("http.followers_max", http.followers_max as u64, 1, 4_096)?;
@@ -318,6 +321,7 @@ impl Config {
     pub fn bounds(&self) -> Bounds {
         Bounds {
             body_bytes_max: self.http.body_bytes_max,
+            head_timeout: Duration::from_millis(self.http.head_timeout_ms),
             body_timeout: Duration::from_millis(self.http.body_timeout_ms),
             requests_max: self.http.requests_max,
             streams_max: self.http.followers_max,
@@ -417,6 +421,7 @@ impl Default for HttpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             unix_socket: None,
             body_bytes_max: 524_288,
+            head_timeout_ms: 30_000,
             body_timeout_ms: 10_000,
             requests_max: 1_024,
             followers_max: 64,

@@ -6,12 +6,11 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
-use tidegate_tests::api::text;
+use serde_json::json;
 use tidegate_tests::aws::Aws;
-use tidegate_tests::edge::{Edge, Options, REGION};
+use tidegate_tests::calls;
+use tidegate_tests::edge::REGION;
 use tidegate_tests::pki::Pki;
-use tidegate_tests::process::Process;
 
 /// What the models declare and no call here makes: why, and which. `*` is every operation.
 const CAN_NOT_HAPPEN: &[(&str, &[&str])] = &[
@@ -91,34 +90,22 @@ const CAN_NOT_HAPPEN: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// They say how a radio is used, and no device here has one: none is made, found or deleted.
-const NEVER_SUCCEED: [&str; 6] = [
-    "CreateDeviceProfile",
-    "CreateServiceProfile",
-    "DeleteDeviceProfile",
-    "DeleteServiceProfile",
-    "GetDeviceProfile",
-    "GetServiceProfile",
-];
-
 #[test]
 fn every_operation_succeeds_once_and_fails_once_by_each_shape() {
-    let controlplane = "[endpoints]\ncoap = \"coaps://edge.example.com:5684\"\n".to_owned();
-    let edge = Edge::with(&Options { controlplane, ..Options::default() });
+    let edge = calls::edge();
     let pki = Pki::new();
-    let leaf = pki.certified("leaf");
-    let read = |path| fs::read_to_string(path).expect("openssl wrote it");
-    let document = edge.api().succeed("GET", "/openapi.json", &Value::Null);
-    let now = std::time::UNIX_EPOCH.elapsed().expect("a time after 1970").as_secs();
-    let root = edge.root_key();
-    let given = json!({
-        "url": format!("http://127.0.0.1:{}", edge.http_port), "region": REGION, "now": now,
-        "document": document, "ca": read(pki.authority()), "leaf": read(leaf.certificate),
-        "root": { "id": root.access_key_id, "secret": root.secret_access_key },
-        "nobody": nobody(&edge), "slow": slow(&edge),
+    let mut given = calls::given(&edge, &pki);
+    let leaf = fs::read_to_string(pki.certified("leaf").certificate).expect("openssl wrote it");
+    let [root, nobody, slow] = [edge.root_key(), calls::nobody(&edge), calls::slow(&edge)]
+        .map(|key| json!({ "id": key.access_key_id, "secret": key.secret_access_key }));
+    let more = json!({
+        "url": format!("http://127.0.0.1:{}", edge.http_port), "region": REGION, "leaf": leaf,
+        "root": root, "nobody": nobody, "slow": slow,
     });
+    let (given_, more) = (given.as_object_mut(), more.as_object());
+    given_.expect("an object").extend(more.expect("an object").clone());
     let told = Aws::of(&edge).python("aws_errors.py", &given).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(told["never_succeeded"], json!(NEVER_SUCCEED), "{told}");
+    assert_eq!(told["never_succeeded"], json!(calls::NEVER_SUCCEED), "{told}");
     let unseen = told["unseen"].as_array().expect("a list").iter();
     let unseen: Vec<String> =
         unseen.map(|entry| entry.as_str().expect("text").to_owned()).collect();
@@ -135,28 +122,4 @@ fn every_operation_succeeds_once_and_fails_once_by_each_shape() {
     let happened: Vec<_> = happened.collect();
     assert!(happened.is_empty(), "these are listed and happen: {happened:#?}");
     assert!(told["constraints"].as_u64() > Some(150), "{told}");
-}
-
-/// A user whom no policy allows anything.
-fn nobody(edge: &Edge) -> Value {
-    admin(edge, &["user", "create", "nobody"]);
-    key(&admin(edge, &["key", "create", "--user", "nobody"]))
-}
-
-/// The root of an account that may call an operation once a second.
-fn slow(edge: &Edge) -> Value {
-    let account = admin(edge, &["account", "create", "slow"]);
-    let id = text(&account, "AccountId");
-    admin(edge, &["quota", "set", "--account", &id, "api_rate", "1"]);
-    key(&account)
-}
-
-fn key(made: &Value) -> Value {
-    json!({ "id": made["AccessKeyId"], "secret": made["SecretAccessKey"] })
-}
-
-fn admin(edge: &Edge, order: &[&str]) -> Value {
-    let said = Process::run("admin", edge.controlplane_command("admin").args(order));
-    let said = said.unwrap_or_else(|e| panic!("{order:?}: {e}"));
-    serde_json::from_str(&said).unwrap_or_else(|e| panic!("{order:?}: {e}: {said}"))
 }

@@ -7,7 +7,9 @@
 use serde_json::{Value, json};
 use tidegate_tests::api::text;
 use tidegate_tests::aws::Aws;
+use tidegate_tests::calls;
 use tidegate_tests::edge::Edge;
+use tidegate_tests::pki::Pki;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/tidegate";
 
@@ -156,6 +158,16 @@ print(json.dumps(dict(levels=levels['DefaultLogLevel'], level=level, no_level=no
         "configured": 1, "metrics": "Enabled",
     });
     assert_eq!(told, expected);
+}
+
+/// By the table that boto3, curl and the JavaScript client read, too.
+#[test]
+fn the_command_line_calls_every_operation() {
+    let edge = calls::edge();
+    let given = calls::given(&edge, &Pki::new());
+    let called =
+        Aws::of(&edge).python("aws_cli_calls.py", &given).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(called, json!(calls::operations(&given["document"])));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tidegate_tests::api::{coap, data, payload, text};
 use tidegate_tests::device::Device;
 use tidegate_tests::edge::{Edge, Options, Provisioned};
+use tidegate_tests::mosquitto::Mosquitto;
 use tidegate_tests::wait::eventually;
 
 fn request(method: &str, path: &str, queue_mode: u8) -> Value {
@@ -174,4 +175,38 @@ fn a_full_queue_refuses_the_next_message() {
     // There is room again when the device has taken one.
     let _device = Device::connect(edge.coap_port, &provisioned, &["cid=0"]);
     eventually("an empty queue", || listed(&edge, &provisioned).is_empty().then_some(()));
+}
+
+/// Question 8 of the service document: an application that wants to hears, by MQTT, which message a
+/// device has acknowledged or answered.
+#[test]
+fn what_a_device_acknowledges_is_told_to_who_wants_it() {
+    let broker = Mosquitto::start();
+    let topic = |kind: &str| {
+        format!("$aws/iotwireless/events/message_acknowledgement/{kind}/coap/wireless_devices")
+    };
+    let mut subscriber = broker.subscribe(&topic("+"));
+    let edge = Edge::with_broker(&broker);
+    let api = edge.api();
+    let provisioned = edge.provision("acknowledges");
+    let mut device = Device::connect(edge.coap_port, &provisioned, &["cid=0"]);
+    assert_eq!(device.asks("con put t 1").code, "2.04");
+    let send = || api.send_data(&provisioned.id, &request("PUT", "led", 0), "on");
+    // The control: nobody wants it yet.
+    let before = send();
+    assert_eq!(edge.final_state(&provisioned, &before)["Status"], "RESPONDED");
+    let on = json!({"MessageAcknowledgement": {"CoAP": {"WirelessDeviceEventTopic": "Enabled"}}});
+    api.succeed("PATCH", "/event-configurations-resource-types", &on);
+    let message = send();
+    let answered = loop {
+        let (at, event) = subscriber.next_message();
+        assert_eq!(text(&event, "WirelessDeviceId"), provisioned.id, "{event}");
+        assert_eq!(text(&event["CoAP"], "MessageId"), message, "{event}");
+        if at == topic("answered") {
+            break event;
+        }
+        assert_eq!((at, &event["CoAP"]["Status"]), (topic("acknowledged"), &json!("DELIVERED")));
+    };
+    let of_answer = (&answered["CoAP"]["Status"], &answered["CoAP"]["ResponseStatus"]);
+    assert_eq!(of_answer, (&json!("RESPONDED"), &json!("CHANGED(2.04)")), "{answered}");
 }

@@ -1,5 +1,6 @@
-//! Does AWS's JavaScript client work? With the overlay of `deploy/aws/javascript`: devices, queue,
-//! profiles, events, pages, rules, error classes, and a message that a device takes.
+//! Does AWS's JavaScript client work? With the overlay of `deploy/aws/javascript`: every operation
+//! once; then devices, queue, profiles, events, pages, rules, error classes, and a message that a
+//! device takes.
 
 #![forbid(unsafe_code)]
 
@@ -8,19 +9,38 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tidegate_tests::api::text;
 use tidegate_tests::aws::Aws;
+use tidegate_tests::calls;
 use tidegate_tests::device::Device;
 use tidegate_tests::edge::{Edge, Provisioned};
+use tidegate_tests::pki::Pki;
 use tidegate_tests::process::Process;
 use tidegate_tests::repository::{cached, root};
 
 #[test]
+fn the_javascript_client_calls_every_operation() {
+    let edge = calls::edge();
+    let given = calls::given(&edge, &Pki::new());
+    let mut client = node(&edge, "calls.mjs");
+    client.tell(&given.to_string());
+    client.close_stdin();
+    let line = client.next_line("a line of JSON", |line| line.starts_with('['));
+    let called: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(called, json!(calls::operations(&given["document"])));
+}
+
+/// A program of `tests/foreign/node` with the overlay and a key of the edge.
+fn node(edge: &Edge, program: &str) -> Process {
+    let mut command = Command::new(cached("foreign/node/nodejs/bin/node", "foreign"));
+    command.arg(cached(&format!("foreign/node/{program}"), "foreign"));
+    command.arg(root().join("deploy/aws/javascript/tidegate.mjs"));
+    Aws::of(edge).tell_all(&mut command);
+    Process::start(program, &mut command)
+}
+
+#[test]
 fn the_javascript_client_does_what_the_others_do() {
     let edge = Edge::embedded();
-    let mut command = Command::new(cached("foreign/node/nodejs/bin/node", "foreign"));
-    command.arg(cached("foreign/node/operations.mjs", "foreign"));
-    command.arg(root().join("deploy/aws/javascript/tidegate.mjs"));
-    Aws::of(&edge).tell_all(&mut command);
-    let mut client = Process::start("operations.mjs", &mut command);
+    let mut client = node(&edge, "operations.mjs");
     let told = next_json(&mut client);
     assert_what_was_told(&told);
 

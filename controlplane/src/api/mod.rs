@@ -117,6 +117,8 @@ impl Aws {
 pub struct Bounds {
     /// Longest request body, bytes.
     pub body_bytes_max: usize,
+    /// The head of a request must have arrived after so long.
+    pub head_timeout: Duration,
     /// A body must have arrived after so long.
     pub body_timeout: Duration,
     /// Requests answered at the same time; one more gets 429.

@@ -1,4 +1,5 @@
 //! Where does the API listen? On loopback and a Unix socket in the clear, elsewhere only over TLS.
+//! Who is slow to ask is cut off: the head of a request has its time, as has an idle connection.
 //!
 //! *Why not warp's own server:* it takes no TLS, and an operation wants to know where its caller
 //! is.
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
@@ -19,7 +20,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -41,6 +42,10 @@ pub enum Listener {
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Connections at the same time, of one listener. *Bound:* each holds a buffer or two.
 const CONNECTIONS_MAX: usize = 4_096;
+/// What an HTTP/2 client begins with (RFC 9113 section 3.4), bytes.
+const PREFACE_BYTES: usize = 24;
+/// Longest head of a request over HTTP/2, bytes; HTTP/1's is hyper's own.
+const HEAD_BYTES_MAX: u32 = 64 << 10;
 /// After an accept that failed for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -148,16 +153,19 @@ impl Listener {
 impl Accepted {
     async fn serve(self, api: Arc<Api>, watcher: Watcher) {
         match self {
-            Self::Unix(stream) => connection(stream, Peer::default(), api, watcher).await,
+            Self::Unix(stream) => of_http1(stream, Peer::default(), api, watcher).await,
             Self::Tcp(stream, from, None) => {
                 let peer = Peer { address: Some(from.ip().to_canonical()), is_secure: false };
-                connection(stream, peer, api, watcher).await;
+                of_http1(stream, peer, api, watcher).await;
             }
             Self::Tcp(stream, from, Some(tls)) => {
                 let peer = Peer { address: Some(from.ip().to_canonical()), is_secure: true };
                 let handshake = TlsAcceptor::from(tls).accept(stream);
                 match tokio::time::timeout(HANDSHAKE, handshake).await {
-                    Ok(Ok(stream)) => connection(stream, peer, api, watcher).await,
+                    Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                        of_http2(stream, peer, api, watcher).await;
+                    }
+                    Ok(Ok(stream)) => of_http1(stream, peer, api, watcher).await,
                     Ok(Err(error)) => tracing::debug!(%from, %error, "no TLS with this client"),
                     Err(_) => tracing::debug!(%from, "a TLS handshake took too long"),
                 }
@@ -166,15 +174,50 @@ impl Accepted {
     }
 }
 
+/// HTTP/1: the time for a head begins with the connection, and anew when an answer has left.
+async fn of_http1(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
+    api: Arc<Api>,
+    watcher: Watcher,
+) {
+    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
+    server.http1().timer(TokioTimer::new()).header_read_timeout(api.bounds.head_timeout);
+    connection(server, stream, peer, api, watcher).await;
+}
+
+/// HTTP/2: who does not begin in that time, or does not answer a PING in it, is gone. Nothing may
+/// stand between the frames of a head (RFC 9113 section 6.10), so half a head answers no PING.
+async fn of_http2(
+    mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
+    api: Arc<Api>,
+    watcher: Watcher,
+) {
+    let head_timeout = api.bounds.head_timeout;
+    let mut preface = [0; PREFACE_BYTES];
+    match tokio::time::timeout(head_timeout, stream.read_exact(&mut preface)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(_)) | Err(_) => return tracing::debug!("a client said nothing"),
+    }
+    let (read, write) = tokio::io::split(stream);
+    let stream = tokio::io::join(io::Cursor::new(preface).chain(read), write);
+    let mut server = auto::Builder::new(TokioExecutor::new()).http2_only();
+    let mut http2 = server.http2();
+    http2.timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES_MAX);
+    http2.keep_alive_interval(head_timeout).keep_alive_timeout(head_timeout);
+    connection(server, stream, peer, api, watcher).await;
+}
+
 /// Answers what one connection asks, each request with where it came from.
 async fn connection(
+    server: auto::Builder<TokioExecutor>,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: Peer,
     api: Arc<Api>,
     watcher: Watcher,
 ) {
     let service = TowerToHyperService::new(warp::service(filter(api, peer)));
-    let server = auto::Builder::new(TokioExecutor::new());
     let served = server.serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(served.into_owned()).await {
         tracing::debug!(error, "a client went away");

@@ -202,10 +202,23 @@ pub struct Rule {
 pub enum Form {
     /// Every string.
     Any,
-    /// Strings for which the function is true; the text is the pattern shown to the caller.
+    /// Strings that match the pattern whole, which is shown to the caller; the function is true for
+    /// the same.
     Pattern(&'static str, fn(&str) -> bool),
+    /// Strings for which the function is true, where a pattern would say little to people: they are
+    /// shown words. What is allowed matches the pattern, and so may other strings.
+    Words(&'static str, &'static str, fn(&str) -> bool),
     /// One of a closed set.
     OneOf(&'static [&'static str]),
+}
+
+impl Form {
+    /// The pattern, as it is between `^(?:` and `)$`: ECMAScript and the crate `regex` read it.
+    pub fn pattern(&self) -> Option<&'static str> {
+        let (Self::Pattern(pattern, _) | Self::Words(_, pattern, _)) = self else { return None };
+        let inner = pattern.strip_prefix('^').and_then(|rest| rest.strip_suffix('$'));
+        Some(inner.unwrap_or(pattern))
+    }
 }
 
 impl Rule {
@@ -234,11 +247,11 @@ impl Rule {
         }
         match self.form {
             Form::Any => {}
-            Form::Pattern(pattern, allows) => {
+            Form::Pattern(shown, allows) | Form::Words(shown, _, allows) => {
                 if !allows(text) {
                     violations.add(
                         path,
-                        format!("Member must satisfy regular expression pattern: {pattern}"),
+                        format!("Member must satisfy regular expression pattern: {shown}"),
                     );
                 }
             }
@@ -277,4 +290,4 @@ pub fn check_range(
 pub const NOT_NULL: &str = "Member must not be null";
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -20,6 +20,7 @@ fn unknown_keys_are_errors() {
 fn each_range_is_checked_on_both_sides() {
     for (key, low, high) in [
         ("http.body_bytes_max", 4_096, 1 << 20),
+        ("http.head_timeout_ms", 100, 600_000),
         ("http.body_timeout_ms", 100, 60_000),
         ("http.requests_max", 1, 65_536),
         ("http.followers_max", 1, 4_096),

@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tidegate_coap::code::Code;
 
 use super::uplinks::Pending;
 use super::{Core, Effect, Now, PublishResult};
-use crate::model::{DeviceId, Failure, MessageState, MessageStatus};
+use crate::model::{DeviceId, Failure, MessageId, MessageState, MessageStatus};
 use crate::store::account::Account;
 use crate::store::settings::{Event, is_told};
 use crate::store::{Store, StoreError, Table, Transaction};
@@ -134,6 +135,22 @@ impl Core {
         }
         let event = Event::MessageDeliveryStatus;
         self.event(now, status.device, event, kind, about);
+    }
+
+    /// A device has acknowledged a message, or answered it.
+    pub(super) fn event_of_acknowledgement(
+        &mut self,
+        now: Now,
+        (device, id): (DeviceId, MessageId),
+        state: MessageState,
+        response: Option<Code>,
+    ) {
+        let kind = if state == MessageState::Responded { "answered" } else { "acknowledged" };
+        let mut about = json!({ "MessageId": id.to_string(), "Status": state.as_str() });
+        if let Some(code) = response {
+            about["ResponseStatus"] = json!(code.service_name().to_string());
+        }
+        self.event(now, device, Event::MessageAcknowledgement, kind, about);
     }
 
     fn keep_event(&mut self, account: Account, topic: Arc<str>, json: Vec<u8>) {

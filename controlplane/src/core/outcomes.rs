@@ -92,8 +92,22 @@ impl Core {
         if is_first {
             self.count(now, device, Happened::Downlink);
         }
+        if is_step {
+            self.tell_step(now, (device, id), step, response);
+        }
         self.hand_over(now, device);
         Some(())
+    }
+
+    /// The device has shown that it has the message.
+    fn tell_step(&mut self, now: Now, of: (DeviceId, MessageId), step: Step, response: &[u8]) {
+        let state = match step {
+            Step::Delivered => MessageState::Delivered,
+            Step::Responded => MessageState::Responded,
+            Step::Sent | Step::Failed => return,
+        };
+        let response = CoapMessage::parse(response).ok().filter(|_| step == Step::Responded);
+        self.event_of_acknowledgement(now, of, state, response.map(|response| response.code));
     }
 
     /// A message ends now.

@@ -27,6 +27,8 @@ pub enum Event {
     ConnectionStatus,
     /// A message reached its end.
     MessageDeliveryStatus,
+    /// A device has acknowledged or answered a message.
+    MessageAcknowledgement,
     /// A device was registered, or is no more.
     DeviceRegistrationState,
 }
@@ -38,6 +40,7 @@ impl Event {
             Self::Join => "Join",
             Self::ConnectionStatus => "ConnectionStatus",
             Self::MessageDeliveryStatus => "MessageDeliveryStatus",
+            Self::MessageAcknowledgement => "MessageAcknowledgement",
             Self::DeviceRegistrationState => "DeviceRegistrationState",
         }
     }
@@ -48,6 +51,7 @@ impl Event {
             Self::Join => "join",
             Self::ConnectionStatus => "connection_status",
             Self::MessageDeliveryStatus => "message_delivery_status",
+            Self::MessageAcknowledgement => "message_acknowledgement",
             Self::DeviceRegistrationState => "device_registration_state",
         }
     }

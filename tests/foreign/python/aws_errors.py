@@ -1,6 +1,6 @@
 """Every operation once successfully and once per error shape that its model declares, by boto3.
 
-Given on standard input: keys of four callers, and the OpenAPI document. Tells on standard output what was
+Given on standard input: keys of callers, the table of calls, its values, and the OpenAPI document. Tells on standard output what was
 called, which shapes came, and what the model declares that did not. Every answer is compared with the
 model's output shape, every error with the model's error shape.
 """
@@ -20,7 +20,7 @@ from botocore import xform_name
 
 given = json.load(sys.stdin)
 NONE = "00000000-0000-4000-8000-000000000000"
-ROLE = "arn:aws:iam::123456789012:role/tidegate"
+ROLE = given["values"]["role"]
 unchecked = botocore.config.Config(parameter_validation=False, retries={"total_max_attempts": 1})
 
 
@@ -150,99 +150,46 @@ def device(n, **more):
     return dict(Type="CoAP", DestinationName="d", **block(n), **more)
 
 
-LINE = json.dumps(block(77))
-RULE = dict(sql="SELECT *", actions=[dict(republish=dict(roleArn=ROLE, topic="t"))])
-POLICY = json.dumps({"Version": "2012-10-17", "Statement": [
-    {"Effect": "Allow", "Action": "coap:Put", "Resource": "arn:aws:iotwireless:*:*:coap/*"}]})
 
 # --- once successfully -----------------------------------------------------------------------------
 
-to = dict(ExpressionType="MqttTopic", Expression="t", RoleArn=ROLE)
-arn_d = ok("CreateDestination", Name="d", **to)["Arn"]
-ok("CreateDestination", Name="spare", **to)
-ok("GetDestination", Name="d")
-ok("ListDestinations")
-ok("UpdateDestination", Name="d", Description="where uplinks go")
-profile = ok("CreateApplicationProfile", Name="slow", NStart=2)["Id"]
-spare_profile = ok("CreateApplicationProfile")["Id"]
-ok("GetApplicationProfile", Id=profile)
-ok("ListApplicationProfiles")
-ok("UpdateApplicationProfile", Id=profile, MaxRetransmit=2)
-made = ok("CreateWirelessDevice", ApplicationProfileId=profile, **device(1))
-id, arn = made["Id"], made["Arn"]
-spare = ok("CreateWirelessDevice", **device(2))["Id"]
-ok("GetWirelessDevice", Identifier=id, IdentifierType="WirelessDeviceId")
-ok("ListWirelessDevices")
-ok("UpdateWirelessDevice", Id=id, Name="pump")
-ok("GetWirelessDeviceStatistics", WirelessDeviceId=id)
-tested = ok("TestWirelessDevice", Id=id)["Result"]
+def filled(value):
+    """What stands for a `$name` in the table of calls."""
+    if isinstance(value, dict):
+        return {name: filled(of) for name, of in value.items()}
+    if isinstance(value, list):
+        return [filled(of) for of in value]
+    return kept[value[1:]] if isinstance(value, str) and value.startswith("$") else value
+
+
+def run(steps):
+    for step in steps:
+        answer = ok(step["op"], **filled(step["in"]))
+        answers[step["op"]] = answer
+        kept.update({name: answer[member] for name, member in step.get("keep", {}).items()})
+
+
+kept, answers = dict(given["values"]), {}
+run(given["calls"]["first"])
+tested = answers["TestWirelessDevice"]["Result"]
 assert tested.startswith("Test succeeded"), tested
-thing = "arn:aws:iot:us-east-1:123456789012:thing/pump"
-ok("AssociateWirelessDeviceWithThing", Id=id, ThingArn=thing)
-sent = ok("SendDataToWirelessDevice", Id=id, TransmitMode=1, PayloadData="b24=",
-          CoAP=dict(RequestMethod="PUT", QueueMode=1))["MessageId"]
-ok("GetMessageStatus", Id=id, MessageId=sent)
-ok("ListQueuedMessages", Id=id)
-ok("DeleteQueuedMessages", Id=id, MessageId=sent)
-ok("PutWirelessDeviceResource", Id=id, UriPaths=["settings"], PayloadData="e30=",
-   ContentFormat="application/json")
-ok("ListWirelessDeviceResources", Id=id)
-ok("DeleteWirelessDeviceResource", Id=id, UriPath="settings")
-ok("DeregisterWirelessDevice", Identifier=id, WirelessDeviceType="CoAP")
-ok("TagResource", ResourceArn=arn, Tags=[dict(Key="k", Value="v")])
-ok("ListTagsForResource", ResourceArn=arn)
-ok("UntagResource", ResourceArn=arn, TagKeys=["k"])
-for of, at in (("WirelessDevice", id), ("ApplicationProfile", profile)):
-    ok(f"Put{of}Policy", Id=at, PolicyDocument=POLICY)
-    ok(f"Get{of}Policy", Id=at)
-    ok(f"Delete{of}Policy", Id=at)
-ok("UpdateLogLevelsByResourceTypes", DefaultLogLevel="INFO")
-ok("GetLogLevelsByResourceTypes")
-level = dict(ResourceIdentifier=id, ResourceType="WirelessDevice")
-ok("PutResourceLogLevel", LogLevel="ERROR", **level)
-ok("GetResourceLogLevel", **level)
-ok("ResetResourceLogLevel", **level)
-ok("ResetAllResourceLogLevels")
-ok("ListCustomerLogs", MaxResults=10)
-on = dict(CoAP=dict(WirelessDeviceEventTopic="Enabled"))
-ok("UpdateEventConfigurationByResourceTypes", Join=on)
-ok("GetEventConfigurationByResourceTypes")
-event = dict(Identifier=id, IdentifierType="WirelessDeviceId")
-ok("UpdateResourceEventConfiguration", Join=dict(WirelessDeviceIdEventTopic="Enabled"), **event)
-ok("GetResourceEventConfiguration", **event)
-ok("ListEventConfigurations", ResourceType="WirelessDevice")
-ok("UpdateMetricConfiguration", SummaryMetric=dict(Status="Enabled"))
-ok("GetMetricConfiguration")
-question = dict(QueryId="q", MetricName="AwsAccountDeviceCount", AggregationPeriod="OneHour",
-                StartTimestamp=given["now"] - 7200, EndTimestamp=given["now"] + 7200)
-counted = ok("GetMetrics", SummaryMetricQueries=[question])["SummaryMetricQueryResults"][0]
+counted = answers["GetMetrics"]["SummaryMetricQueryResults"][0]
 assert counted["QueryStatus"] == "Succeeded" and counted["Values"][-1]["Max"] == 2.0, counted
 assert len(counted["Timestamps"]) == len(counted["Values"]), counted
-ok("GetServiceEndpoint", ServiceType="COAP")
-ok("GetAccountQuotas")
-ok("UpdateAccountQuotas", Quotas=dict(Rules=1000))
-task = ok("StartWirelessDeviceImportTask", DestinationName="d", ClientRequestToken="import-1",
-          CoAP=dict(DeviceCreationData=LINE))["Id"]
-single = ok("StartSingleWirelessDeviceImportTask", DestinationName="d", DeviceName="one",
-            ClientRequestToken="single-1", **block(78))["Id"]
-ok("GetWirelessDeviceImportTask", Id=task)
-ok("ListWirelessDeviceImportTasks")
-ok("ListDevicesForWirelessDeviceImportTask", Id=task)
-ok("UpdateWirelessDeviceImportTask", Id=task, CoAP=dict(DeviceCreationData=json.dumps(block(79))))
-ok("ListDeviceProfiles")
-ok("ListServiceProfiles")
-ok("CreateTopicRule", ruleName="copy", topicRulePayload=RULE)
-ok("GetTopicRule", ruleName="copy")
-ok("ListTopicRules")
-ok("ReplaceTopicRule", ruleName="copy", topicRulePayload=RULE)
-ok("DisableTopicRule", ruleName="copy")
-ok("EnableTopicRule", ruleName="copy")
-ca = dict(caCertificate=given["ca"], certificateMode="SNI_ONLY")
-authority = ok("RegisterCACertificate", setAsActive=True, **ca)["certificateId"]
-ok("DescribeCACertificate", certificateId=authority)
-ok("ListCACertificates")
 
 # --- once per error shape --------------------------------------------------------------------------
+
+LINE = json.dumps(block(77))
+RULE = dict(sql="SELECT *", actions=[dict(republish=dict(roleArn=ROLE, topic="t"))])
+to = dict(ExpressionType="MqttTopic", Expression="t", RoleArn=ROLE)
+id, arn, sent, spare = (kept[name] for name in ("device", "arn", "message", "spare"))
+profile, task, authority = (kept[name] for name in ("profile", "task", "authority"))
+thing, POLICY = kept["thing"], kept["policy"]
+ca = dict(caCertificate=kept["ca"], certificateMode="SNI_ONLY")
+level = dict(ResourceIdentifier=id, ResourceType="WirelessDevice")
+event = dict(Identifier=id, IdentifierType="WirelessDeviceId")
+question = dict(QueryId="q", MetricName="AwsAccountDeviceCount", AggregationPeriod="OneHour",
+                StartTimestamp=kept["start"], EndTimestamp=kept["end"])
 
 # What a good call looks like: nobody may make it, and the slow account not so often.
 GOOD = dict(
@@ -475,15 +422,7 @@ fails("CertificateStateException", "DeleteCACertificate", certificateId=authorit
 
 # --- and what is there is deleted ------------------------------------------------------------------
 
-ok("DisassociateWirelessDeviceFromThing", Id=id)
-ok("DeleteWirelessDeviceImportTask", Id=single)
-ok("UpdateCACertificate", certificateId=authority, newStatus="INACTIVE")
-ok("DeleteCACertificate", certificateId=authority)
-ok("DeleteTopicRule", ruleName="copy")
-ok("UpdateWirelessDevice", Id=id, ApplicationProfileId="")
-ok("DeleteApplicationProfile", Id=spare_profile)
-ok("DeleteWirelessDevice", Id=spare)
-ok("DeleteDestination", Name="spare")
+run(given["calls"]["last"])
 
 unseen = {op: sorted(set(declared(op)) - seen.get(op, set())) for op in SDK}
 print(json.dumps(dict(

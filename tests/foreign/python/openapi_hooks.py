@@ -54,9 +54,14 @@ def map_path_parameters(context, path_parameters):
 
 @schemathesis.hook
 def map_query(context, query):
-    if query:
-        query.pop("follow", None)  # an answer that never ends
     return map_names(query)
+
+
+# Of whatever phase: an answer that never ends is waited for until the request times out.
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    if isinstance(case.query, dict):
+        case.query.pop("follow", None)
 
 
 @schemathesis.hook

@@ -44,12 +44,6 @@ pub static OPERATIONS: &[Operation] = &[
         Box::pin(devices::list(api, call))
     }),
     at(
-        "GET /wireless-devices/{Identifier}",
-        "iotwireless:GetWirelessDevice",
-        &[Names::Device],
-        |api, call, at| Box::pin(devices::get(api, call, at[0])),
-    ),
-    at(
         "PATCH /wireless-devices/{Id}",
         "iotwireless:UpdateWirelessDevice",
         &[DEVICE, TO, AS],
@@ -60,6 +54,12 @@ pub static OPERATIONS: &[Operation] = &[
         "iotwireless:DeleteWirelessDevice",
         &[DEVICE],
         |api, _, at| Box::pin(devices::delete(api, at[0])),
+    ),
+    at(
+        "GET /wireless-devices/{Identifier}",
+        "iotwireless:GetWirelessDevice",
+        &[Names::Device],
+        |api, call, at| Box::pin(devices::get(api, call, at[0])),
     ),
     at(
         "POST /wireless-devices/{Id}/data",

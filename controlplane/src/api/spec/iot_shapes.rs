@@ -203,13 +203,7 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::validate::Violations;
-
-    fn allows(rule: &Rule, text: &str) -> bool {
-        let mut violations = Violations::default();
-        rule.check("X", text, &mut violations);
-        violations.check().is_ok()
-    }
+    use crate::api::validate::tests::allows;
 
     #[test]
     fn a_rule_name_has_1_to_128_letters_digits_and_underscores() {

@@ -14,6 +14,9 @@ pub fn document() -> Value {
     for operation in OPERATIONS {
         let Some((method, path)) = operation.pattern.split_once(' ') else { continue };
         let Some(spec) = operations::of(operation.name()) else { continue };
+        // Two that differ by names alone are one to OpenAPI, whatever AWS's models call them.
+        let same = paths.keys().find(|known| template(known) == template(path)).cloned();
+        let path = &same.unwrap_or_else(|| path.to_owned());
         let entry = paths.entry(path).or_insert_with(|| json!({}));
         entry[method.to_ascii_lowercase()] = described(path, operation.action, spec);
     }
@@ -45,6 +48,12 @@ pub fn document() -> Value {
         },
         "security": [{ "sigv4": [] }],
     })
+}
+
+/// A path without the names in its braces.
+fn template(path: &str) -> Vec<&str> {
+    let nameless = |segment: &'_ str| segment.starts_with('{');
+    path.split('/').map(|segment| if nameless(segment) { "{}" } else { segment }).collect()
 }
 
 fn described(path: &str, action: &str, spec: &Spec) -> Value {
@@ -102,6 +111,9 @@ fn schema(kind: &Kind) -> Value {
         Kind::Removable(rule) => {
             let mut text = schema(&Kind::Text(rule));
             text["minLength"] = json!(0);
+            if let Some(pattern) = rule.form.pattern() {
+                text["pattern"] = json!(format!("^(?:{pattern})?$"));
+            }
             text
         }
         Kind::Text(rule) => {
@@ -112,10 +124,12 @@ fn schema(kind: &Kind) -> Value {
             if rule.max < usize::MAX {
                 text["maxLength"] = json!(rule.max);
             }
+            if let Some(pattern) = rule.form.pattern() {
+                text["pattern"] = json!(format!("^(?:{pattern})$"));
+            }
             match rule.form {
-                Form::Any => {}
-                // Some are for people, not for machines.
-                Form::Pattern(pattern, _) => text["description"] = json!(pattern),
+                Form::Any | Form::Pattern(..) => {}
+                Form::Words(words, ..) => text["description"] = json!(words),
                 Form::OneOf(set) => text["enum"] = json!(set),
             }
             text
@@ -153,6 +167,21 @@ mod tests {
         for spec in operations::SPECS {
             let is_there = OPERATIONS.iter().any(|operation| operation.name() == spec.name);
             assert!(is_there, "{}", spec.name);
+        }
+    }
+
+    /// As OpenAPI counts them.
+    #[test]
+    fn no_two_paths_are_one() {
+        let document = document();
+        let paths = document["paths"].as_object().expect("an object");
+        let mut templates: Vec<_> = paths.keys().map(|path| template(path)).collect();
+        templates.sort_unstable();
+        templates.dedup();
+        assert_eq!(templates.len(), paths.len());
+        let both = &paths["/wireless-devices/{Id}"];
+        for method in ["get", "patch", "delete"] {
+            assert_eq!(both[method]["parameters"][0]["name"], "Id", "{method}");
         }
     }
 

@@ -113,6 +113,7 @@ pub const EVENTS: &[Member] = &[
             topic_of!("Sidewalk", "WirelessDeviceEventTopic"),
         ]),
     ),
+    may("MessageAcknowledgement", Structure(&[topic_of!("CoAP", "WirelessDeviceEventTopic")])),
 ];
 
 const BY_DEVICE: Member = may("WirelessDeviceIdEventTopic", ON_OFF);
@@ -137,6 +138,7 @@ pub const RESOURCE_EVENTS: &[Member] = &[
         "MessageDeliveryStatus",
         Structure(&[topic_of!("Sidewalk", "AmazonIdEventTopic"), BY_DEVICE]),
     ),
+    may("MessageAcknowledgement", Structure(&[BY_DEVICE])),
 ];
 
 /// UpdateMetricConfiguration, GetMetricConfiguration.

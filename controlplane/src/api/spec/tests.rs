@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::api::error::Dialect;
+use crate::api::validate::Form;
 
 const LEVEL: Rule = Rule::one_of(&["LOW", "HIGH"]);
 const SHAPE: &[Member] = &[
@@ -68,6 +69,96 @@ fn members_that_no_shape_knows_are_left_out() {
     let body = json!({ "Level": "LOW", "X": 1, "Count": null, "Items": [{ "On": true, "Y": 2 }] });
     let known = known(body.as_object().unwrap(), SHAPE);
     assert_eq!(known, json!({ "Level": "LOW", "Items": [{ "On": true }] }));
+}
+
+/// Every rule for text that stands anywhere in a request or an answer, or in a path.
+fn rules() -> Vec<&'static Rule> {
+    fn gather(kind: &'static Kind, into: &mut Vec<&'static Rule>) {
+        match kind {
+            Kind::Text(rule) | Kind::Removable(rule) => into.push(rule),
+            Kind::List(kind, _) => gather(kind, into),
+            Kind::Structure(members) => {
+                members.iter().for_each(|member| gather(&member.kind, into));
+            }
+            Kind::OneOf(kinds) => kinds.iter().for_each(|kind| gather(kind, into)),
+            Kind::Integer(..) | Kind::Number | Kind::Decimal(..) | Kind::Boolean | Kind::Map => {}
+        }
+    }
+    let mut all = vec![label_rule("Name"), label_rule("ruleName"), label_rule("certificateId")];
+    for spec in operations::SPECS {
+        let bodies = [Some(spec.query), spec.input, spec.output].into_iter().flatten();
+        bodies.flatten().for_each(|member| gather(&member.kind, &mut all));
+    }
+    all.sort_by_key(|rule| rule.form.pattern());
+    all.dedup_by_key(|rule| rule.form.pattern());
+    all.retain(|rule| rule.form.pattern().is_some());
+    all
+}
+
+/// What a pattern makes up is allowed, and what is not allowed does not match: by chance.
+#[test]
+fn a_pattern_says_what_its_function_does() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let rules = rules();
+    assert!(rules.len() > 12, "{}", rules.len());
+    for rule in rules {
+        let pattern = rule.form.pattern().unwrap();
+        let whole = regex::Regex::new(&format!("^(?:{pattern})$")).unwrap();
+        let Form::Pattern(_, allows) = rule.form else { continue };
+        let made = proptest::string::string_regex(pattern).unwrap();
+        let broken = (made, any::<prop::sample::Index>(), "\\PC{0,2}");
+        runner
+            .run(&broken, |(mut text, at, other)| {
+                prop_assert!(allows(&text), "{} made {:?}", pattern, text);
+                let at = text.char_indices().map(|(at, _)| at).nth(at.index(text.len().max(1)));
+                text.insert_str(at.unwrap_or(0), &other);
+                prop_assert_eq!(allows(&text), whole.is_match(&text), "{} {:?}", pattern, text);
+                Ok(())
+            })
+            .unwrap();
+    }
+}
+
+/// Where words say it, whatever is allowed matches the pattern beside them.
+#[test]
+fn what_words_allow_matches_their_pattern() {
+    use crate::api::shape;
+    use tidegate_coap::code::Code;
+    use tidegate_coap::content_format;
+    let key = crate::identity::testing::key_of(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let pem = key.public_key_pem();
+    let der: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let formats = (0..=u16::MAX).filter_map(content_format::name);
+    let codes = (0..=u8::MAX).map(Code).filter(|code| code.is_response());
+    let codes = codes.map(|code| code.service_name().to_string());
+    let rows: [(&Rule, Vec<String>); 7] = [
+        (&shape::PSK_SECRET, texts(&["0xaF00", "0", "0y", "00x", "secret ~", "x0"])),
+        (&shape::RAW_PUBLIC_KEY, texts(&[&der, &pem, &format!("a key:\n{pem}\n")])),
+        (&shape::CERTIFICATE_NAME, texts(&["CN=m\u{fc} 1", "DNS:a.b-c_d", "URI:urn:dev:1"])),
+        (
+            &shape::SOURCE_ADDRESS,
+            texts(&["10.0.0.1", "10.0.0.1:5683", "2001:db8::1", "[2001:db8::1]:1"]),
+        ),
+        (&shape::ENDPOINT, texts(&["10.0.0.1:65535", "[2001:db8::1]:1"])),
+        (&shape::RESPONSE_STATUS, codes.chain(texts(&["content", "2.05"])).collect()),
+        (
+            &shape::CONTENT_FORMAT,
+            formats.map(str::to_owned).chain(texts(&["50", " 0050 ", "TEXT/plain"])).collect(),
+        ),
+    ];
+    for (rule, texts) in rows {
+        let Form::Words(_, pattern, allows) = rule.form else { panic!("{rule:?}") };
+        let whole = regex::Regex::new(&format!("^(?:{pattern})$")).unwrap();
+        for text in texts {
+            assert!(allows(&text) && whole.is_match(&text), "{pattern}: {text:?}");
+        }
+    }
+    let of_words = rules().into_iter().filter(|rule| matches!(rule.form, Form::Words(..)));
+    assert_eq!(of_words.count(), 7, "each has its row");
+}
+
+fn texts(of: &[&str]) -> Vec<String> {
+    of.iter().map(|text| (*text).to_owned()).collect()
 }
 
 /// JSON whose members are called as those of some operation are.

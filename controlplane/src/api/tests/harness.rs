@@ -135,6 +135,7 @@ impl Server {
         };
         let bounds = Bounds {
             body_bytes_max: BODY_BYTES_MAX,
+            head_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_millis(500),
             requests_max: 64,
             streams_max: FOLLOWERS_MAX,
@@ -163,7 +164,14 @@ impl Server {
 
     /// Listens there too.
     pub(super) fn listens(&self, listener: Listener) {
-        tokio::spawn(serve(listener, self.api.clone(), self.stop.subscribe()));
+        self.listens_for(listener, self.api.bounds.head_timeout);
+    }
+
+    /// The same, with so long for the head of a request.
+    pub(super) fn listens_for(&self, listener: Listener, head_timeout: Duration) {
+        let mut api = Api::clone(&self.api);
+        api.bounds.head_timeout = head_timeout;
+        tokio::spawn(serve(listener, Arc::new(api), self.stop.subscribe()));
     }
 
     /// Where the store is.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
@@ -79,11 +80,78 @@ async fn over_tls(port: u16, config: ClientConfig) -> std::io::Result<String> {
 
 impl Server {
     async fn listen_with_tls(&self, config: &TlsConfig) -> u16 {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let (listener, port) = listener().await;
         self.listens(Listener::Tcp(listener, Some(serve::tls(config).unwrap())));
         port
     }
+}
+
+async fn listener() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+/// Says this and waits for the other side to close; what it said until then.
+async fn until_closed(mut stream: impl AsyncRead + AsyncWrite + Unpin, said: &[u8]) -> Vec<u8> {
+    stream.write_all(said).await.unwrap();
+    let mut heard = Vec::new();
+    // A close is one, however it is done.
+    let _ = stream.read_to_end(&mut heard).await;
+    heard
+}
+
+const HEAD: &str = "GET /health HTTP/1.1\r\nhost: edge.test\r\n\r\n";
+
+/// Half a head, none at all, or none after an answer: the connection is closed, and only then.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_slow_to_ask_is_cut_off() {
+    let server = Server::start().await;
+    let (listener, port) = listener().await;
+    server.listens_for(Listener::Tcp(listener, None), Duration::from_millis(300));
+    let open = || async move { TcpStream::connect(("127.0.0.1", port)).await.unwrap() };
+    for (said, answers) in [(&HEAD[..20], 0), ("", 0), (HEAD, 1), (&[HEAD, "GET"].concat(), 1)] {
+        let heard = until_closed(open().await, said.as_bytes()).await;
+        let heard = String::from_utf8_lossy(&heard);
+        assert_eq!(heard.matches("HTTP/1.1 200 ").count(), answers, "{said:?}: {heard}");
+    }
+
+    // The control: with more time half a head is waited for, and its other half answered.
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(&HEAD.as_bytes()[..20]).await.unwrap();
+    until_closed(open().await, HEAD.as_bytes()).await;
+    let rest = HEAD[20..].replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+    let heard = until_closed(slow, rest.as_bytes()).await;
+    assert!(heard.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&heard));
+    server.stop().await;
+}
+
+/// HTTP/2: no preface, a preface and no word after it, a head that does not end.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_slow_over_http2_is_cut_off() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    /// HEADERS on stream 1 without END_HEADERS: `:method GET` and no more.
+    const HEADERS: &[u8] = b"\0\0\x01\x01\x01\0\0\0\x01\x82";
+    /// A frame of type PING begins so.
+    const PING: &[u8] = b"\0\0\x08\x06\0";
+    let server = Server::start().await;
+    let pki = Pki::new(&server.data_dir());
+    let (listener, port) = listener().await;
+    let tls = serve::tls(&pki.config(false)).unwrap();
+    server.listens_for(Listener::Tcp(listener, Some(tls)), Duration::from_millis(300));
+    for (said, is_asked) in
+        [(b"PRI".to_vec(), false), (PREFACE.to_vec(), true), ([PREFACE, HEADERS].concat(), true)]
+    {
+        let mut config = pki.client(None);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let name = ServerName::try_from("edge.test").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let heard = until_closed(connector.connect(name, stream).await.unwrap(), &said).await;
+        let pinged = heard.windows(PING.len()).any(|window| window == PING);
+        assert_eq!(pinged, is_asked, "{said:?}: {heard:?}");
+    }
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -125,7 +125,7 @@ async fn metrics_are_off_until_they_are_wanted_and_the_document_is_served() {
     assert_eq!(server.send("PUT", target, status("On")).await.shape(), "ValidationException");
 
     let document = server.get("/openapi.json").await.json;
-    let get = &document["paths"]["/wireless-devices/{Identifier}"]["get"];
+    let get = &document["paths"]["/wireless-devices/{Id}"]["get"];
     assert_eq!(get["operationId"], "GetWirelessDevice");
     assert_eq!(document["openapi"], "3.0.3");
     let paths: &serde_json::Map<String, Value> = document["paths"].as_object().unwrap();

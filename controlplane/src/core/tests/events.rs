@@ -68,6 +68,38 @@ fn a_session_and_a_message_have_their_events() {
     assert_eq!(failed["CoAP"], about);
 }
 
+/// Each step that shows that the device has the message is told once, with the message's id.
+#[test]
+fn an_acknowledgement_and_an_answer_have_their_events() {
+    let mut story = Story::new();
+    let on = json!({ "CoAP": { "WirelessDeviceEventTopic": "Enabled" } });
+    story.says(keys::EVENTS, &json!({ "MessageAcknowledgement": on }));
+    story.session_up(1);
+    let id = story.sends(QueueMode::Immediate, b"on");
+    story.outcome(id, Step::Sent, false);
+    assert!(story.publishes.is_empty());
+    for _ in 0..2 {
+        story.outcome(id, Step::Delivered, false);
+    }
+    let lost = story.sends(QueueMode::Immediate, b"on");
+    story.fails(lost, FailReason::Timeout);
+    story.outcome(id, Step::Delivered, true);
+    let of = |kind| format!("{ROOT}/message_acknowledgement/{kind}/coap/wireless_devices");
+    assert_eq!(story.topics(), [of("acknowledged")]);
+    let told: Value = serde_json::from_slice(&story.publishes[0].2).unwrap();
+    assert_eq!(told["CoAP"], json!({ "MessageId": id.to_string(), "Status": "DELIVERED" }));
+
+    let id = story.sends(QueueMode::Immediate, b"on");
+    story.responds(id, b"21");
+    let of_answer = story.publishes.iter().find(|(_, topic, _)| *topic == of("answered"));
+    let told: Value = serde_json::from_slice(&of_answer.expect("it is told").2).unwrap();
+    assert_eq!(
+        told["CoAP"],
+        json!({ "MessageId": id.to_string(), "Status": "RESPONDED",
+            "ResponseStatus": "CONTENT(2.05)" })
+    );
+}
+
 #[test]
 fn one_device_has_a_topic_of_its_own() {
     let mut story = Story::new();
