@@ -12,11 +12,18 @@ use super::validate::{Form, Members, Rule, Violations};
 use crate::model::{CoapOption, Method};
 
 /// An ETag: 1 to 8 bytes as base64 (RFC 7252 section 5.10.6).
-pub const ETAG: Rule =
-    Rule { min: 4, max: 12, form: Form::Pattern("base64 of 1 to 8 bytes", |text| is_tag(text, 1)) };
+pub const ETAG: Rule = Rule {
+    min: 4,
+    max: 12,
+    form: Form::Words("base64 of 1 to 8 bytes", TAG, |text| is_tag(text, 1)),
+};
 /// What If-Match carries: an ETag, or nothing, which any representation has (section 5.10.8.1).
-pub const IF_MATCH: Rule =
-    Rule { min: 0, max: 12, form: Form::Pattern("base64 of 0 to 8 bytes", |text| is_tag(text, 0)) };
+pub const IF_MATCH: Rule = Rule {
+    min: 0,
+    max: 12,
+    form: Form::Words("base64 of 0 to 8 bytes", TAG, |text| is_tag(text, 0)),
+};
+const TAG: &str = "([A-Za-z0-9+/]{4}){0,2}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?";
 /// Most tags in one message.
 pub const TAGS_MAX: usize = 8;
 /// Every class of responses that RFC 7967 knows.
