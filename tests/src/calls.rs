@@ -145,13 +145,13 @@ fn request(document: &Value, operation: &str, input: &Value) -> Request {
     }
     query.sort_unstable();
     let query: Vec<String> = query.iter().map(|(name, of)| format!("{name}={of}")).collect();
-    let status = said["responses"].as_object().expect("an object").keys();
+    let mut status = said["responses"].as_object().expect("an object").keys();
     Request {
         operation: operation.to_owned(),
         method: method.to_uppercase(),
         target: if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) },
         body: if said["requestBody"].is_null() { Value::Null } else { body.into() },
-        status: status.filter_map(|status| status.parse().ok()).next().expect("a status"),
+        status: status.find_map(|status| status.parse().ok()).expect("a status"),
     }
 }
 

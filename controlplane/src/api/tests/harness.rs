@@ -135,7 +135,7 @@ impl Server {
         };
         let bounds = Bounds {
             body_bytes_max: BODY_BYTES_MAX,
-            head_timeout: Duration::from_secs(60),
+            head_timeout: Duration::from_mins(1),
             body_timeout: Duration::from_millis(500),
             requests_max: 64,
             streams_max: FOLLOWERS_MAX,
