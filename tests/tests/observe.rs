@@ -12,7 +12,7 @@ use tidegate_tests::coap_client::Flavour::{self, GnuTls, OpenSsl};
 use tidegate_tests::edge::{Edge, Provisioned};
 use tidegate_tests::place::{Directory, free_ports, is_taken};
 use tidegate_tests::process::Process;
-use tidegate_tests::repository::cached;
+use tidegate_tests::repository::{cached, root};
 use tidegate_tests::wait::eventually;
 
 #[test]
@@ -59,7 +59,7 @@ fn libcoap_observes(flavour: Flavour) {
     assert!(told.count() >= 3, "{said}");
 }
 
-/// aiocoap's client prints each state, and is read line by line.
+/// aiocoap prints each state.
 #[test]
 fn aiocoap_observes_what_an_application_sets() {
     let edge = Edge::embedded();
@@ -71,18 +71,18 @@ fn aiocoap_observes_what_an_application_sets() {
         destination: "to-aiocoap".to_owned(),
         topic: "fleet/aiocoap".to_owned(),
     });
-    sets(&edge, &device, "first\n");
+    sets(&edge, &device, "first");
     let whole_edge = format!("coaps://127.0.0.1:{}/*", edge.coap_port);
     let dtls = json!({
         "psk": {"hex": hex::encode(device.key())}, "client-identity": {"ascii": device.identity},
     });
     let credentials = json!({whole_edge: {"dtls": dtls}}).to_string();
-    let mut command = Command::new(cached("foreign/python/bin/aiocoap-client", "foreign"));
-    command.arg("--credentials").arg(place.write("credentials.json", &credentials));
-    command.args(["--observe"]);
+    let mut command = Command::new(cached("foreign/python/bin/python", "foreign"));
+    command.arg(root().join("tests/foreign/python/aiocoap_observe.py"));
     command.arg(format!("coaps://127.0.0.1:{}/settings/mode", edge.coap_port));
-    let client = Process::start("aiocoap-client", command.env("PYTHONUNBUFFERED", "1"));
-    for (state, next) in [("first", "second\n"), ("second", "third\n")] {
+    command.arg(place.write("credentials.json", &credentials));
+    let client = Process::start("aiocoap", &mut command);
+    for (state, next) in [("first", "second"), ("second", "third")] {
         eventually("the state is heard of", || client.said().contains(state).then_some(()));
         sets(&edge, &device, next);
     }
