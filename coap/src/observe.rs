@@ -41,6 +41,11 @@ impl Freshest {
         Self { sequence, at_ms: now_ms }
     }
 
+    /// Its number.
+    pub const fn sequence(self) -> u32 {
+        self.sequence
+    }
+
     /// Takes one that is fresher than all before; false: it is not, and says nothing new (section
     /// 3.4). The numbers wrap at 24 bits; after 128 s any number is fresh.
     pub fn takes(&mut self, now_ms: u64, sequence: u32) -> bool {

@@ -183,7 +183,9 @@ fn a_long_notification_is_fetched_and_told_once() {
         assert_eq!(wanted.number(), asked);
         story.sends(device, &part(Type::Ack, request.mid, &request.token, asked));
     }
-    let (told, _, heard) = story.notifications.last().expect("told");
+    let (told, head, heard) = story.notifications.last().expect("told");
+    let head = Message::parse(head).expect("a message");
+    assert_eq!(head.options.uint(Number::OBSERVE), Some(11), "the number of the first block");
     assert_eq!((asked, story.notifications.len(), heard), (2, 1, &body));
     assert_eq!((told.sequence.get(), told.message_id), (11, MESSAGE));
     assert_eq!(

@@ -88,7 +88,7 @@ fn extended_tokens_come_back_and_those_that_are_too_long_with_an_error() {
         let put = [&[first, Code::PUT.0, 0, 2, extended][..], &long, b"\xb1t"].concat();
         story.sends(device, &put);
         let reply = story.hears(device).expect("an answer");
-        assert_eq!(reply[0], 0x40 | (ty as u8) << 4 | 13);
+        assert_eq!(reply[0], 0x4d | (ty as u8) << 4);
         assert_eq!(reply[1], Code::BAD_REQUEST.0);
         assert_eq!(reply[4..], [&[extended][..], &long].concat());
     }

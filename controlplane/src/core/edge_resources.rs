@@ -30,7 +30,7 @@ use crate::model::{
     Refused, ResourceType,
 };
 use crate::store::records::{self, read};
-use crate::store::{Store, StoreError, Table, Transaction, keys};
+use crate::store::{Entry, Store, StoreError, Table, Transaction, keys};
 
 /// What is known without asking the store.
 #[derive(Default)]
@@ -506,11 +506,8 @@ fn is_fulfilled(request: &Message<'_>, resource: Option<&EdgeResource>) -> bool 
 }
 
 /// Every entry of a table.
-pub(super) fn everything(
-    store: &dyn Store,
-    table: Table,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-    let mut all: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+pub(super) fn everything(store: &dyn Store, table: Table) -> Result<Vec<Entry>, StoreError> {
+    let mut all: Vec<Entry> = Vec::new();
     loop {
         let after = all.last().map(|(key, _)| key.clone());
         let found = store.scan(table, &[], after.as_deref(), SCAN_ENTRIES)?;

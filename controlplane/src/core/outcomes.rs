@@ -43,9 +43,9 @@ impl Core {
         let (device, id) = (DeviceId(outcome.device), MessageId(outcome.message_id));
         let Some(open) = self.messages.get_mut(device, id) else {
             let what = (step, reason, outcome.is_final != 0);
-            let response = (outcome.body_bytes.get() == 0).then_some((response, outcome));
+            let told = (outcome, response, &*body);
             if self.on_notified(now, id, what)
-                || self.on_reregistered(now, (device, id), what, response, (link, seq)).is_none()
+                || self.on_reregistered(now, (device, id), what, told, (link, seq)).is_none()
             {
                 self.done(link, seq);
             }

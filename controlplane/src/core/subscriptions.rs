@@ -193,47 +193,58 @@ impl Core {
         now: Now,
         (device, id): (DeviceId, MessageId),
         (step, reason, is_final): (Step, FailReason, bool),
-        response: Option<(&[u8], &contract::Outcome)>,
+        told: (&contract::Outcome, &[u8], &[u8]),
         from: (LinkId, Seq),
     ) -> Option<()> {
         let known = self.subscriptions.find(device, id)?;
         let asked = if is_final { known.asked.take() } else { known.asked };
-        let (link, seq) = from;
-        let response =
-            response.and_then(|(bytes, outcome)| Some((CoapMessage::parse(bytes).ok()?, outcome)));
-        match response.filter(|_| step == Step::Responded) {
-            Some((response, outcome)) => {
-                let mut tx = Transaction::new();
-                if agrees(&response) {
-                    known.session = asked;
-                    let key = keys::subscription(device, id);
-                    tx.put(Table::Observed, key, records::encode(known));
-                } else {
-                    self.end_subscription(&mut tx, device, id);
-                }
-                let about = Circumstances {
-                    device,
-                    message: id,
-                    received_unix_ms: outcome.at_unix_ms.get(),
-                    network: from_the_wire(outcome.network)?,
-                    security_mode: asked.and_then(|asked| self.sessions.mode(device, asked)),
-                    response_token: None,
-                };
-                let json = uplink_json(&response, &about);
-                self.keep_notification(now, tx, device, &json, from);
-            }
-            None => {
-                let is_refused = matches!(
-                    reason,
-                    FailReason::Reset | FailReason::Malformed | FailReason::TooLarge
-                );
-                let mut tx = Transaction::new();
-                if step == Step::Failed && is_refused {
-                    self.end_subscription(&mut tx, device, id);
-                }
-                self.write(tx, Some(Ticket::Entry { link, seq }));
-            }
+        if step == Step::Responded {
+            return self.on_registration_answered(now, (device, id), asked, told, from);
         }
+        let is_refused =
+            matches!(reason, FailReason::Reset | FailReason::Malformed | FailReason::TooLarge);
+        let mut tx = Transaction::new();
+        if step == Step::Failed && is_refused {
+            self.end_subscription(&mut tx, device, id);
+        }
+        let (link, seq) = from;
+        self.write(tx, Some(Ticket::Entry { link, seq }));
+        Some(())
+    }
+
+    /// The device has told the state as it is now, and whether it tells of others.
+    fn on_registration_answered(
+        &mut self,
+        now: Now,
+        (device, id): (DeviceId, MessageId),
+        asked: Option<u64>,
+        (outcome, response, body): (&contract::Outcome, &[u8], &[u8]),
+        from: (LinkId, Seq),
+    ) -> Option<()> {
+        let network = from_the_wire(outcome.network)?;
+        let mut response = CoapMessage::parse(response).ok()?;
+        if !body.is_empty() {
+            response.payload = body;
+        }
+        let known = self.subscriptions.find(device, id)?;
+        let mut tx = Transaction::new();
+        if agrees(&response) {
+            known.session = asked;
+            let key = keys::subscription(device, id);
+            tx.put(Table::Observed, key, records::encode(known));
+        } else {
+            self.end_subscription(&mut tx, device, id);
+        }
+        let about = Circumstances {
+            device,
+            message: id,
+            received_unix_ms: outcome.at_unix_ms.get(),
+            network,
+            security_mode: asked.and_then(|asked| self.sessions.mode(device, asked)),
+            response_token: None,
+        };
+        let json = uplink_json(&response, &about);
+        self.keep_notification(now, tx, device, &json, from);
         Some(())
     }
 

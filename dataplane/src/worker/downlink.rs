@@ -51,7 +51,7 @@ impl Worker {
             Some(Err(reason)) => return self.refuse_downlink(now, &told, reason),
         };
         let Some(coap) = outbound(bytes, token) else {
-            observation.map(|observation| self.end_registration(observation));
+            self.end_registration_of(observation);
             return self.refuse_downlink(now, &told, FailReason::Malformed);
         };
         let body_bytes = downlink.body_bytes.get() as usize;
@@ -73,7 +73,7 @@ impl Worker {
                 self.start_next(now, slot, outbox);
             }
             Err(reason) => {
-                observation.map(|observation| self.end_registration(observation));
+                self.end_registration_of(observation);
                 self.refuse_downlink(now, &told, reason);
             }
         }
@@ -414,9 +414,7 @@ impl Worker {
     }
 
     fn end_observing(&mut self, downlink: &Downlink, step: Step) {
-        if let Some(observation) = downlink.observation {
-            self.end_registration(observation);
-        }
+        self.end_registration_of(downlink.observation);
         if let Some(notified) = &downlink.notified {
             self.end_fetch(notified);
             if step != Step::Responded {

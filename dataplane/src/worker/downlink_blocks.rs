@@ -25,7 +25,7 @@ use arrayvec::ArrayVec;
 use rand::Rng;
 use tidegate_coap::block::{Block, BlockSize, Step as BlockStep, Upload};
 use tidegate_coap::code::Code;
-use tidegate_coap::message::{MESSAGE_BYTES_MAX, Message, Token};
+use tidegate_coap::message::{MESSAGE_BYTES_MAX, Message, Token, Writer};
 use tidegate_coap::option::Number;
 use tidegate_coap::option::list::Entry;
 use tidegate_coap::outbound::Outbound;
@@ -214,12 +214,13 @@ impl Worker {
         let name = wire::name_of_message(&of.message_id);
         let body_bytes = self.push_response(name, &fetching.chain);
         self.uploads.release(&mut fetching.chain);
-        let (Some(body_bytes), Some(head)) = (body_bytes, without_payload(response)) else {
+        let sequence = downlink.observation.and_then(|number| self.observations.sequence(number));
+        let (Some(body_bytes), Some(head)) = (body_bytes, head_of(response, sequence)) else {
             return self.tell(now, of, Step::Failed, FailReason::Busy, true, &[]);
         };
         let mut outcome = outcome(now, of, Step::Responded, FailReason::None, true);
         outcome.body_bytes = (body_bytes as u32).into();
-        self.notify(wire::Kind::Outcome, outcome.as_bytes(), head);
+        self.notify(wire::Kind::Outcome, outcome.as_bytes(), &head);
     }
 
     /// The same of a notification.
@@ -227,10 +228,11 @@ impl Worker {
         let name = wire::name_of_message(&notified.of.message_id);
         let body_bytes = self.push_response(name, &chain);
         self.uploads.release(&mut chain);
-        let (Some(body_bytes), Some(head)) = (body_bytes, without_payload(last)) else {
+        let head = head_of(last, notified.sequence);
+        let (Some(body_bytes), Some(head)) = (body_bytes, head) else {
             return self.counters.tally(Tally::NotificationLost);
         };
-        self.tell_notification(now, notified, body_bytes, head);
+        self.tell_notification(now, notified, body_bytes, &head);
     }
 
     /// What a downlink had of bodies is forgotten with it.
@@ -286,8 +288,8 @@ fn written(
     let request = Message::parse(before.coap.message()).ok()?;
     // Later blocks of what is observed are asked for without Observe (RFC 7959 section 2.6).
     let is_later = before.fetching.is_some();
-    let is_kept = |number| !is_ours(number) && !(is_later && number == Number::OBSERVE);
-    let kept = request.options.iter().filter(|option| is_kept(option.number));
+    let is_left = |number| is_ours(number) || is_later && number == Number::OBSERVE;
+    let kept = request.options.iter().filter(|option| !is_left(option.number));
     let (echo, number) = (before.echo.as_slice(), Number::ECHO);
     let echo = (!echo.is_empty()).then_some(Entry { number, value: echo });
     let below = kept.clone().take_while(|option| option.number < Number::ECHO);
@@ -315,10 +317,18 @@ fn challenge(downlink: &Downlink, response: &Message<'_>) -> Option<ArrayVec<u8,
     ArrayVec::try_from(echo).ok()
 }
 
-/// A message up to its payload marker.
-fn without_payload(bytes: &[u8]) -> Option<&[u8]> {
-    let payload = Message::parse(bytes).ok()?.payload;
-    bytes.get(..bytes.len() - payload.len() - usize::from(!payload.is_empty()))
+/// What stands before the payload of the last block, with the Observe option of the first.
+fn head_of(last: &[u8], sequence: Option<u32>) -> Option<ArrayVec<u8, MESSAGE_BYTES_MAX>> {
+    let last = Message::parse(last).ok()?;
+    let mut head = ArrayVec::from([0; MESSAGE_BYTES_MAX]);
+    let is_new = |number| sequence.is_some() && number == Number::OBSERVE;
+    let options = last.options.iter().filter(|option| !is_new(option.number));
+    let ours: Ours = sequence.map(|sequence| (Number::OBSERVE, sequence)).into_iter().collect();
+    let mut writer = Writer::new(&mut head, last.ty, last.code, last.mid, &last.token);
+    write_with(&mut writer, options, &ours);
+    let length = writer.finish().ok()?;
+    head.truncate(length);
+    Some(head)
 }
 
 fn payload_of(request: &Outbound) -> &[u8] {

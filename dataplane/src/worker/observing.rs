@@ -78,6 +78,11 @@ impl Observations {
         self.pool.len()
     }
 
+    /// The number of the last state that the device has told; `None`: it has not agreed.
+    pub(super) fn sequence(&self, number: u32) -> Option<u32> {
+        self.pool.get(number)?.freshest.map(Freshest::sequence)
+    }
+
     fn find(&self, slot: u32, id: &wire::MessageId) -> Option<u32> {
         let is_it = |number: &u32| {
             let observation = self.pool.get(*number);
@@ -171,9 +176,11 @@ impl Worker {
     }
 
     /// The request is over: without the device's agreement there is nothing to observe.
-    pub(super) fn end_registration(&mut self, number: u32) {
-        let observation = self.observations.pool.get(number);
-        if observation.is_some_and(|observation| observation.freshest.is_none()) {
+    pub(super) fn end_registration_of(&mut self, number: Option<u32>) {
+        let observation = number.and_then(|number| self.observations.pool.get(number));
+        if let Some(number) = number
+            && observation.is_some_and(|observation| observation.freshest.is_none())
+        {
             self.observations.remove(number);
         }
     }

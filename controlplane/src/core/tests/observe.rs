@@ -416,11 +416,11 @@ impl Story {
     }
 
     fn answered(&self, exchange: u64) -> Vec<u8> {
-        let answers = self.posted(Kind::Answer).into_iter().map(|post| {
+        let mut answers = self.posted(Kind::Answer).into_iter().map(|post| {
             let (head, bytes) = Answer::split(&post.bytes).unwrap();
             (head.exchange.get(), bytes.to_vec())
         });
-        answers.filter(|(of, _)| *of == exchange).next_back().unwrap().1
+        answers.rfind(|(of, _)| *of == exchange).unwrap().1
     }
 
     fn notified(&self) -> Vec<(MessageId, Vec<u8>)> {
