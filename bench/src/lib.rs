@@ -7,5 +7,6 @@ pub mod api;
 pub mod control;
 pub mod echo;
 pub mod handshake;
+pub mod overload;
 pub mod ratio;
 pub mod rig;

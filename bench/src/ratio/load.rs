@@ -138,8 +138,7 @@ impl Load {
 
     /// Devices that have shaken hands, one at each socket.
     pub fn dtls(server: SocketAddr, plan: &Plan) -> io::Result<Self> {
-        let suites = vec![Suite::PskAes128Ccm8];
-        let config = Arc::new(Config { suites, ..Config::default() });
+        let config = client_config();
         let mut flights = (0, 0);
         let mut load = Self::with(server, plan, |number, socket| {
             let devices = number * plan.devices_each..(number + 1) * plan.devices_each;
@@ -340,7 +339,7 @@ impl Speaker {
 }
 
 /// Writes a request.
-fn put(mid: u16, plan: &Plan, out: &mut [u8; OUT_BYTES]) -> usize {
+pub fn put(mid: u16, plan: &Plan, out: &mut [u8; OUT_BYTES]) -> usize {
     let token = message::Token::new(&mid.to_be_bytes());
     Writer::new(out, Type::Con, Code::PUT, mid, &token)
         .option(Number::URI_PATH, plan.path.as_bytes())
@@ -356,13 +355,20 @@ pub fn bind(server: IpAddr) -> io::Result<StdSocket> {
     StdSocket::bind((own, 0))
 }
 
-fn shake_hands(
-    socket: &StdSocket,
-    config: &Arc<Config>,
+/// A device with its socket, after its handshake.
+pub fn established(
+    server: SocketAddr,
     number: usize,
     plan: &Plan,
-    flights: &mut (u64, u64),
-) -> io::Result<Established> {
+) -> io::Result<(StdSocket, Established)> {
+    let socket = bind(server.ip())?;
+    socket.connect(server)?;
+    let session = shake_hands(&socket, &client_config(), number, plan, &mut (0, 0))?;
+    Ok((socket, session))
+}
+
+/// A device that is about to shake hands.
+pub fn device(config: &Arc<Config>, number: usize, plan: &Plan) -> Device {
     let credential = Credential::Psk {
         identity: format!("{}{number}", plan.identity).into_bytes(),
         psk: Secret::new(plan.key),
@@ -372,8 +378,22 @@ fn shake_hands(
     seed[8..12].copy_from_slice(&std::process::id().to_le_bytes());
     let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let cid = plan.connection_id.then_some(&[][..]);
-    let randoms = Randoms::expand(&seed);
-    let mut device = Device::new(config, 0, unix_s, cid, &randoms, credential, None);
+    Device::new(config, 0, unix_s, cid, &Randoms::expand(&seed), credential, None)
+}
+
+/// The one suite of these devices.
+pub fn client_config() -> Arc<Config> {
+    Arc::new(Config { suites: vec![Suite::PskAes128Ccm8], ..Config::default() })
+}
+
+fn shake_hands(
+    socket: &StdSocket,
+    config: &Arc<Config>,
+    number: usize,
+    plan: &Plan,
+    flights: &mut (u64, u64),
+) -> io::Result<Established> {
+    let mut device = device(config, number, plan);
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut datagram = [0; OUT_BYTES];
     loop {

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::api::{imports, messages};
 use crate::echo::Way;
+use crate::overload;
 use crate::rig::Route;
 
 /// One row, or a few that belong together.
@@ -66,6 +67,8 @@ pub const ROWS: &[Row] = &[
     row("gso", |_| segments::bursts(9)),
     row("import", |_| imports::figures(100_000)),
     row("messages", |_| messages::figures(3, STRETCH.saturating_mul(3))),
+    row("overload", |_| overload::multiples()),
+    row("attacks", |_| overload::attacks()),
     row("permits", |_| Ok(permits::figures())),
     row("clear", |_| one(steady::clear(5, STRETCH))),
     row("backends", |_| one(steady::backends(5, STRETCH))),
