@@ -7,6 +7,12 @@ pub const WORKERS_MAX: u8 = 64;
 /// Datagrams taken from the network in one turn. *Why:* measured flat above 64, and one turn's
 /// records fit the first-level cache.
 pub const BATCH_MAX: usize = 64;
+/// Datagrams of strangers in one turn while those we know have something to say. *Why:* so known
+/// devices have three quarters of a worker's time at least, however many strangers there are.
+pub const STRANGERS_MAX: usize = BATCH_MAX / 4;
+/// Places of a batch that are kept for strangers who wait. *Why:* a device that nobody knows yet
+/// must get through when all others are busy.
+pub const STRANGERS_MIN: usize = BATCH_MAX / 8;
 /// Datagrams one turn may send before it flushes. *Why:* every received datagram can cause two,
 /// and timers get as much again.
 pub const OUTBOX_SLOTS: usize = 4 * BATCH_MAX;

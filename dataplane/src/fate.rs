@@ -75,6 +75,11 @@ impl Counters {
         self.values[FATES + tally as usize] += 1;
     }
 
+    /// Sets what is counted elsewhere.
+    pub fn set(&mut self, tally: Tally, value: u64) {
+        self.values[FATES + tally as usize] = value;
+    }
+
     /// Datagrams that ended so.
     pub fn fate(&self, fate: Fate) -> u64 {
         self.values[fate as usize]

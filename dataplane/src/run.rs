@@ -201,7 +201,7 @@ impl Shell {
         net: &mut Net,
         outbox: &mut Outbox,
     ) -> Result<(), String> {
-        let mut told = worker.up().committed();
+        let (mut told, mut counted_s) = (worker.up().committed(), 0);
         while !self.stop.load(Ordering::Relaxed) {
             self.turned[usize::from(self.index)].store(true, Ordering::Relaxed);
             let is_idle = down.prepare_sleep();
@@ -218,6 +218,10 @@ impl Shell {
             drop(batch);
             net.flush(outbox);
             self.take_letters(now, worker, outbox);
+            if now.s() != counted_s {
+                counted_s = now.s();
+                worker.on_network(&net.stats());
+            }
             worker.on_due(now, outbox);
             net.flush(outbox);
             self.wake_others(worker, &mut told);

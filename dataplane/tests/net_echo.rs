@@ -131,9 +131,9 @@ fn a_worker_waits_for_a_fuller_batch_under_load_and_only_then(backend: Backend) 
         let begun = Instant::now();
         while rig.net.stats().gathers == 0 && begun.elapsed() < LONG {
             for number in 0..200u8 {
-                client.send(&[number]).unwrap();
+                client.send(&[0, number]).unwrap();
             }
-            let numbers: Vec<u8> = rig.receive(200).iter().map(|one| one.bytes[0]).collect();
+            let numbers: Vec<u8> = rig.receive(200).iter().map(|one| one.bytes[1]).collect();
             assert!(numbers.into_iter().eq(0..200));
             if gather_us == 0 && rig.net.stats().received > 10_000 {
                 break;

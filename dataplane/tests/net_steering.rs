@@ -6,13 +6,16 @@ mod net_rig;
 
 use net_rig::{Rig, client};
 use std::time::Duration;
-use tidegate_dataplane::config::Backend;
+use tidegate_dataplane::bounds::{BATCH_MAX, STRANGERS_MAX, STRANGERS_MIN};
+use tidegate_dataplane::config::{Backend, Config};
 
 on_both_backends! {
     a_record_with_a_connection_id_finds_its_worker;
     a_connection_id_behind_plaintext_records_is_found;
     other_datagrams_are_spread_over_all_workers;
     a_worker_that_does_not_exist_loses_nothing;
+    a_handshake_and_its_session_have_one_worker;
+    those_we_know_have_a_socket_that_strangers_can_not_fill;
 }
 
 /// From 64 ports, of which the hash of addresses would give each worker some.
@@ -80,15 +83,69 @@ fn a_worker_that_does_not_exist_loses_nothing(backend: Backend) {
     }
 }
 
+/// The same port each time: a handshake, then data, an alert, and a handshake message again.
+fn a_handshake_and_its_session_have_one_worker(backend: Backend) {
+    for listen in ["127.0.0.1:0", "[::1]:0"] {
+        let mut group = Group::of(3, backend, listen);
+        for _ in 0..PORTS {
+            let device = client(group.workers[0].addresses[0]);
+            let mut heard = [0; 3];
+            for content_type in [22, 23, 21, 22, 20, 23] {
+                device.send(&record(content_type, 0, 60)).unwrap();
+                group.receive(&mut heard, 1);
+            }
+            assert!(heard.contains(&6), "{heard:?}");
+        }
+    }
+}
+
+/// Strangers send until the kernel drops what they send; after them comes a record with a
+/// Connection ID, then data without one.
+fn those_we_know_have_a_socket_that_strangers_can_not_fill(backend: Backend) {
+    let mut group = Group::of(1, backend, "127.0.0.1:0");
+    let address = group.workers[0].addresses[0];
+    let (stranger, device) = (client(address), client(address));
+    let hello = record(22, 0, 1_200);
+    let mut sent = 0;
+    while sent < 100_000 && group.workers[0].net.stats().stranger_drops == 0 {
+        (0..500).for_each(|_| assert!(stranger.send(&hello).is_ok()));
+        sent += 500;
+    }
+    for content_type in [CONNECTION_ID, 23] {
+        device.send(&record(content_type, 0, 60)).unwrap();
+    }
+    // They are in the first batch, in front of it, and strangers in their share of it.
+    group.workers[0].wait();
+    let first = group.workers[0].reap();
+    let types: Vec<u8> = first.iter().map(|one| one.bytes[0]).collect();
+    assert_eq!(types[..2], [CONNECTION_ID, 23]);
+    assert_eq!(types[2..], [22; STRANGERS_MAX]);
+    let stats = group.workers[0].net.stats();
+    assert!(stats.stranger_drops > 0 && stats.kernel_drops == 0, "{stats:?}");
+    // And strangers are heard while those we know fill every batch.
+    for _ in 0..4 * BATCH_MAX {
+        device.send(&record(23, 0, 60)).unwrap();
+    }
+    let mut batches = Vec::new();
+    for _ in 0..4 {
+        group.workers[0].wait();
+        let batch = group.workers[0].reap();
+        batches.push(batch.iter().filter(|one| one.bytes[0] == 22).count());
+    }
+    assert!(batches[1..].iter().all(|count| *count >= STRANGERS_MIN), "{batches:?}");
+}
+
 struct Group {
     workers: Vec<Rig>,
 }
 
 impl Group {
     fn of(count: u8, backend: Backend, listen: &str) -> Self {
-        let first = Rig::open(backend, &[listen]);
-        let listen = first.addresses.clone();
-        let others = (1..count).map(|number| Rig::worker(backend, &listen, number));
+        let mut config = Config { listen: vec![listen.parse().unwrap()], ..Config::default() };
+        config.net.backend = backend;
+        let first = Rig::among(&config, count, 0);
+        config.listen.clone_from(&first.addresses);
+        let others = (1..count).map(|number| Rig::among(&config, count, number));
         Self { workers: std::iter::once(first).chain(others).collect() }
     }
 
@@ -102,14 +159,20 @@ impl Group {
     /// How many datagrams each worker has. Loopback delivers before `send` returns.
     fn received(&mut self) -> Vec<usize> {
         let mut received = vec![0; self.workers.len()];
-        while received.iter().sum::<usize>() < PORTS {
-            for (worker, count) in self.workers.iter_mut().zip(&mut received) {
+        self.receive(&mut received, PORTS);
+        received
+    }
+
+    /// Waits for so many datagrams, and counts them by worker.
+    fn receive(&mut self, received: &mut [usize], more: usize) {
+        let wanted = received.iter().sum::<usize>() + more;
+        while received.iter().sum::<usize>() < wanted {
+            for (worker, count) in self.workers.iter_mut().zip(&mut *received) {
                 if worker.net.wait(Duration::from_millis(1)).datagrams {
                     *count += worker.reap().len();
                 }
             }
         }
-        received
     }
 }
 

@@ -223,6 +223,13 @@ counters! {
         Notice => "notice",
         /// Notices for the customer's log left out: too many, or too little room on the ring.
         NoticeShed => "notice_shed",
+        /// Datagrams of those we know that the kernel dropped because a receive buffer was full.
+        KernelDropped => "kernel_dropped",
+        /// Datagrams of strangers, handshakes most of them, that the kernel dropped because a receive
+        /// buffer was full.
+        StrangersDropped => "strangers_dropped",
+        /// Datagrams that the kernel refused to send.
+        SendRefused => "send_refused",
     }
 }
 

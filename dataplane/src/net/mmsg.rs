@@ -9,9 +9,12 @@ use super::headers::{SendHeaders, empty_message};
 use super::name::{CONTROL_BYTES, Control, Name, local_of, peer_of};
 use super::peer::Peer;
 use super::{Ends, Woken};
-use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS};
+use crate::bounds::{
+    BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, STRANGERS_MAX, STRANGERS_MIN,
+};
 use arrayvec::ArrayVec;
 use std::io;
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -27,9 +30,10 @@ pub(super) struct Mmsg {
     /// Received and not lent yet: index = buffer.
     received: ArrayVec<Received, BATCH_MAX>,
     sending: SendHeaders,
-    sockets: usize,
-    /// The socket that is read first next time, so that none starves.
+    /// The socket of its kind that is read first next time, so that none starves.
     turn: usize,
+    /// More strangers may wait than were read.
+    strangers_wait: bool,
     last_batch: usize,
 }
 
@@ -41,7 +45,7 @@ struct Received {
 }
 
 impl Mmsg {
-    pub(super) fn new(sockets: usize) -> Self {
+    pub(super) fn new() -> Self {
         let buffers = Fixed::new([0; DATAGRAM_BYTES_MAX], BATCH_MAX);
         let names = Fixed::new(Name::EMPTY, BATCH_MAX);
         let controls = Fixed::new(Control::EMPTY, BATCH_MAX);
@@ -66,8 +70,8 @@ impl Mmsg {
             _vectors: vectors,
             received: ArrayVec::new(),
             sending: SendHeaders::new(OUTBOX_SLOTS),
-            sockets,
             turn: 0,
+            strangers_wait: false,
             last_batch: 0,
         }
     }
@@ -114,41 +118,54 @@ impl Mmsg {
         }
     }
 
-    /// Fills the buffers from all sockets in turn, unless something is in them; true if something
-    /// is now.
+    /// Fills the buffers from all sockets, unless something is in them: first with what those we
+    /// know say, then with what strangers do. True if something is there now.
     pub(super) fn receive(&mut self, ends: &mut Ends) -> bool {
         if self.received.is_empty() {
-            for step in 0..self.sockets {
-                self.receive_from((self.turn + step) % self.sockets, ends);
-            }
-            self.turn = (self.turn + 1) % self.sockets.max(1);
+            self.turn = self.turn.wrapping_add(1);
+            let kept = if self.strangers_wait { STRANGERS_MIN } else { 0 };
+            self.receive_from(0..ends.sockets.len(), BATCH_MAX - kept, ends);
+            let known = self.received.len();
+            let most = if known == 0 { BATCH_MAX } else { BATCH_MAX.min(known + STRANGERS_MAX) };
+            self.receive_from(ends.sockets.len()..ends.receiving().count(), most, ends);
+            self.strangers_wait = self.received.len() == most;
         }
         !self.received.is_empty()
     }
 
-    fn receive_from(&mut self, number: usize, ends: &mut Ends) {
-        let (from, socket) = (self.received.len(), &ends.sockets[number]);
-        if from == BATCH_MAX {
+    /// From these sockets in turn, until so many buffers are full.
+    fn receive_from(&mut self, sockets: Range<usize>, most: usize, ends: &mut Ends) {
+        let count = sockets.len();
+        for step in 0..count {
+            self.receive_one(sockets.start + (self.turn + step) % count, most, ends);
+        }
+    }
+
+    fn receive_one(&mut self, number: usize, most: usize, ends: &mut Ends) {
+        let from = self.received.len();
+        let Some(socket) = ends.receiving().nth(number) else { return };
+        if from >= most {
             return;
         }
-        let control_bytes = if socket.is_wildcard { CONTROL_BYTES } else { 0 };
-        for header in &mut self.headers.as_mut_slice()[from..] {
+        let (fd, is_wildcard) = (socket.fd(), socket.is_wildcard);
+        let control_bytes = if is_wildcard { CONTROL_BYTES } else { 0 };
+        for header in &mut self.headers.as_mut_slice()[from..most] {
             header.msg_hdr.msg_namelen = Name::EMPTY.len();
             header.msg_hdr.msg_controllen = control_bytes as _;
         }
-        let (first, room) = (self.headers.pointer(from), (BATCH_MAX - from) as u32);
+        let (first, room) = (self.headers.pointer(from), (most - from) as u32);
         let flags = libc::MSG_DONTWAIT as _;
         // SAFETY: `room` headers begin at `first`, and by the invariant of `headers` each points at
         // memory of ours that outlives the call and is not borrowed: no batch is, in `&mut self`.
-        let got = unsafe { libc::recvmmsg(socket.fd(), first, room, flags, std::ptr::null_mut()) };
+        let got = unsafe { libc::recvmmsg(fd, first, room, flags, std::ptr::null_mut()) };
         if got < 0 && io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock {
             ends.stats.receive_errors += 1;
         }
         for index in from..from + got.max(0) as usize {
             let header = self.headers.get(index);
             let name = self.names.get(index).bytes();
-            let peer = peer_of(name, number as u8).unwrap_or_default();
-            let local = socket.is_wildcard.then(|| {
+            let peer = peer_of(name, ends.answering(number)).unwrap_or_default();
+            let local = is_wildcard.then(|| {
                 let len = header.msg_hdr.msg_controllen.min(CONTROL_BYTES);
                 local_of(&self.controls.get(index).bytes()[..len])
             });
@@ -187,7 +204,7 @@ impl Mmsg {
             }
             self.send(number, count, ends);
         }
-        let strays = ours().filter(|(_, run)| usize::from(run.peer.socket()) >= self.sockets);
+        let strays = ours().filter(|(_, run)| usize::from(run.peer.socket()) >= ends.sockets.len());
         ends.stats.send_errors.no_socket += strays.map(|(_, run)| run.count as u64).sum::<u64>();
     }
 
@@ -226,7 +243,7 @@ pub(super) struct Ready {
 pub(super) fn sleep(timeout: Duration, ends: &mut Ends, other: Option<RawFd>) -> Ready {
     let mut polled: ArrayVec<libc::pollfd, POLLED_MAX> = ArrayVec::new();
     let bell = ends.bell.fd();
-    for fd in [bell, other].into_iter().chain(ends.sockets.iter().map(|s| Some(s.fd()))) {
+    for fd in [bell, other].into_iter().chain(ends.receiving().map(|s| Some(s.fd()))) {
         // The kernel passes over negative ones.
         polled.push(libc::pollfd { fd: fd.unwrap_or(-1), events: libc::POLLIN, revents: 0 });
     }
@@ -248,6 +265,6 @@ pub(super) fn sleep(timeout: Duration, ends: &mut Ends, other: Option<RawFd>) ->
     Ready { has_bell, has_datagrams: polled[2..].iter().any(|one| one.revents != 0) }
 }
 
-/// The bell, another descriptor, and most sockets of one worker: the bounds of `listen` and
-/// `nosec.listen`.
-const POLLED_MAX: usize = 2 + 8 + 8;
+/// The bell, another descriptor, and most sockets of one worker: the bounds of `listen`, with two
+/// each, and `nosec.listen`.
+const POLLED_MAX: usize = 2 + 2 * 8 + 8;

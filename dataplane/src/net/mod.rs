@@ -62,6 +62,7 @@ enum Io {
 /// It leaves the interface when the last of them is gone.
 #[derive(Clone, Debug, Default)]
 pub struct Shared {
+    workers: u8,
     attachment: Option<Result<Arc<Attachment>, String>>,
 }
 
@@ -74,7 +75,8 @@ impl Shared {
             let attached = Attachment::new(config, workers).map(Arc::new);
             attached.map_err(|error| format!("no xdp on {name}: {error}"))
         };
-        Self { attachment: (config.net.backend == Backend::Xdp).then(attach) }
+        let attachment = (config.net.backend == Backend::Xdp).then(attach);
+        Self { workers, attachment }
     }
 }
 
@@ -93,7 +95,11 @@ pub struct Frames {
 
 /// What both backends work on.
 struct Ends {
+    /// All sockets that are sent from, in the order of `listen` and `nosec.listen`; what comes to
+    /// the first ones is of those we know.
     sockets: Vec<Socket>,
+    /// Where strangers' datagrams come, a second socket for each address of `listen`.
+    strangers: Vec<Socket>,
     bell: Bell,
     sources: Sources,
     stats: Stats,
@@ -121,7 +127,7 @@ impl Net {
     }
 
     /// Opens the sockets of worker number `worker`, on the thread that will use them. Workers must
-    /// be opened in their order, because a socket's place in its group is its worker's number; the
+    /// be opened in their order, because a socket's place in its group says whose it is; the
     /// first makes sure that no other process is in the groups. `bell` (non-blocking) ends waits;
     /// it is drained here.
     pub fn open_with(
@@ -140,12 +146,21 @@ impl Net {
             let bound = Socket::bind(*address, spread);
             bound.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
         };
-        let dtls = config.listen.iter().map(|address| named(address, Spread::ByConnectionId));
-        let plain = config.nosec.listen.iter().map(|address| named(address, Spread::ByAddress));
-        let sockets = dtls.chain(plain).collect::<io::Result<Vec<_>>>()?;
+        let steered = Spread::ByConnectionId { workers: shared.workers };
+        let (mut sockets, mut strangers) = (Vec::new(), Vec::new());
+        for address in &config.listen {
+            // In this order: the steering program counts on it.
+            let socket = named(address, steered)?;
+            strangers.push(named(&socket.local_address()?, steered)?);
+            sockets.push(socket);
+        }
+        for address in &config.nosec.listen {
+            sockets.push(named(address, Spread::ByAddress)?);
+        }
         let ends = Ends {
             joins: config.net.gso && sockets.iter().all(Socket::can_join),
             sockets,
+            strangers,
             bell: Bell::new(bell)?,
             sources: Sources::new(),
             stats: Stats::default(),
@@ -205,10 +220,15 @@ impl Net {
 
     /// What has been counted. Asks the kernel for its drops: one system call for each socket.
     pub fn stats(&self) -> Stats {
-        let drops = |socket: &Socket| u64::from(socket.kernel_drops().unwrap_or(0));
-        let by_sockets: u64 = self.ends.sockets.iter().map(drops).sum();
+        let drops = |sockets: &[Socket]| -> u64 {
+            sockets.iter().map(|socket| u64::from(socket.kernel_drops().unwrap_or(0))).sum()
+        };
         let by_frames = if let Io::Xdp(xdp) = &self.backend { xdp.drops() } else { 0 };
-        Stats { kernel_drops: by_sockets + by_frames, ..self.ends.stats }
+        Stats {
+            kernel_drops: drops(&self.ends.sockets) + by_frames,
+            stranger_drops: drops(&self.ends.strangers),
+            ..self.ends.stats
+        }
     }
 
     /// Where the frames are, on the backend that has any.
@@ -226,17 +246,17 @@ impl Io {
         ends: &Ends,
     ) -> io::Result<(Self, String)> {
         match wanted {
-            Backend::Mmsg => Ok((Self::mmsg(ends), "mmsg".to_owned())),
+            Backend::Mmsg => Ok((Self::mmsg(), "mmsg".to_owned())),
             Backend::IoUring => Ok((Self::uring(ends)?, "io_uring".to_owned())),
             Backend::Auto => Ok(match Self::uring(ends) {
                 Ok(uring) => (uring, "io_uring".to_owned()),
-                Err(error) => (Self::mmsg(ends), format!("mmsg (no io_uring: {error})")),
+                Err(error) => (Self::mmsg(), format!("mmsg (no io_uring: {error})")),
             }),
             Backend::Xdp => {
                 let missing = || Err("no xdp: the workers share no interface".to_owned());
                 let attachment = shared.attachment.clone().unwrap_or_else(missing);
                 let opened = attachment.and_then(|attachment| {
-                    Xdp::open(&attachment, worker, ends)
+                    Xdp::open(&attachment, worker)
                         .map_err(|error| format!("no xdp for worker {worker}: {error}"))
                 });
                 match opened {
@@ -257,12 +277,22 @@ impl Io {
         Uring::open(ends).map(|uring| Self::Uring(Box::new(uring)))
     }
 
-    fn mmsg(ends: &Ends) -> Self {
-        Self::Mmsg(Box::new(Mmsg::new(ends.sockets.len())))
+    fn mmsg() -> Self {
+        Self::Mmsg(Box::new(Mmsg::new()))
     }
 }
 
 impl Ends {
+    /// Every socket that datagrams come to.
+    fn receiving(&self) -> impl Iterator<Item = &Socket> {
+        self.sockets.iter().chain(&self.strangers)
+    }
+
+    /// From which socket number is answered what came to this one of [`Self::receiving`].
+    fn answering(&self, number: usize) -> u8 {
+        number.checked_sub(self.sockets.len()).unwrap_or(number) as u8
+    }
+
     /// How long to wait for a fuller batch than `have`, within `timeout`, if at all.
     fn gather(&mut self, have: usize, timeout: Duration) -> Option<Duration> {
         if !self.spin.is_zero() || timeout.is_zero() {

@@ -27,8 +27,8 @@ pub(super) struct Socket {
 /// How the kernel spreads datagrams over the sockets of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spread {
-    /// By the steering program, then by the hash of both addresses.
-    ByConnectionId,
+    /// By the steering program, over so many workers with two sockets each.
+    ByConnectionId { workers: u8 },
     /// By the hash of both addresses: plain CoAP has nothing else.
     ByAddress,
 }
@@ -52,8 +52,8 @@ impl Socket {
         socket.grow(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?;
         socket.grow(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?;
         socket.bind_to(address)?;
-        if spread == Spread::ByConnectionId {
-            let program = steering::program();
+        if let Spread::ByConnectionId { workers } = spread {
+            let program = steering::program(workers);
             socket.set(libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program.header())?;
         }
         Ok(socket)
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn bind(address: SocketAddr) -> io::Result<Socket> {
-        Socket::bind(address, Spread::ByConnectionId)
+        Socket::bind(address, Spread::ByConnectionId { workers: 1 })
     }
 
     #[test]

@@ -16,8 +16,11 @@ pub struct Stats {
     pub zero_length: u64,
     /// Receives that failed for another reason than those below.
     pub receive_errors: u64,
-    /// Datagrams the kernel dropped because the socket's receive buffer was full.
+    /// Datagrams the kernel dropped because a receive buffer was full: of those we know, or of
+    /// plain CoAP.
     pub kernel_drops: u64,
+    /// The same of strangers: handshakes, and what is none.
+    pub stranger_drops: u64,
     /// io_uring: a multishot receive or poll ended and was begun again.
     pub rearms: u64,
     /// io_uring: the kernel found no free receive buffer; datagrams waited in the socket.
@@ -119,7 +122,7 @@ impl Stats {
     }
 
     /// Name and value of every counter, for metrics.
-    pub fn named(&self) -> [(&'static str, u64); 27] {
+    pub fn named(&self) -> [(&'static str, u64); 28] {
         [
             ("received", self.received),
             ("received_bytes", self.received_bytes),
@@ -127,6 +130,7 @@ impl Stats {
             ("zero_length", self.zero_length),
             ("receive_errors", self.receive_errors),
             ("kernel_drops", self.kernel_drops),
+            ("stranger_drops", self.stranger_drops),
             ("rearms", self.rearms),
             ("buffers_exhausted", self.buffers_exhausted),
             ("completion_overflows", self.completion_overflows),

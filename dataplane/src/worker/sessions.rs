@@ -5,6 +5,7 @@ use crate::bounds::{EVICTION_SAMPLES, IDLE_SWEEP_SLOTS, RESUMPTION_SWEEP};
 use crate::clock::Now;
 use crate::fate::{Counters, Gauge, Tally};
 use crate::net::batch::Outbox;
+use crate::net::stats::Stats;
 use crate::slab::State;
 use arrayvec::ArrayVec;
 use rand::Rng;
@@ -168,6 +169,13 @@ impl Worker {
                 self.end_session(now, slot, EndReason::Idle, outbox);
             }
         }
+    }
+
+    /// What the sockets have lost so far, for the metrics.
+    pub fn on_network(&mut self, stats: &Stats) {
+        self.counters.set(Tally::KernelDropped, stats.kernel_drops);
+        self.counters.set(Tally::StrangersDropped, stats.stranger_drops);
+        self.counters.set(Tally::SendRefused, stats.send_errors.total());
     }
 
     fn tell_counters(&mut self) {

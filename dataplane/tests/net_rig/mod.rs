@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tidegate_dataplane::config::{Backend, Config};
 use tidegate_dataplane::net::batch::Outbox;
 use tidegate_dataplane::net::peer::Peer;
-use tidegate_dataplane::net::{Net, Woken};
+use tidegate_dataplane::net::{Net, Shared, Woken};
 use tidegate_ring::Doorbell;
 
 /// Longer than anything takes; only a failing test waits for it.
@@ -74,8 +74,15 @@ impl Rig {
 
     /// One with these settings.
     pub fn configured(config: &Config, worker: u8) -> Self {
+        Self::among(config, 1, worker)
+    }
+
+    /// One of so many workers.
+    pub fn among(config: &Config, workers: u8, worker: u8) -> Self {
         let bell = bell();
-        let net = Net::open(config, worker, std::os::fd::AsFd::as_fd(&bell)).unwrap();
+        let shared = Shared::open(config, workers);
+        let bell_end = std::os::fd::AsFd::as_fd(&bell);
+        let net = Net::open_with(config, &shared, worker, bell_end).unwrap();
         let addresses = net.local_addresses().unwrap();
         Self { net, outbox: Outbox::new(), bell, addresses }
     }

@@ -17,22 +17,25 @@ pub(super) struct Buffers {
     /// Keeps the memory; only reached through `first`.
     _memory: MmapMut,
     first: *mut BufRingEntry,
+    /// How many there are; a power of two.
+    count: usize,
     /// Buffers given to the kernel so far, modulo 2^16.
     tail: u16,
 }
 
 impl Buffers {
-    /// Makes the buffers and lends all of them to the kernel.
-    pub(super) fn new(ring: &Ring) -> io::Result<Self> {
-        let mut memory = MmapMut::map_anon(BUFFERS_OFFSET + COUNT * STRIDE)?;
+    /// Makes so many buffers and lends all of them to the kernel, as this group.
+    pub(super) fn new(ring: &Ring, count: usize, group: u16) -> io::Result<Self> {
+        assert!(count.is_power_of_two() && count <= 1 << 15, "{count} buffers");
+        let mut memory = MmapMut::map_anon(buffers_offset(count) + count * STRIDE)?;
         // A mapping begins on a page.
         #[allow(clippy::cast_ptr_alignment)]
         let first = memory.as_mut_ptr().cast::<BufRingEntry>();
-        let mut buffers = Self { _memory: memory, first, tail: 0 };
+        let mut buffers = Self { _memory: memory, first, count, tail: 0 };
         // SAFETY: the memory begins on a page, has room for the ring, and its owner is dropped
         // after the `Ring` (order of fields in `Uring`).
-        unsafe { ring.lend_buffers(first as u64, COUNT as u16, GROUP) }?;
-        (0..COUNT as u16).for_each(|number| buffers.give_back(number));
+        unsafe { ring.lend_buffers(first as u64, count as u16, group) }?;
+        (0..count as u16).for_each(|number| buffers.give_back(number));
         buffers.publish();
         Ok(buffers)
     }
@@ -41,7 +44,7 @@ impl Buffers {
     /// spent: nobody else may hold it.
     pub(super) fn give_back(&mut self, number: u16) {
         let address = self.start_of(number) as u64;
-        let index = usize::from(self.tail) % COUNT;
+        let index = usize::from(self.tail) % self.count;
         let entry = self.first.wrapping_add(index);
         // SAFETY: the entry is inside the ring, which is ours to write behind the published tail.
         // It is a struct of integers, valid from the start (zeroed), and the tail, which shares
@@ -75,16 +78,12 @@ impl Buffers {
     }
 
     fn start_of(&self, number: u16) -> *mut u8 {
-        assert!(usize::from(number) < COUNT, "the kernel knows {COUNT} buffers, not {number}");
-        self.first.cast::<u8>().wrapping_add(BUFFERS_OFFSET + usize::from(number) * STRIDE)
+        let count = self.count;
+        assert!(usize::from(number) < count, "the kernel knows {count} buffers, not {number}");
+        self.first.cast::<u8>().wrapping_add(buffers_offset(count) + usize::from(number) * STRIDE)
     }
 }
 
-/// Buffers of one worker. *Why:* 512 to 2048 measured alike; a burst beyond them waits in the
-/// sockets' receive buffers.
-pub(super) const COUNT: usize = 1_024;
-/// The group number of the only ring of buffers.
-pub(super) const GROUP: u16 = 0;
 /// Bytes of a buffer: the kernel's header, name, control message, payload. *Why odd in cache
 /// lines:* a power of two would put every header into the same few sets of the first-level cache.
 const STRIDE: usize = {
@@ -93,5 +92,7 @@ const STRIDE: usize = {
 };
 /// `struct io_uring_recvmsg_out`.
 pub(super) const HEADER_BYTES: usize = 16;
-const BUFFERS_OFFSET: usize = (COUNT * size_of::<BufRingEntry>()).next_multiple_of(4_096);
-const _: () = assert!(COUNT.is_power_of_two() && COUNT <= 1 << 15);
+/// Where the buffers begin behind their ring.
+const fn buffers_offset(count: usize) -> usize {
+    (count * size_of::<BufRingEntry>()).next_multiple_of(4_096)
+}

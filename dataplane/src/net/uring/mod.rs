@@ -1,5 +1,6 @@
-//! How do datagrams come and go by io_uring? One multishot receive for each socket, all filling
-//! buffers of one ring; replies go out as one submission per turn.
+//! How do datagrams come and go by io_uring? One multishot receive for each socket, filling buffers
+//! of one ring for those we know and of another for strangers; replies go out as one submission per
+//! turn.
 //!
 //! What ends a multishot receive, each reproduced: a datagram of length zero, which any stranger
 //! can send; no free buffer (ENOBUFS); an overflow of the completion queue. So every completion
@@ -11,6 +12,7 @@
 #![allow(unsafe_code)]
 
 mod buffers;
+mod intake;
 mod ring;
 
 use super::batch::{Batch, Datagram, Outbox, Run};
@@ -21,14 +23,15 @@ use super::peer::Peer;
 use super::socket::Socket;
 use super::stats::Stats;
 use super::{CANNOT_JOIN, Ends, Woken};
-use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS};
-use arrayvec::ArrayVec;
-use buffers::{Buffers, COUNT, GROUP, HEADER_BYTES};
+use crate::bounds::{
+    BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, STRANGERS_MAX, STRANGERS_MIN,
+};
+use buffers::HEADER_BYTES;
+use intake::{Intake, Received};
 use io_uring::squeue::{self, Flags};
 use io_uring::types::Fixed as File;
 use io_uring::{cqueue, opcode};
 use ring::Ring;
-use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -36,15 +39,13 @@ use std::time::Duration;
 pub(super) struct Uring {
     /// *Invariant:* first, so that dropping it ends all operations before their memory goes.
     ring: Ring,
-    buffers: Buffers,
+    known: Intake,
+    strangers: Intake,
+    /// In the order of [`Ends::receiving`].
     receives: Vec<Receive>,
     /// What the receives want to know of each datagram: room for a name, perhaps a control message.
     wishes: Fixed<libc::mmsghdr>,
     sending: SendHeaders,
-    /// Received, not lent. *Bound:* each entry holds a buffer, so COUNT.
-    ready: VecDeque<Received>,
-    /// Lent in the last batch; given back when the next call proves that the batch is gone.
-    lent: ArrayVec<u16, BATCH_MAX>,
     bell: Polled,
     rang: bool,
     /// The last batch was full enough for more to be on their way, whatever the rate was before.
@@ -56,17 +57,10 @@ pub(super) struct Uring {
 /// The state of one socket's multishot receive.
 struct Receive {
     is_armed: bool,
+    is_of_strangers: bool,
     /// Bytes before the payload: header, name and control message as submitted.
     name_bytes: usize,
     control_bytes: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Received {
-    buffer: u16,
-    socket: u8,
-    /// Header, name, control message and payload.
-    bytes: u16,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,10 +74,13 @@ impl Uring {
     /// Sets everything up and begins to receive; an error means that the other backend must serve.
     pub(super) fn open(ends: &Ends) -> io::Result<Self> {
         let bell = ends.bell.fd().ok_or_else(|| io::Error::other("the bell is broken"))?;
-        let files: Vec<_> = ends.sockets.iter().map(Socket::fd).chain([bell]).collect();
+        let files: Vec<_> = ends.receiving().map(Socket::fd).chain([bell]).collect();
         let ring = Ring::new(&files)?;
-        let buffers = Buffers::new(&ring)?;
-        let receives: Vec<Receive> = ends.sockets.iter().map(Receive::of).collect();
+        let known = Intake::new(&ring, KNOWN_BUFFERS, KNOWN_GROUP)?;
+        let strangers = Intake::new(&ring, STRANGERS_BUFFERS, STRANGERS_GROUP)?;
+        let receives = ends.sockets.iter().map(|socket| Receive::of(socket, false));
+        let strange = ends.strangers.iter().map(|socket| Receive::of(socket, true));
+        let receives: Vec<Receive> = receives.chain(strange).collect();
         let mut wishes = Fixed::new(empty_message(), receives.len());
         for (index, receive) in receives.iter().enumerate() {
             let wish = &mut wishes.get_mut(index).msg_hdr;
@@ -92,12 +89,11 @@ impl Uring {
         }
         let mut uring = Self {
             ring,
-            buffers,
+            known,
+            strangers,
             receives,
             wishes,
             sending: SendHeaders::new(OUTBOX_SLOTS),
-            ready: VecDeque::with_capacity(COUNT),
-            lent: ArrayVec::new(),
             bell: Polled::Ended,
             rang: false,
             follows_many: false,
@@ -140,18 +136,23 @@ impl Uring {
     /// What has arrived, up to a batch.
     pub(super) fn reap(&mut self, ends: &mut Ends) -> Batch<'_> {
         self.give_back();
-        if self.ready.is_empty() {
+        if !self.has_datagrams() {
             self.look(&mut ends.stats);
         }
         let mut batch = Batch::new();
-        for received in self.ready.drain(..self.ready.len().min(BATCH_MAX)) {
-            self.lent.push(received.buffer);
-            // SAFETY: the number came from a completion, once; it is in `lent` now, and given back
-            // only by calls that take `&mut self`, when the batch that borrows `self` is gone.
-            let bytes =
-                unsafe { self.buffers.received(received.buffer, usize::from(received.bytes)) };
-            let receive = &self.receives[usize::from(received.socket)];
-            batch.push(receive.datagram(received.socket, bytes, ends));
+        let kept = self.strangers.waiting().min(STRANGERS_MIN);
+        // SAFETY: buffers are given back only by calls that take `&mut self`, when the batch that
+        // borrows `self` is gone.
+        for (received, bytes) in unsafe { self.known.lend(BATCH_MAX - kept) } {
+            let receive = &self.receives[usize::from(received.receive)];
+            batch.push(receive.datagram(received.receive, bytes, ends));
+        }
+        let left = BATCH_MAX - batch.len();
+        let most = if batch.is_empty() { left } else { left.min(STRANGERS_MAX) };
+        // SAFETY: as above.
+        for (received, bytes) in unsafe { self.strangers.lend(most) } {
+            let receive = &self.receives[usize::from(received.receive)];
+            batch.push(receive.datagram(received.receive, bytes, ends));
         }
         ends.pace.count(batch.len());
         self.follows_many = batch.len() >= MANY && ends.pace.may_gather();
@@ -222,7 +223,11 @@ impl Uring {
     }
 
     fn has_news(&self) -> bool {
-        self.rang || !self.ready.is_empty()
+        self.rang || self.has_datagrams()
+    }
+
+    fn has_datagrams(&self) -> bool {
+        self.known.waiting() + self.strangers.waiting() > 0
     }
 
     fn woken(&mut self, ends: &mut Ends) -> Woken {
@@ -234,7 +239,7 @@ impl Uring {
                 self.bell = Polled::Lost;
             }
         }
-        Woken { datagrams: !self.ready.is_empty(), bell }
+        Woken { datagrams: self.has_datagrams(), bell }
     }
 
     /// Takes all completions: datagrams to `ready`, failures to their counters.
@@ -256,16 +261,19 @@ impl Uring {
                         self.bell = Polled::Ended;
                     }
                 }
-                socket => {
-                    self.receives[socket as usize].is_armed &= cqueue::more(flags);
+                number => {
+                    let receive = &mut self.receives[number as usize];
+                    receive.is_armed &= cqueue::more(flags);
                     match result {
                         0.. => {}
                         result if result == -libc::ENOBUFS => stats.buffers_exhausted += 1,
                         _ => stats.receive_errors += 1,
                     }
                     if let Some(buffer) = cqueue::buffer_select(flags) {
-                        let (bytes, socket) = (result.clamp(0, 0xffff) as u16, socket as u8);
-                        self.ready.push_back(Received { buffer, socket, bytes });
+                        let (bytes, number) = (result.clamp(0, 0xffff) as u16, number as u8);
+                        let received = Received { buffer, receive: number, bytes };
+                        let strange = receive.is_of_strangers;
+                        if strange { &mut self.strangers } else { &mut self.known }.push(received);
                     }
                 }
             }
@@ -274,15 +282,17 @@ impl Uring {
 
     /// Begins again what ended. Not seen by the kernel before the next `enter`.
     fn arm(&mut self, stats: &mut Stats) {
-        // While every buffer is held a receive would only end again. There is always a way on: a
-        // batch gives at least one back.
-        let has_buffers = self.ready.len() + self.lent.len() < COUNT;
         for index in 0..self.receives.len() {
-            if self.receives[index].is_armed || !has_buffers {
+            let (intake, group) = if self.receives[index].is_of_strangers {
+                (&self.strangers, STRANGERS_GROUP)
+            } else {
+                (&self.known, KNOWN_GROUP)
+            };
+            if self.receives[index].is_armed || !intake.has_buffers() {
                 continue;
             }
             let wish = self.wishes.pointer(index).cast::<libc::msghdr>();
-            let entry = opcode::RecvMsgMulti::new(File(index as u32), wish, GROUP).build();
+            let entry = opcode::RecvMsgMulti::new(File(index as u32), wish, group).build();
             // SAFETY: `wishes` lives as long as the ring and never changes; the buffers are lent.
             unsafe { self.ring.push(&entry.user_data(index as u64)) };
             self.receives[index].is_armed = true;
@@ -300,25 +310,22 @@ impl Uring {
 
     /// The last batch is gone: its buffers are the kernel's again.
     fn give_back(&mut self) {
-        if !self.lent.is_empty() {
-            for buffer in self.lent.drain(..) {
-                self.buffers.give_back(buffer);
-            }
-            self.buffers.publish();
-        }
+        self.known.give_back();
+        self.strangers.give_back();
     }
 }
 
 impl Receive {
-    fn of(socket: &Socket) -> Self {
+    fn of(socket: &Socket, is_of_strangers: bool) -> Self {
         // Multiples of 8, so that names and payloads are aligned.
         let name_bytes = if socket.is_ipv6 { 32 } else { 16 };
         let control_bytes = if socket.is_wildcard { CONTROL_BYTES } else { 0 };
-        Self { is_armed: false, name_bytes, control_bytes }
+        Self { is_armed: false, is_of_strangers, name_bytes, control_bytes }
     }
 
     /// Reads what the kernel wrote: `struct io_uring_recvmsg_out`, name, control message, payload.
-    fn datagram<'a>(&self, socket: u8, bytes: &'a mut [u8], ends: &mut Ends) -> Datagram<'a> {
+    fn datagram<'a>(&self, number: u8, bytes: &'a mut [u8], ends: &mut Ends) -> Datagram<'a> {
+        let socket = ends.answering(usize::from(number));
         let payload_at = HEADER_BYTES + self.name_bytes + self.control_bytes;
         let (front, payload) = bytes.split_at_mut(payload_at.min(bytes.len()));
         let word = |at: usize| {
@@ -341,7 +348,14 @@ impl Receive {
     }
 }
 
-/// What a completion belongs to: these, or the number of a socket. With a send, how many datagrams.
+/// Buffers for what those we know send. *Why:* 512 to 2048 measured alike; a burst beyond them waits
+/// in the sockets' receive buffers.
+const KNOWN_BUFFERS: usize = 1_024;
+const KNOWN_GROUP: u16 = 0;
+/// And for strangers. *Why:* two batches; what is beyond them waits, and is dropped, by the kernel.
+const STRANGERS_BUFFERS: usize = 2 * BATCH_MAX;
+const STRANGERS_GROUP: u16 = 1;
+/// What a completion belongs to: these, or the number of a receive. With a send, how many datagrams.
 const SEND: u64 = 1 << 32;
 const BELL: u64 = 1 << 33;
 /// A batch of this many says that more are on their way, and that they are worth a moment.

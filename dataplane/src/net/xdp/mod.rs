@@ -65,7 +65,7 @@ pub(super) struct Xdp {
 impl Xdp {
     /// Opens the queue of worker number `worker` and has its packets sent here; an error means that
     /// another backend must serve.
-    pub(super) fn open(attachment: &Arc<Attachment>, worker: u8, ends: &Ends) -> io::Result<Self> {
+    pub(super) fn open(attachment: &Arc<Attachment>, worker: u8) -> io::Result<Self> {
         let (interface, queue) = (&attachment.interface, u32::from(worker));
         if queue >= interface.queues {
             let queues = interface.queues;
@@ -79,7 +79,7 @@ impl Xdp {
             umem,
             attachment: Arc::clone(attachment),
             neighbours: Neighbours::new(NEIGHBOURS),
-            others: Mmsg::new(ends.sockets.len()),
+            others: Mmsg::new(),
             lent: ArrayVec::new(),
             now_s: now_s(),
             turn: 0,
