@@ -1,7 +1,7 @@
 //! What turns a worker? One thread: wait, reap, work, flush, again.
 //!
 //! Also the start of all workers, in order: sockets of a reuseport group are numbered in the order
-//! they are bound, and the steering program counts on socket number = worker number.
+//! they are bound, and the steering program counts on each worker's two standing together.
 
 use crate::bounds::{OUTBOX_SLOTS, RING_BYTES};
 use crate::clock::Now;

@@ -59,6 +59,13 @@ impl Flood {
         Self::Uploads,
     ];
 
+    /// Whether it comes to the sockets for strangers; else each of its datagrams looks, to the
+    /// kernel, like one of a device.
+    pub fn is_of_strangers(self) -> bool {
+        use Flood::{ForgedIds, ForgedTags, Replays, Uploads};
+        !matches!(self, Replays | ForgedIds | ForgedTags | Uploads)
+    }
+
     /// In words.
     pub fn describe(self) -> &'static str {
         match self {
@@ -149,8 +156,7 @@ impl Attacker {
                 let (mut message, mut datagram) = ([0; OUT_BYTES], [0; OUT_BYTES]);
                 let len = put(1, &self.plan, &mut message);
                 let content = &message[..len];
-                let sealed =
-                    session.seal(ContentType::APPLICATION_DATA, content, &mut datagram);
+                let sealed = session.seal(ContentType::APPLICATION_DATA, content, &mut datagram);
                 let len = sealed.map_err(|error| io::Error::other(format!("{error:?}")))?;
                 socket.send(&datagram[..len])?;
                 datagram[..len].to_vec()
@@ -239,14 +245,13 @@ impl Attacker {
         for (session, source) in self.sessions.iter_mut().zip(&self.sources) {
             let (mut message, mut datagram) = ([0; OUT_BYTES], [0; OUT_BYTES]);
             let token = message::Token::new(&tag);
-            let len =
-                Writer::new(&mut message, Type::Con, Code::PUT, self.count as u16, &token)
-                    .option(Number::URI_PATH, b"upload")
-                    .option(Number::BLOCK1, &[FIRST_OF_MORE])
-                    .option(Number::REQUEST_TAG, &tag)
-                    .payload(&[0x55; 1_024])
-                    .finish()
-                    .expect("a block fits");
+            let len = Writer::new(&mut message, Type::Con, Code::PUT, self.count as u16, &token)
+                .option(Number::URI_PATH, b"upload")
+                .option(Number::BLOCK1, &[FIRST_OF_MORE])
+                .option(Number::REQUEST_TAG, &tag)
+                .payload(&[0x55; 1_024])
+                .finish()
+                .expect("a block fits");
             let content = &message[..len];
             let sealed = session.seal(ContentType::APPLICATION_DATA, content, &mut datagram);
             let len = sealed.map_err(|error| io::Error::other(format!("{error:?}")))?;

@@ -46,8 +46,10 @@ pub fn multiples() -> io::Result<Vec<Figure>> {
             pairs.push((seen.goodput(), peak.goodput()));
         }
         let came = median(offered);
-        let name = format!("overload: answers a second, {came:.1} times the sustainable rate \
-                            offered, against once");
+        let name = format!(
+            "overload: answers a second, {came:.1} times the sustainable rate \
+                            offered, against once"
+        );
         figures.push(Figure::from_pairs(name, "1/s", &pairs, Some(Goal::AtLeast(0.9))));
         slowest.push(median(waits));
     }
@@ -79,7 +81,8 @@ fn attacked_by(flood: Flood) -> io::Result<Figure> {
     let pairs = by_turns(
         PAIRS,
         || {
-            let (seen, sent) = floods::beside(flood, &server, || crowd.borrow_mut().offer(rate, STRETCH))?;
+            let (seen, sent) =
+                floods::beside(flood, &server, || crowd.borrow_mut().offer(rate, STRETCH))?;
             tell(&seen, sustained);
             hostile.push(sent as f64 / STRETCH.as_secs_f64() / sustained);
             Ok(seen.goodput())
@@ -92,15 +95,19 @@ fn attacked_by(flood: Flood) -> io::Result<Figure> {
         flood.describe(),
         median(hostile)
     );
-    Ok(Figure::from_pairs(name, "1/s", &pairs, Some(Goal::AtLeast(0.9))))
+    Ok(Figure::from_pairs(
+        name,
+        "1/s",
+        &pairs,
+        flood.is_of_strangers().then_some(Goal::AtLeast(0.9)),
+    ))
 }
 
 /// Processes that take their share of the edge's core.
 fn neighbours(count: usize) -> io::Result<Vec<Process>> {
     let arguments = ["-c", "while :; do :; done"];
-    let start = |_| {
-        Process::start(&Place::core(SERVER_CORE), Path::new("sh"), &arguments, "", None)
-    };
+    let start =
+        |_| Process::start(&Place::core(SERVER_CORE), Path::new("sh"), &arguments, "", None);
     (0..count).map(start).collect()
 }
 

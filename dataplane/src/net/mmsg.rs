@@ -9,9 +9,7 @@ use super::headers::{SendHeaders, empty_message};
 use super::name::{CONTROL_BYTES, Control, Name, local_of, peer_of};
 use super::peer::Peer;
 use super::{Ends, Woken};
-use crate::bounds::{
-    BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, STRANGERS_MAX, STRANGERS_MIN,
-};
+use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, STRANGERS_MAX, STRANGERS_MIN};
 use arrayvec::ArrayVec;
 use std::io;
 use std::ops::Range;

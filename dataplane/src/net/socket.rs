@@ -1,5 +1,6 @@
-//! How is a worker's socket opened? In the reuseport group of its address, one per worker, with
-//! room for bursts, steered by Connection ID, and answering from the address it was written to.
+//! How is a worker's socket opened? In the reuseport group of its address, with room for bursts,
+//! steered by Connection ID or by the sender's address, and answering from the address it was
+//! written to.
 //!
 //! IPv4 and IPv6 each have sockets of their own: mapped addresses on a `[::]` socket cost IPv6
 //! peers 12 to 16 %. A socket bound to one address answers from it for nothing; a wildcard socket

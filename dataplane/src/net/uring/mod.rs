@@ -23,9 +23,7 @@ use super::peer::Peer;
 use super::socket::Socket;
 use super::stats::Stats;
 use super::{CANNOT_JOIN, Ends, Woken};
-use crate::bounds::{
-    BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, STRANGERS_MAX, STRANGERS_MIN,
-};
+use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, STRANGERS_MAX, STRANGERS_MIN};
 use buffers::HEADER_BYTES;
 use intake::{Intake, Received};
 use io_uring::squeue::{self, Flags};
