@@ -36,7 +36,7 @@ pub use self::imports::{NewImport, NewSource};
 pub use self::logs::{FoundEntry, LogQuery};
 pub use self::policies::PolicyOf;
 pub use self::settings::{EVENTS_MAX, LOG_LEVELS_MAX};
-pub use self::start::open_directory;
+pub use self::start::{key_path, open_directory, store_path};
 pub use self::summary::{Measured, MetricQuery};
 pub use self::tags::TAGS_MAX;
 pub use crate::core::Trial;

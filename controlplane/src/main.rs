@@ -17,13 +17,14 @@ use tidegate_controlplane::api::serve::{Listener, bind_unix, serve};
 use tidegate_controlplane::api::{self, Api};
 use tidegate_controlplane::config::{Config, CustomerLogConfig};
 use tidegate_controlplane::confine;
-use tidegate_controlplane::control::{Control, open_directory};
+use tidegate_controlplane::control::{Control, key_path, open_directory, store_path};
 use tidegate_controlplane::customer_log::file::LogFile;
 use tidegate_controlplane::customer_log::otlp::Target;
 use tidegate_controlplane::iam::admin::{Admin, Order};
-use tidegate_controlplane::iam::{erase, socket};
+use tidegate_controlplane::iam::{admin, erase, socket};
 use tidegate_controlplane::identity::ServerIdentity;
 use tidegate_controlplane::metrics;
+use tidegate_controlplane::store::backup;
 use tidegate_controlplane::tail::Tail;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -76,6 +77,15 @@ enum Action {
     Admin {
         #[command(subcommand)]
         order: Order,
+    },
+    /// Make a store of a backup. The control plane must not run, and data_dir/store not be there.
+    Restore {
+        /// Which one, as `admin backups` lists them; left out: the newest.
+        #[arg(long)]
+        backup: Option<u32>,
+        /// Where the backups are; left out: data_dir/backups.
+        #[arg(long, value_name = "DIR")]
+        from: Option<PathBuf>,
     },
     /// Say whether the configuration is good, the certificates and keys that it names included.
     Check,
@@ -139,6 +149,7 @@ fn run(command: &Command) -> Result<(), String> {
             print_line(&serde_json::to_string_pretty(&said).map_err(|e| e.to_string())?);
             Ok(())
         }
+        Action::Restore { backup, from } => restore(&config, *backup, from.as_deref()),
         Action::Tail { from, raw } => {
             log_to_stderr("info")?;
             runtime()?.block_on(tail(&config, *from, *raw))
@@ -314,6 +325,19 @@ async fn admin(config: &Config, order: Order) -> Result<serde_json::Value, Strin
     };
     erase::resume(&admin.directory, None).await;
     admin.run(order).await
+}
+
+fn restore(config: &Config, number: Option<u32>, from: Option<&Path>) -> Result<(), String> {
+    let backups = from.map_or_else(|| admin::backups(&config.data_dir), Path::to_path_buf);
+    let key = key_path(&config.data_dir);
+    if !key.is_file() {
+        return Err(format!("{} is missing: put the key of that store there", key.display()));
+    }
+    let store = store_path(&config.data_dir);
+    let contents = backup::restore(&backups, number, &store).map_err(|e| e.to_string())?;
+    let (entries, bytes) = (contents.entries, contents.bytes);
+    print_line(&format!("{}: {entries} entries, {bytes} bytes", store.display()));
+    Ok(())
 }
 
 fn server_key(config: &Config) -> Result<(), String> {

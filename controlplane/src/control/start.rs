@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -109,13 +109,23 @@ fn retention(limits: &Limits) -> Retention {
     }
 }
 
+/// Where the database is.
+pub fn store_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("store")
+}
+
+/// Where the key is that seals secrets in it.
+pub fn key_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("store.key")
+}
+
 fn open(data_dir: &Path, retention: Retention) -> Result<(Arc<dyn Store>, Vault), StartError> {
     let about =
         |error: &dyn std::fmt::Display| StartError(format!("{}: {error}", data_dir.display()));
     let mut dir = fs::DirBuilder::new();
     dir.recursive(true).mode(0o700).create(data_dir).map_err(|error| about(&error))?;
-    let vault = Vault::open_file(&data_dir.join("store.key")).map_err(|error| about(&error))?;
-    let store = RocksStore::open(&data_dir.join("store"), retention);
+    let vault = Vault::open_file(&key_path(data_dir)).map_err(|error| about(&error))?;
+    let store = RocksStore::open(&store_path(data_dir), retention);
     Ok((Arc::new(store.map_err(|error| about(&error))?), vault))
 }
 

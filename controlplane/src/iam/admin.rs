@@ -17,6 +17,7 @@ use super::record::{PolicyRecord, ROOT};
 use crate::api::shape::iso8601;
 use crate::control::Control;
 use crate::store::account::Account;
+use crate::store::{Store, StoreError, backup};
 
 /// An order.
 #[derive(Clone, Debug, Subcommand, Serialize, Deserialize)]
@@ -36,6 +37,16 @@ pub enum Order {
     /// Quotas of an account.
     #[command(subcommand)]
     Quota(QuotaOrder),
+    /// Make a backup of the store in data_dir/backups; `restore` makes it a store again.
+    Backup {
+        /// The newest so many stay, this one included.
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+        keep: u16,
+    },
+    /// List the backups.
+    Backups,
+    /// Read everything in the store: fails where a disk has damaged it.
+    ReadStore,
     /// Show that no form of a marker is left in the files of data_dir; fails when one is.
     ErasureProof {
         /// What was planted, 8 bytes or more.
@@ -219,6 +230,18 @@ impl Admin {
             Order::Key(order) => self.key_order(order).await,
             Order::Policy(order) => self.policy_order(order).await,
             Order::Quota(order) => self.quota_order(order).await,
+            Order::Backup { keep } => {
+                let backups = backups(&self.data_dir);
+                let made = self.of_store(move |store| store.back_up(&backups, keep.into()));
+                let made = made.await?;
+                tracing::info!("a backup was made");
+                Ok(made)
+            }
+            Order::Backups => {
+                let found = backup::list(&backups(&self.data_dir)).map_err(|e| e.to_string())?;
+                Ok(json!({ "Backups": found }))
+            }
+            Order::ReadStore => self.of_store(|store| store.read_all()).await,
             Order::ErasureProof { marker } => self.prove(marker).await,
         }
     }
@@ -358,6 +381,17 @@ impl Admin {
         }
     }
 
+    /// What a slow verb of the store says.
+    async fn of_store<T: Serialize + Send + 'static>(
+        &self,
+        verb: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer {
+        let store = self.directory.records().raw().clone();
+        let done = tokio::task::spawn_blocking(move || verb(&*store)).await;
+        let done = done.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?;
+        serde_json::to_value(done).map_err(|e| e.to_string())
+    }
+
     async fn prove(&self, marker: String) -> Answer {
         let (records, data_dir) = (self.directory.records().clone(), self.data_dir.clone());
         let look = move || erase::prove(&records, Path::new(&data_dir), &marker);
@@ -377,6 +411,11 @@ impl Admin {
     fn id(&self, account: Account) -> String {
         if account == Account::ROOT { self.root_id.clone() } else { account.to_string() }
     }
+}
+
+/// Where they are kept.
+pub fn backups(data_dir: &Path) -> PathBuf {
+    data_dir.join("backups")
 }
 
 /// `None`: the default.

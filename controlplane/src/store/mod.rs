@@ -6,6 +6,7 @@
 //! compare-and-set, so a second implementation (several nodes) can stand behind the same verbs.
 
 pub mod account;
+pub mod backup;
 pub mod keys;
 pub mod measured;
 pub mod memory;
@@ -24,9 +25,13 @@ pub mod vault;
 pub mod view;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use self::account::Account;
+use self::backup::Backup;
 use crate::iam::quota::Quota;
 use crate::model::DeviceId;
 
@@ -70,10 +75,30 @@ pub trait Store: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Reads every entry, so that what a disk has damaged is known.
+    fn read_all(&self) -> Result<Contents, StoreError> {
+        Ok(Contents::default())
+    }
+
+    /// Makes a backup of everything in `backups`, where the newest `keep` stay. Takes its time.
+    fn back_up(&self, _backups: &Path, _keep: usize) -> Result<Backup, StoreError> {
+        Err(StoreError::Failed("this store is not on disk".to_owned()))
+    }
+
     /// Entries in the files that no reader sees: deleted or replaced, but not gone.
     fn entries_hidden(&self) -> Result<u64, StoreError> {
         Ok(0)
     }
+}
+
+/// What there is in a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Contents {
+    /// Entries of all tables.
+    pub entries: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
 }
 
 /// A key and its value.

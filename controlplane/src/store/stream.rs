@@ -27,6 +27,11 @@ pub struct Retention {
     pub age_max_ms: u64,
 }
 
+impl Retention {
+    /// Nothing is ever trimmed.
+    pub const ALL: Self = Self { entries_max: u64::MAX, bytes_max: u64::MAX, age_max_ms: u64::MAX };
+}
+
 impl Default for Ledger {
     fn default() -> Self {
         Self { first: 1, last: 0, bytes: 0 }

@@ -1,9 +1,11 @@
 //! What both stores promise, and what only the one on disk can show.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 
+use super::backup;
 use super::memory::MemoryStore;
 use super::rocks::RocksStore;
 use super::stream::Retention;
@@ -174,4 +176,104 @@ fn a_second_process_is_refused() {
     assert!(RocksStore::open(dir.path(), keep(3)).is_err());
     drop(store);
     assert!(RocksStore::open(dir.path(), keep(3)).is_ok());
+}
+
+#[test]
+fn a_backup_holds_what_was_there_when_it_was_made() {
+    let dir = TempDir::new();
+    let (path, backups) = (dir.path().join("store"), dir.path().join("backups"));
+    assert_eq!(backup::list(&backups).unwrap(), []);
+    let store = RocksStore::open(&path, keep(3)).unwrap();
+    commit(&store, put("a", "1")).unwrap();
+    assert_eq!(store.back_up(&backups, 2).unwrap().number, 1);
+    commit(&store, put("a", "2")).unwrap();
+    commit(&store, put("b", "3")).unwrap();
+    for number in 2..4 {
+        let made = store.back_up(&backups, 2).unwrap();
+        assert!(made.number == number && made.files > 0 && made.bytes > 0, "{made:?}");
+    }
+    let numbers = || backup::list(&backups).unwrap().iter().map(|b| b.number).collect::<Vec<_>>();
+    assert_eq!(numbers(), [2, 3]);
+    commit(&store, put("a", "4")).unwrap();
+    let refused = backup::restore(&backups, None, &path).unwrap_err().to_string();
+    assert!(refused.contains("is there already"), "{refused}");
+    drop(store);
+    for (number, wanted) in [(None, "2"), (Some(2), "2")] {
+        std::fs::remove_dir_all(&path).unwrap();
+        let contents = backup::restore(&backups, number, &path).unwrap();
+        assert!(contents.entries >= 2, "{contents:?}");
+        let store = RocksStore::open(&path, keep(3)).unwrap();
+        assert_eq!(store.get(Table::Index, b"a").unwrap().unwrap(), wanted.as_bytes());
+        assert_eq!(store.get(Table::Index, b"b").unwrap().unwrap(), b"3");
+    }
+    std::fs::remove_dir_all(&path).unwrap();
+    assert!(backup::restore(&backups, Some(1), &path).is_err() && !path.exists());
+}
+
+#[test]
+fn a_damaged_backup_is_not_restored() {
+    let dir = TempDir::new();
+    let (path, backups) = (dir.path().join("store"), dir.path().join("backups"));
+    let store = RocksStore::open(&path, keep(3)).unwrap();
+    commit(&store, put("a", &"1".repeat(5_000))).unwrap();
+    store.back_up(&backups, 1).unwrap();
+    drop(store);
+    std::fs::remove_dir_all(&path).unwrap();
+    damage(&backups, ".sst");
+    assert!(backup::restore(&backups, None, &path).is_err() && !path.exists());
+}
+
+#[test]
+fn a_damaged_file_is_told_and_not_served() {
+    let dir = TempDir::new();
+    let store = RocksStore::open(dir.path(), keep(3)).unwrap();
+    let value: String = (0..40_000).map(|n| char::from(b'a' + (n * n % 23) as u8)).collect();
+    commit(&store, put("a", &value)).unwrap();
+    assert!(store.read_all().unwrap().bytes > 40_000);
+    store.compact().unwrap();
+    drop(store);
+    damage(dir.path(), ".sst");
+    let read = RocksStore::open(dir.path(), keep(3)).and_then(|store| {
+        assert_ne!(store.get(Table::Index, b"a").ok().flatten().as_deref(), Some(value.as_bytes()));
+        store.read_all()
+    });
+    assert!(read.is_err(), "{read:?}");
+}
+
+/// What was confirmed behind the damage would be lost in silence otherwise.
+#[test]
+fn a_log_that_is_damaged_before_its_end_is_not_opened() {
+    let dir = TempDir::new();
+    let store = RocksStore::open(dir.path(), keep(3)).unwrap();
+    for number in 0..100 {
+        commit(&store, put(&format!("key {number}"), &"v".repeat(1_000))).unwrap();
+    }
+    drop(store);
+    damage(dir.path(), ".log");
+    let opened = RocksStore::open(dir.path(), keep(3)).map(|_| ());
+    assert!(
+        matches!(&opened, Err(StoreError::Failed(why)) if why.contains("orrupt")),
+        "{opened:?}"
+    );
+}
+
+/// Changes the longest file with this ending, a third into it.
+fn damage(dir: &Path, ending: &str) {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_path_buf()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push((entry.metadata().unwrap().len(), path));
+            }
+        }
+    }
+    let (len, path) = found.into_iter().max().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = len as usize / 3;
+    bytes[middle..middle + 64.min(len as usize - middle)].iter_mut().for_each(|b| *b ^= 0x5a);
+    std::fs::write(&path, bytes).unwrap();
 }
