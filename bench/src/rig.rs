@@ -238,6 +238,7 @@ fn session(number: usize, slab: &mut Slab, now: Now) -> (u32, Established) {
         Established::new(&negotiated, &keys, role)
     };
     slab.establish(slot, [1; 16], 1, end(Role::Server, CID_BYTES, &[]), 0);
+    slab.get_mut(slot).told = 1;
     (slot, end(Role::Client, 0, &cid))
 }
 

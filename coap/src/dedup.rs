@@ -4,11 +4,13 @@
 //! It remembers enough to repeat an empty ACK, a RST, or a reply that is a mere code; a reply with
 //! more to it is kept by the exchange.
 //!
-//! Bound: 6 messages. A seventh within their lifetime takes the place of the oldest that is
-//! settled: a late copy of that one would be processed again. When all six still wait for their
-//! reply the seventh is refused ([`Seen::Full`]). *Why 6:* a device has NSTART = 1 outstanding and
-//! its retransmissions end after 45 s; six are one message every 8 s at the lossy worst.
+//! Bound: 11 messages. A twelfth within their lifetime takes the place of the oldest that is
+//! settled: a late copy of that one would be processed again. When all eleven still wait for their
+//! reply the twelfth is refused ([`Seen::Full`]). *Why 11:* a device has NSTART = 1 outstanding and
+//! its retransmissions end after 45 s; eleven are one message every 4 s at the lossy worst, and no
+//! more fit the 48 bytes that a session has for it.
 
+use tidegate_faults::{Bug, has};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::code::Code;
@@ -20,6 +22,8 @@ use crate::timing::Timing;
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Window {
+    /// When the ages were right, seconds of `now_ms`.
+    at_s: u32,
     entries: [Entry; ENTRIES],
 }
 
@@ -29,26 +33,42 @@ impl Window {
     #[inline]
     pub fn on_arrival(&mut self, now_ms: u64, lifetimes: Lifetimes, ty: Type, mid: u16) -> Seen {
         debug_assert!(matches!(ty, Type::Con | Type::Non), "ACK and RST are not deduplicated");
-        let now_s = whole_seconds(now_ms);
+        self.ages(whole_seconds(now_ms), lifetimes);
         let is_non = ty == Type::Non;
         let (mut most, mut place) = (STAYS, None);
         for entry in &mut self.entries {
             if entry.is_used() && entry.mid == mid {
                 // A CON and a NON are no copies of each other: the peer used an ID too early.
-                if entry.is_non() == is_non && entry.is_alive(now_s, lifetimes) {
+                let is_copy = entry.is_non() == is_non && entry.is_alive(lifetimes);
+                if is_copy && !has(Bug::DedupForgotten) {
                     return entry.seen();
                 }
                 place = Some(entry);
                 break;
             }
-            let rank = entry.rank(now_s, lifetimes);
+            let rank = entry.rank(lifetimes);
             if rank > most {
                 (most, place) = (rank, Some(entry));
             }
         }
         let Some(entry) = place else { return Seen::Full };
-        *entry = Entry::fresh(mid, is_non, now_s);
+        *entry = Entry { mid, told: if is_non { SILENT } else { WAITING }, age: 0 };
         Seen::Fresh
+    }
+
+    /// Time has passed: all messages are that much older.
+    #[inline]
+    fn ages(&mut self, now_s: u32, lifetimes: Lifetimes) {
+        let units = now_s.wrapping_sub(self.at_s) / lifetimes.unit_s;
+        if units == 0 {
+            return;
+        }
+        // What is left of a unit counts the next time. A clock that started anew makes all old.
+        self.at_s = self.at_s.wrapping_add(units.wrapping_mul(lifetimes.unit_s));
+        let units = u8::try_from(units).unwrap_or(u8::MAX);
+        for entry in &mut self.entries {
+            entry.age = entry.age.saturating_add(units);
+        }
     }
 
     /// The message was told this; a copy of it is told the same. What was told once stays: an
@@ -58,15 +78,15 @@ impl Window {
     pub fn settle(&mut self, mid: u16, told: Told) {
         let Some(entry) = self.find(mid) else { return };
         let may_change =
-            entry.state == WAITING || entry.state == REPLY_KEPT && matches!(told, Told::Replied(_));
+            entry.told == WAITING || entry.told == REPLY_KEPT && matches!(told, Told::Replied(_));
         if !may_change {
             return;
         }
-        (entry.state, entry.code) = match told {
-            Told::EmptyAck => (EMPTY_ACKED, 0),
-            Told::Replied(code) => (REPLIED, code.0),
-            Told::ReplyKept => (REPLY_KEPT, 0),
-            Told::Reset => (RESET, 0),
+        entry.told = match told {
+            Told::EmptyAck => EMPTY_ACKED,
+            Told::Replied(code) => code.0.max(CODES_FROM),
+            Told::ReplyKept => REPLY_KEPT,
+            Told::Reset => RESET,
         };
     }
 
@@ -80,7 +100,7 @@ impl Window {
     /// The process that was working on the waiting requests is gone: copies of them are fresh. What
     /// was told stays told.
     pub fn forget_waiting(&mut self) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.state == WAITING) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.told == WAITING) {
             *entry = Entry::default();
         }
     }
@@ -131,73 +151,70 @@ pub enum Told {
 #[repr(C)]
 pub struct Entry {
     mid: u16,
-    /// Of a [`REPLIED`] entry.
-    code: u8,
-    /// [`FREE`]…[`SILENT`]; any other value counts as free.
-    state: u8,
-    /// When it arrived, seconds of `now_ms`.
-    at_s: u32,
+    /// [`FREE`]…[`SILENT`], or the code of a reply: [`CODES_FROM`] and above.
+    told: u8,
+    /// How old it is, units of [`Lifetimes`].
+    age: u8,
 }
 
 impl Entry {
-    #[inline]
-    fn fresh(mid: u16, is_non: bool, now_s: u32) -> Self {
-        Self { mid, code: 0, state: if is_non { SILENT } else { WAITING }, at_s: now_s }
-    }
-
     fn seen(self) -> Seen {
-        match self.state {
+        match self.told {
             WAITING => Seen::Waiting,
             EMPTY_ACKED => Seen::EmptyAcked,
-            REPLIED => Seen::Replied(Code(self.code)),
             REPLY_KEPT => Seen::ReplyKept,
             RESET => Seen::Reset,
+            code if code >= CODES_FROM => Seen::Replied(Code(code)),
             _ => Seen::Silent,
         }
     }
 
     #[inline]
     fn is_used(self) -> bool {
-        matches!(self.state, WAITING..=SILENT)
+        self.told != FREE
     }
 
     #[inline]
     fn is_non(self) -> bool {
-        self.state == SILENT
+        self.told == SILENT
     }
 
-    /// Seconds are cut off on both sides, so an entry lives up to one second longer than asked,
-    /// never shorter. One from the future (a clock that started anew) is dead.
+    /// Whole units are cut off, so an entry lives up to one unit longer than asked, never shorter.
     #[inline]
-    fn is_alive(self, now_s: u32, lifetimes: Lifetimes) -> bool {
-        let lifetime_s = if self.is_non() { lifetimes.non_s } else { lifetimes.con_s };
-        self.is_used() && now_s.wrapping_sub(self.at_s) <= lifetime_s
+    fn is_alive(self, lifetimes: Lifetimes) -> bool {
+        self.is_used() && self.age <= if self.is_non() { lifetimes.non } else { lifetimes.con }
     }
 
     /// Who gives way to a new message: the highest. Free places and dead messages, then settled
     /// messages by age, a waiting one never.
     #[inline]
-    fn rank(self, now_s: u32, lifetimes: Lifetimes) -> u64 {
-        let age_rank = 1 + u64::from(now_s.wrapping_sub(self.at_s));
-        let living_rank = if self.state == WAITING { STAYS } else { age_rank };
-        if self.is_alive(now_s, lifetimes) { living_rank } else { u64::MAX }
+    fn rank(self, lifetimes: Lifetimes) -> u16 {
+        let living_rank = if self.told == WAITING { STAYS } else { 1 + u16::from(self.age) };
+        if self.is_alive(lifetimes) { living_rank } else { u16::MAX }
     }
 }
 
-/// How long messages are remembered, whole seconds.
+/// How long messages are remembered.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
-    con_s: u32,
-    non_s: u32,
+    /// Seconds of one unit, such that both lifetimes are below [`UNITS_MAX`].
+    unit_s: u32,
+    con: u8,
+    non: u8,
 }
 
 impl Lifetimes {
     /// EXCHANGE_LIFETIME and NON_LIFETIME, rounded up.
     pub const fn new(timing: &Timing) -> Self {
-        Self {
-            con_s: whole_seconds(timing.exchange_lifetime_ms().next_multiple_of(1_000)),
-            non_s: whole_seconds(timing.non_lifetime_ms().next_multiple_of(1_000)),
-        }
+        let con_s = whole_seconds(timing.exchange_lifetime_ms().next_multiple_of(1_000));
+        let non_s = whole_seconds(timing.non_lifetime_ms().next_multiple_of(1_000));
+        let longest_s = if con_s > non_s { con_s } else { non_s };
+        let unit_s = if longest_s < UNITS_MAX { 1 } else { longest_s.div_ceil(UNITS_MAX - 1) };
+        // Of what came within a unit it is not known how much of the unit is over.
+        let more = if unit_s > 1 { 1 } else { 0 };
+        let con = con_s.div_ceil(unit_s) + more;
+        let non = non_s.div_ceil(unit_s) + more;
+        Self { unit_s, con: con as u8, non: non as u8 }
     }
 }
 
@@ -207,17 +224,21 @@ const fn whole_seconds(now_ms: u64) -> u32 {
 }
 
 /// Messages remembered.
-pub const ENTRIES: usize = 6;
+pub const ENTRIES: usize = 11;
 const _: () = assert!(size_of::<Window>() == 48);
+/// Bound: units of a lifetime. One more is dead in any case.
+const UNITS_MAX: u32 = 254;
 
 /// The rank of a message that keeps its place.
-const STAYS: u64 = 0;
+const STAYS: u16 = 0;
+const FREE: u8 = 0;
 const WAITING: u8 = 1;
 const EMPTY_ACKED: u8 = 2;
-const REPLIED: u8 = 3;
-const REPLY_KEPT: u8 = 4;
-const RESET: u8 = 5;
-const SILENT: u8 = 6;
+const REPLY_KEPT: u8 = 3;
+const RESET: u8 = 4;
+const SILENT: u8 = 5;
+/// No code of a response is less: those begin with 2.00.
+const CODES_FROM: u8 = 0x40;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -225,6 +246,8 @@ mod tests {
     use super::*;
 
     const LIFETIMES: Lifetimes = Lifetimes::new(&Timing::DEFAULT);
+    /// The first Message ID that finds no free place.
+    const LAST: u16 = ENTRIES as u16;
 
     fn arrive(window: &mut Window, now_ms: u64, mid: u16) -> Seen {
         window.on_arrival(now_ms, LIFETIMES, Type::Con, mid)
@@ -298,36 +321,69 @@ mod tests {
         assert!(!still(Type::Non, 999 + 146_001));
     }
 
+    /// Seconds that pass between messages add up, however few they are.
+    #[test]
+    fn ages_add_up() {
+        let mut window = Window::default();
+        arrive(&mut window, 0, 7);
+        for second in 1..=247 {
+            window.on_arrival(second * 1_000, LIFETIMES, Type::Non, second as u16 & 3);
+        }
+        assert_eq!(arrive(&mut window, 247_999, 7), Seen::Waiting);
+        assert_eq!(arrive(&mut window, 248_000, 7), Seen::Fresh);
+    }
+
+    /// A configured EXCHANGE_LIFETIME of more seconds than an age has units.
+    #[test]
+    fn long_lifetimes_are_kept_in_longer_units() {
+        let timing = Timing { ack_timeout_ms: 60_000, ..Timing::DEFAULT };
+        let lifetimes = Lifetimes::new(&timing);
+        let lifetime_ms = timing.exchange_lifetime_ms();
+        assert!(lifetime_ms > 1_000_000);
+        let unit_ms = u64::from(lifetimes.unit_s) * 1_000;
+        for start_ms in [0, 1_999, 17_001] {
+            let seen = |now_ms| {
+                let mut window = Window::default();
+                window.on_arrival(start_ms, lifetimes, Type::Con, 7);
+                window.on_arrival(start_ms + lifetime_ms / 3, lifetimes, Type::Con, 8);
+                window.on_arrival(now_ms, lifetimes, Type::Con, 7)
+            };
+            assert_eq!(seen(start_ms + lifetime_ms), Seen::Waiting);
+            assert_eq!(seen(start_ms + lifetime_ms + 3 * unit_ms), Seen::Fresh);
+        }
+    }
+
     /// At the bound the oldest settled message gives way.
     #[test]
-    fn the_seventh_message_takes_the_place_of_the_oldest_settled() {
+    fn the_twelfth_message_takes_the_place_of_the_oldest_settled() {
         let mut window = Window::default();
-        for mid in 0..6 {
+        for mid in 0..LAST {
             assert_eq!(arrive(&mut window, u64::from(mid) * 1_000, mid), Seen::Fresh);
         }
-        assert_eq!(arrive(&mut window, 6_000, 0), Seen::Waiting, "six fit");
+        assert_eq!(arrive(&mut window, 12_000, 0), Seen::Waiting, "eleven fit");
         window.settle(4, Told::EmptyAck);
         window.settle(2, Told::Replied(Code::CHANGED));
-        assert_eq!(arrive(&mut window, 6_000, 6), Seen::Fresh);
-        assert_eq!(arrive(&mut window, 6_000, 4), Seen::EmptyAcked, "settled, but younger");
-        assert_eq!(arrive(&mut window, 6_000, 0), Seen::Waiting, "older, but waiting");
-        assert_eq!(arrive(&mut window, 6_000, 2), Seen::Fresh, "forgotten");
+        assert_eq!(arrive(&mut window, 12_000, LAST), Seen::Fresh);
+        assert_eq!(arrive(&mut window, 12_000, 4), Seen::EmptyAcked, "settled, but younger");
+        assert_eq!(arrive(&mut window, 12_000, 0), Seen::Waiting, "older, but waiting");
+        assert_eq!(arrive(&mut window, 12_000, 2), Seen::Fresh, "forgotten");
     }
 
     #[test]
-    fn six_waiting_messages_leave_no_room_until_one_settles_or_dies() {
-        let six = || {
+    fn eleven_waiting_messages_leave_no_room_until_one_settles_or_dies() {
+        let eleven = || {
             let mut window = Window::default();
-            (0..6).for_each(|mid| assert_eq!(arrive(&mut window, 0, mid), Seen::Fresh));
-            assert_eq!(arrive(&mut window, 247_000, 6), Seen::Full);
-            assert_eq!(arrive(&mut window, 247_000, 6), Seen::Full, "a refusal is not remembered");
+            (0..LAST).for_each(|mid| assert_eq!(arrive(&mut window, 0, mid), Seen::Fresh));
+            assert_eq!(arrive(&mut window, 247_000, LAST), Seen::Full);
+            let again = arrive(&mut window, 247_000, LAST);
+            assert_eq!(again, Seen::Full, "a refusal is not remembered");
             window
         };
-        let mut window = six();
+        let mut window = eleven();
         window.settle(3, Told::EmptyAck);
-        assert_eq!(arrive(&mut window, 247_000, 6), Seen::Fresh);
-        assert_eq!(arrive(&mut six(), 248_000, 6), Seen::Fresh);
-        let mut window = six();
+        assert_eq!(arrive(&mut window, 247_000, LAST), Seen::Fresh);
+        assert_eq!(arrive(&mut eleven(), 248_000, LAST), Seen::Fresh);
+        let mut window = eleven();
         window.forget(3);
         assert_eq!(arrive(&mut window, 247_000, 3), Seen::Fresh);
     }

@@ -3,6 +3,8 @@
 //! The timeout doubles from its random first value. A timer that fires late sends late and catches
 //! up on the next, ACK_TIMEOUT later at the earliest; nothing is sent after MAX_TRANSMIT_SPAN.
 
+use tidegate_faults::{Bug, has};
+
 use crate::timing::Timing;
 
 /// The timer and the counter of one Confirmable message in flight.
@@ -26,12 +28,12 @@ impl Retransmission {
         let first_timeout_ms = timing.first_timeout_ms(jitter);
         Self {
             started_ms: now_ms,
-            due_ms: now_ms + first_timeout_ms,
+            due_ms: now_ms + first_timeout_ms / if has(Bug::RepeatedTooEarly) { 2 } else { 1 },
             first_timeout_ms,
-            span_ms: timing.max_transmit_span_ms(),
+            span_ms: timing.max_transmit_span_ms() * if has(Bug::RepeatedTooOften) { 3 } else { 1 },
             ack_timeout_ms: timing.ack_timeout_ms,
             count: 0,
-            count_max: timing.max_retransmit,
+            count_max: timing.max_retransmit + u8::from(has(Bug::RepeatedTooOften)),
         }
     }
 

@@ -32,6 +32,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
+// What ships has no bug planted in it, and can't be built so that it has.
+const _: () = assert!(!tidegate_faults::IS_ARMED, "this build is the simulator's");
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -15,6 +15,9 @@ use tidegate_dataplane::run::Workers;
 use tidegate_dataplane::supervisor::Supervisor;
 use tracing::{error, info};
 
+// What ships has no bug planted in it, and can't be built so that it has.
+const _: () = assert!(!tidegate_faults::IS_ARMED, "this build is the simulator's");
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -21,6 +21,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use tidegate_coap::dedup::Window;
 use tidegate_dtls::established::Established;
+use tidegate_faults::{Bug, Point, has, may_die};
 use tidegate_ring::contract::{DeviceId, SessionRef};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 use zeroize::Zeroize;
@@ -117,7 +118,7 @@ impl Slab {
         let mut found = Recovered::default();
         for slot in 0..used {
             let entry = slab.get(slot);
-            if entry.generation % 2 == 1 {
+            if entry.generation % 2 == 1 && !has(Bug::TornSlotServed) {
                 found.torn += 1;
             } else if entry.is_session() {
                 found.kept += 1;
@@ -148,6 +149,7 @@ impl Slab {
         entry.peer = peer;
         entry.last_seen_s = now_s;
         entry.state = State::Reserved as u8;
+        may_die(Point::SlotReserved);
         Some(slot)
     }
 
@@ -181,12 +183,16 @@ impl Slab {
         assert_eq!(entry.state(), State::Reserved, "only what is reserved becomes a session");
         entry.generation |= 1;
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+        may_die(Point::SlotBegun);
         entry.device = device;
         entry.network = network;
+        entry.state = state as u8;
+        may_die(Point::SlotHalf);
         entry.dtls = dtls;
         entry.next_mid = mid;
         entry.dedup = Window::default();
-        entry.state = state as u8;
+        entry.told = 0;
+        may_die(Point::SlotWritten);
         std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
         entry.generation = entry.generation.wrapping_add(1);
     }
@@ -206,6 +212,7 @@ impl Slab {
         entry.generation |= 1;
         let odd = entry.generation;
         entry.as_mut_bytes()[4..].zeroize();
+        may_die(Point::SlotWiped);
         debug_assert_eq!(entry.generation, odd);
         entry.last_seen_s = free;
         entry.generation = generation;
@@ -367,7 +374,7 @@ pub fn boot_id() -> [u8; 16] {
 pub const CID_BYTES: usize = 6;
 const HEAD_BYTES: usize = 4_096;
 /// The last byte is the version of the slot layout.
-const MAGIC: [u8; 8] = *b"TGSLAB\0\x04";
+const MAGIC: [u8; 8] = *b"TGSLAB\0\x05";
 const NIL: u32 = u32::MAX;
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use std::ops::Range;
 use tidegate_crypto::aead::{
     self, Aad, Aead, EXPLICIT_NONCE_BYTES, FIXED_IV_BYTES, Job, NONCE_BYTES,
 };
+use tidegate_faults::{Bug, has};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use zeroize::Zeroize;
 
@@ -197,6 +198,9 @@ impl Established {
         datagram: &[u8],
     ) -> Result<Opened, Drop> {
         if !verified {
+            if has(Bug::ReplayBeforeAuthentication) {
+                self.replay.commit(plan.sequence);
+            }
             self.failed_opens = self.failed_opens.saturating_add(1);
             return Err(Drop::BadTag);
         }
@@ -299,7 +303,9 @@ impl Established {
             out[text_start + content_len] = content_type.0;
         }
         let (text_start, text_end) = (text_start as u16, datagram_len as u16);
-        self.write_sequence = sequence + 1;
+        if !has(Bug::SequenceTakenAfterSealing) {
+            self.write_sequence = sequence + 1;
+        }
         Ok(SealPlan(Place { start: 0, text_start, text_end, aead }))
     }
 
@@ -309,6 +315,14 @@ impl Established {
         let SealPlan(place) = *plan;
         let key_bytes = place.aead.key_bytes();
         job(place, &self.keys_and_cid[key_bytes..2 * key_bytes], self.write_iv, out)
+    }
+
+    /// A planned record is sealed. Nothing is left to do: its number was taken when it was planned.
+    #[inline]
+    pub fn on_sealed(&mut self) {
+        if has(Bug::SequenceTakenAfterSealing) {
+            self.write_sequence += 1;
+        }
     }
 
     /// Seals one record at once and returns its length, for callers with no batch.
@@ -321,6 +335,7 @@ impl Established {
         let plan = self.plan_seal(content_type, content.len(), out)?;
         out[self.header_len()..][..content.len()].copy_from_slice(content);
         aead::seal(&mut [self.seal_job(&plan, out)]);
+        self.on_sealed();
         Ok(plan.datagram_len())
     }
 

@@ -1,5 +1,6 @@
 //! How does an entry get out of a ring? Copied out and checked, then held until it is released.
 
+use tidegate_faults::{Point, may_die};
 use zerocopy::IntoBytes;
 
 use crate::layout::{Corrupt, Ring, Seq, entry_span, parse_entry_header};
@@ -84,6 +85,7 @@ impl Consumer {
         if seq.0 > self.released {
             self.released = seq.0;
             self.ring.set_tail(self.released);
+            may_die(Point::EntryReleased);
         }
     }
 

@@ -1,5 +1,6 @@
 //! How does an entry get into a ring? Reserved in private memory, published by one store.
 
+use tidegate_faults::{Point, may_die};
 use zerocopy::IntoBytes;
 
 #[cfg(not(loom))]
@@ -181,10 +182,12 @@ impl Grant<'_> {
         // The padding is ours to clear: nothing of an older entry leaves with this one.
         producer.staged.as_mut_bytes()[8 + len..span as usize].fill(0);
         producer.ring.store(producer.head, &producer.staged[..span as usize / 8]);
+        may_die(Point::EntryWritten);
         producer.head += span;
         // The only store that publishes: a kill before it leaves no trace (the words lie in free
         // space) and after it a whole entry.
         producer.ring.set_head(producer.head);
+        may_die(Point::EntryCommitted);
         Seq(producer.head)
     }
 }

@@ -58,6 +58,10 @@ pub struct Round {
     pub first: Duration,
     /// From the kill until 99 % of the devices had been promised something again.
     pub most: Duration,
+    /// Sessions there were, and those of them that had to be made anew by then.
+    pub sessions: (u32, u32),
+    /// Arrivals of a number beyond its first, by then.
+    pub doubled: usize,
 }
 
 /// What came of it.
@@ -177,6 +181,8 @@ impl Soak {
     }
 
     fn round(&mut self, victim: Victim) -> Round {
+        let (sessions, lost_before) = (self.devices.len() as u32, self.lost_sessions());
+        let doubled_before = self.doubled();
         let killed = Instant::now();
         let killed_ms = self.now_ms();
         if matches!(victim, Victim::Dataplane | Victim::Both) {
@@ -205,7 +211,17 @@ impl Soak {
             let served = soak.devices.iter().filter(|device| since(device)).count();
             served * 100 >= soak.devices.len() * 99
         });
-        Round { victim, first, most: killed.elapsed() }
+        let most = killed.elapsed();
+        let sessions = (sessions, self.lost_sessions() - lost_before);
+        Round { victim, first, most, sessions, doubled: self.doubled() - doubled_before }
+    }
+
+    fn lost_sessions(&self) -> u32 {
+        self.devices.iter().map(|device| device.lost_sessions).sum()
+    }
+
+    fn doubled(&self) -> usize {
+        self.subscriber.arrivals().values().map(|times| *times as usize - 1).sum()
     }
 
     /// Nothing new is begun; what is under way comes to its end, and what was promised arrives.
@@ -242,8 +258,8 @@ impl Soak {
                 arrivals.keys().filter(|(of, count)| *of == number && *count > device.count());
             report.invented += beyond.count();
         }
+        report.doubled = self.doubled();
         let arrivals = self.subscriber.arrivals();
-        report.doubled = arrivals.values().map(|times| *times as usize - 1).sum();
         report.invented +=
             arrivals.keys().filter(|(of, _)| *of as usize >= self.devices.len()).count();
     }
@@ -255,6 +271,9 @@ impl Report {
     pub fn json(&self, options: &Options) -> Value {
         let recovery = VICTIMS.map(|victim| {
             let of = self.rounds.iter().filter(|round| round.victim == victim);
+            let sessions: u32 = of.clone().map(|round| round.sessions.0).sum();
+            let sessions_lost: u32 = of.clone().map(|round| round.sessions.1).sum();
+            let doubled: usize = of.clone().map(|round| round.doubled).sum();
             let (mut first, mut most): (Vec<_>, Vec<_>) =
                 of.map(|round| (round.first.as_millis(), round.most.as_millis())).unzip();
             first.sort_unstable();
@@ -262,7 +281,8 @@ impl Report {
             let median = |sorted: &[u128]| sorted.get(sorted.len() / 2).copied();
             json!({
                 "victim": format!("{victim:?}").to_lowercase(),
-                "rounds": first.len(),
+                "rounds": first.len(), "sessions": sessions, "sessions_lost": sessions_lost,
+                "doubled": doubled,
                 "first_reply_ms": {"median": median(&first), "worst": first.last()},
                 "most_devices_ms": {"median": median(&most), "worst": most.last()},
             })

@@ -75,6 +75,7 @@ fn fill(
         let mut id = [1; 16];
         id[..8].copy_from_slice(&number.to_le_bytes());
         slab.establish(slot, id, 1, edge, 0);
+        slab.get_mut(slot).told = 1;
         devices[socket].push(device);
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! What waits for one device, and what may go next? The queue's order and one at a time.
 
+use tidegate_faults::{Bug, has};
+
 use crate::model::{MessageId, MessageState};
 use crate::store::keys::Place;
 use crate::store::queue::Waiting;
@@ -47,7 +49,12 @@ impl Lane {
             let in_queue = |open: &&Open| {
                 open.waiting == Waiting::Queued && !matches!(open.phase, Phase::UnderWay)
             };
-            let first = self.open.iter().find(in_queue);
+            let last = has(Bug::QueueFromTheBack);
+            let first = if last {
+                self.open.iter().rev().find(in_queue)
+            } else {
+                self.open.iter().find(in_queue)
+            };
             // A message before it may still be on its way to the disk: order is kept.
             first.filter(|open| matches!(open.phase, Phase::Waiting))
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{MESSAGE_BYTES_MAX, TOKEN_BYTES_MAX, Token, Type, WriteError, Writer};
 use tidegate_coap::option::Number;
+use tidegate_faults::{Bug, has};
 use tidegate_ring::contract::{self, Answer, Downlink, Kind, SessionRef};
 use zerocopy::IntoBytes;
 
@@ -40,6 +41,10 @@ pub(super) struct Messages {
 /// *Why:* longer than EXCHANGE_LIFETIME (RFC 7252 section 4.8.2) and any response timeout; it only
 /// ever happens when an outcome was lost with a process.
 pub(super) const OUTCOME_MAX_MS: u64 = 600_000;
+/// The same of a QueueMode 0 message that an earlier life of this process accepted, and perhaps
+/// handed over, milliseconds. *Why so short:* a worker that has it has said that it left in the turn
+/// that read it, so nothing is heard only of one that was never handed over.
+pub(super) const RESTORED_MAX_MS: u64 = 15_000;
 const SCAN_ENTRIES: usize = 1_024;
 
 impl Messages {
@@ -62,7 +67,13 @@ impl Messages {
                 let waits = queued.waiting == Waiting::Queued && state == MessageState::Queued;
                 let phase = if waits { Phase::Waiting } else { Phase::UnderWay };
                 let rest_ms = rest_ms(now, &message.status, limits);
-                let time_ms = if waits { rest_ms } else { OUTCOME_MAX_MS };
+                let is_unheard =
+                    queued.waiting == Waiting::Immediate && state == MessageState::Queued;
+                let time_ms = match (waits, is_unheard) {
+                    (true, _) => rest_ms,
+                    (false, true) => RESTORED_MAX_MS,
+                    (false, false) => OUTCOME_MAX_MS,
+                };
                 let due_ms = now.ms + time_ms;
                 let (place, waiting) = (queued.place, queued.waiting);
                 messages.insert(Open { message, place, waiting, phase, due_ms });
@@ -158,6 +169,9 @@ impl Core {
         let due_ms = now.ms + time_ms;
         let phase = Phase::Storing(answer);
         self.messages.insert(Open { message, place, waiting, phase, due_ms });
+        if has(Bug::AcceptedBeforeDurable) {
+            self.reply(to, Ok(Reply::Accepted(id)));
+        }
         self.write(tx, Some(Ticket::Accepted { to, device, message: id }));
     }
 
@@ -201,7 +215,9 @@ impl Core {
             self.messages.remove(device, id);
             return self.reply(to, Err(store_failed()));
         }
-        self.reply(to, Ok(Reply::Accepted(id)));
+        if !has(Bug::AcceptedBeforeDurable) {
+            self.reply(to, Ok(Reply::Accepted(id)));
+        }
         // It may be gone already: its device was deleted meanwhile.
         let Some(open) = self.messages.get_mut(device, id) else { return };
         let is_answer = open.waiting == Waiting::Answer;

@@ -5,6 +5,8 @@
 
 use std::collections::VecDeque;
 
+use tidegate_faults::{Bug, has};
+
 use super::routes::{Route, Ruled};
 use super::ruled::Ran;
 use super::uplinks::Pending;
@@ -53,7 +55,7 @@ impl Core {
         key: ResponseKey,
         json: &[u8],
     ) -> Option<ResponseKey> {
-        if self.outbox.waiting.len() >= RESPONSES_MAX {
+        if self.outbox.waiting.len() >= RESPONSES_MAX || has(Bug::ResponseNotKept) {
             self.counts.responses_dropped += 1;
             return None;
         }

@@ -4,6 +4,7 @@
 //! it later finds nothing.
 
 use tidegate_coap::message::Message as CoapMessage;
+use tidegate_faults::{Bug, has};
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{
     Cancel, FailReason, Kind, Outcome, SessionRef, Step, name_of_message,
@@ -212,7 +213,12 @@ impl Core {
                 continue;
             };
             let is_queued = open.waiting == Waiting::Queued;
-            let given_up = final_state(open.message.status.state, FailReason::Timeout);
+            let mut given_up = final_state(open.message.status.state, FailReason::Timeout);
+            let is_unheard = open.waiting == Waiting::Immediate && open.message.session.is_none();
+            if is_unheard && matches!(open.phase, Phase::UnderWay) {
+                // This process has not handed it over, and nobody heard that an earlier one did.
+                given_up = MessageState::Failed(Failure::Restarted);
+            }
             if matches!(open.phase, Phase::UnderWay)
                 && self.goes_again(device, id, FailReason::Timeout)
             {
@@ -238,7 +244,7 @@ impl Core {
     fn goes_again(&mut self, device: DeviceId, id: MessageId, reason: FailReason) -> bool {
         let open = self.messages.get_mut(device, id);
         open.is_some_and(|open| {
-            open.waiting == Waiting::Queued
+            (open.waiting == Waiting::Queued || has(Bug::ImmediateGoesAgain))
                 && open.message.status.state != MessageState::Delivered
                 && match reason {
                     FailReason::NoSession | FailReason::Busy => true,

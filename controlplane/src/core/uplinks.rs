@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use tidegate_coap::message::Message;
 use tidegate_coap::option::Number;
+use tidegate_faults::{Bug, has};
 use tidegate_ring::Seq;
 use tidegate_ring::contract::{
     self, Answer, EndReason, Kind, OWN_WINDOW, Publication, Published, SessionRef, Uplink,
@@ -208,6 +209,9 @@ impl Core {
                     response_token: self.response_token(link, device, exchange, answer_awaited),
                 };
                 let pending = Pending::uplink(from, device, exchange, answer_awaited, speech);
+                if has(Bug::ConfirmedBeforePublished) && !answer_awaited {
+                    self.publication(from, exchange, Publication::Confirmed, speech);
+                }
                 self.publish_uplink(now, route, &message, &about, pending)
             }
             Ok(Route::Topic(_) | Route::Rules(_)) | Err(_) => Some(Publication::Unavailable),
@@ -360,7 +364,9 @@ impl Core {
         let mut published = Published::new(exchange.into(), max_age_s, publication);
         published.piggyback_window_ms = speech.piggyback_window_ms.into();
         published.terms = speech.terms;
-        self.post(link, Kind::Published, &[published.as_bytes()], Some(seq));
+        let is_lost = has(Bug::ReleaseLost) && publication == Publication::Unavailable;
+        let finishes = Some(seq).filter(|_| !is_lost);
+        self.post(link, Kind::Published, &[published.as_bytes()], finishes);
     }
 
     fn response_token(

@@ -12,6 +12,7 @@ mod janitor;
 mod link;
 mod links;
 pub mod window;
+pub mod writes;
 
 pub(crate) use janitor::TOKEN_WINDOW_MS;
 
@@ -22,12 +23,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::core::{Core, Effect, Now, PublishId, PublishResult, Reply, Request, RequestId, Ticket};
+use crate::core::{Core, Effect, Now, PublishId, PublishResult, Reply, Request, RequestId};
 use crate::customer_log::feed::Feed;
 use crate::model::Refused;
 use crate::publish::{MakePublisher, Publisher, Said};
 use crate::sinks::{Delivered, Sinks};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Transaction};
+use writes::{WriteId, Writes};
 
 /// Asks the core; cheap to clone.
 #[derive(Clone)]
@@ -41,7 +43,7 @@ type Asked = (Request, oneshot::Sender<Result<Reply, Refused>>);
 /// What happens elsewhere. *Bound:* by what the core has under way.
 pub enum Event {
     /// A write was confirmed or refused.
-    Stored(Ticket, Result<(), StoreError>),
+    Stored(WriteId, Result<(), StoreError>),
     /// The publisher says something.
     Publisher(Said),
     /// A sink says what became of a delivery.
@@ -146,6 +148,7 @@ pub async fn run(parts: Parts, inbox: Inbox) {
 struct Turn {
     core: Core,
     store: Arc<dyn Store>,
+    writes: Writes,
     feed: Feed,
     publisher: Box<dyn Publisher>,
     sinks: Sinks,
@@ -174,6 +177,7 @@ impl Turn {
         Self {
             core: parts.core,
             store: parts.store,
+            writes: Writes::default(),
             feed: parts.feed,
             publisher: (parts.publisher)(),
             sinks: parts.sinks,
@@ -209,12 +213,17 @@ impl Turn {
         }
         if self.is_open() {
             self.links.scan(now, &mut self.core);
-            has_worked |= self.links.take_entries(now, &mut self.core, INPUTS_PER_TURN);
+            if !self.writes.is_full() {
+                has_worked |= self.links.take_entries(now, &mut self.core, INPUTS_PER_TURN);
+            }
             for _ in 0..INPUTS_PER_TURN {
                 let Ok(asked) = self.inbox.requests.try_recv() else { break };
                 has_worked = true;
                 self.on_asked(now, asked);
             }
+        }
+        for (id, transaction) in self.writes.retry(now.ms) {
+            self.submit(id, transaction);
         }
         self.core.on_due(now);
         self.janitor.work(now, &*self.store);
@@ -239,7 +248,15 @@ impl Turn {
 
     fn on_event(&mut self, now: Now, event: Event) {
         match event {
-            Event::Stored(ticket, result) => self.core.on_stored(now, ticket, result),
+            Event::Stored(id, result) => {
+                let before = self.writes.unsaved();
+                for (ticket, result) in self.writes.on_result(now.ms, id, result) {
+                    self.core.on_stored(now, ticket, result);
+                }
+                if before > 0 && self.writes.unsaved() == 0 {
+                    tracing::info!("what the store had refused is written");
+                }
+            }
             Event::Publisher(Said::Up(up)) => {
                 self.has_publisher |= up;
                 self.core.on_publisher(now, up);
@@ -275,16 +292,8 @@ impl Turn {
                 }
                 Effect::Abandon { id } => self.publisher.abandon(id),
                 Effect::Write { transaction, ticket } => {
-                    let events = self.inbox.sender.clone();
-                    let done = move |result: Result<_, StoreError>| {
-                        if let Err(error) = &result {
-                            tracing::error!(%error, "a write was refused");
-                        }
-                        if let Some(ticket) = ticket {
-                            let _ = events.send(Event::Stored(ticket, result.map(|_| ())));
-                        }
-                    };
-                    self.store.submit(transaction, Box::new(done));
+                    let id = self.writes.begin(&transaction, ticket);
+                    submit(&*self.store, &self.inbox.sender, id, transaction);
                 }
                 Effect::Logged(entry) => self.feed.tell(entry),
                 Effect::Reply { to, reply } => {
@@ -296,11 +305,16 @@ impl Turn {
         }
     }
 
+    fn submit(&self, id: WriteId, transaction: Transaction) {
+        submit(&*self.store, &self.inbox.sender, id, transaction);
+    }
+
     async fn sleep(&mut self) {
         let now_ms = self.now().ms;
-        let due = self
-            .core
-            .due_ms()
+        let due = [self.core.due_ms(), self.writes.due_ms()]
+            .into_iter()
+            .flatten()
+            .min()
             .map(|due_ms| Duration::from_millis(due_ms.saturating_sub(now_ms).max(1)));
         let is_open = self.is_open();
         let mut longest = due.unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
@@ -322,6 +336,23 @@ impl Turn {
         let unix_ms = unix.map_or(0, |since| since.as_millis() as u64);
         Now { ms: self.started.elapsed().as_millis() as u64, unix_ms }
     }
+}
+
+/// Writes, and says what became of it.
+fn submit(
+    store: &dyn Store,
+    events: &mpsc::UnboundedSender<Event>,
+    id: WriteId,
+    transaction: Transaction,
+) {
+    let events = events.clone();
+    let done = move |result: Result<_, StoreError>| {
+        if let Err(error) = &result {
+            tracing::error!(%error, "a write was refused");
+        }
+        let _ = events.send(Event::Stored(id, result.map(|_| ())));
+    };
+    store.submit(transaction, Box::new(done));
 }
 
 fn stopped() -> Refused {

@@ -3,6 +3,7 @@
 use crate::net::peer::Peer;
 use tidegate_coap::dedup::Window;
 use tidegate_dtls::established::Established;
+use tidegate_faults::{Bug, has};
 use tidegate_ring::contract::DeviceId;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -34,8 +35,11 @@ pub struct Slot {
     pub claim: u8,
     /// Which policies and quotas of the policy sheet count: `ring::contract::Credential`.
     pub class: u16,
+    /// 1: the control plane was told of the session. One of which it was not can't be revoked, and
+    /// does not outlive the process.
+    pub told: u8,
     /// Not used yet, zero.
-    spare: [u8; 2],
+    spare: u8,
     /// Requests seen lately and what they were answered.
     pub dedup: Window,
     /// DTLS keys, sequence numbers, replay window. *Why last:* a request of a 128-bit suite and a
@@ -105,7 +109,7 @@ impl Slot {
     #[inline]
     pub fn take_mid(&mut self) -> u16 {
         let mid = self.next_mid;
-        self.next_mid = mid.wrapping_add(1);
+        self.next_mid = mid.wrapping_add(u16::from(!has(Bug::MessageIdReused) || mid & 3 > 0));
         mid
     }
 }

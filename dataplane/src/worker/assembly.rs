@@ -36,6 +36,11 @@ impl Place {
         let (offset, total) = (piece.offset.get() as usize, piece.total.get() as usize);
         Self { generation: piece.generation.get(), offset, total }
     }
+
+    /// The first piece as if nothing came behind it: a planted bug.
+    pub(super) fn as_if_whole(self, bytes: &[u8]) -> Self {
+        Self { total: if self.offset == 0 { bytes.len() } else { self.total }, ..self }
+    }
 }
 
 /// The bytes of a sheet, perhaps private keys among them; prints nothing.

@@ -239,7 +239,7 @@ impl Worker {
             connected: true,
         };
         if !self.tell_session_up(now, slot, &admitted, 0) {
-            self.counters.tally(Tally::NoticeLost);
+            return self.end_untold(now, slot, outbox);
         }
         let mut held = connecting.dtls.take_held();
         self.on_held(now, slot, peer, &mut held, outbox);

@@ -25,6 +25,7 @@ use tidegate_coap::observe::Wish;
 use tidegate_coap::option::Understood;
 use tidegate_coap::outbound::{Act, Outbound, Reply, Turn, rejection};
 use tidegate_coap::timing::{MAX_RETRANSMIT_MAX, Timing};
+use tidegate_faults::{Bug, has};
 use tidegate_ring::contract::{self as wire, FailReason, NSTART_MAX, Step};
 use zerocopy::IntoBytes;
 
@@ -188,7 +189,8 @@ impl Worker {
         self.sent.insert(sent_key(slot, mid), Sent::Downlink(number));
         self.send_downlink(number, outbox);
         if is_first {
-            self.tell(now, &told, Step::Sent, FailReason::None, false, &[]);
+            let step = if has(Bug::DeliveredWhenSent) { Step::Delivered } else { Step::Sent };
+            self.tell(now, &told, step, FailReason::None, false, &[]);
         }
         self.arm_downlink(number);
     }

@@ -24,6 +24,7 @@ use rand::Rng;
 use tidegate_crypto::secret::Secret;
 use tidegate_dtls::record::protected_part;
 use tidegate_dtls::server::{self, Answer, Event, Greeting, Handshake, Randoms};
+use tidegate_faults::{Point, may_die};
 use tidegate_ring::contract::{self as wire, Mishap};
 use zerocopy::IntoBytes;
 use zeroize::Zeroize;
@@ -315,6 +316,7 @@ impl Worker {
         let slot = half_open.slot;
         self.slab.get_mut(slot).class = owner.class;
         self.slab.establish(slot, owner.device, owner.network, session, mid);
+        may_die(Point::SlotWhole);
         self.slab.get_mut(slot).claim = name.claim as u8;
         let has_cid = self.slab.get(slot).dtls.own_cid_len() > 0;
         if !has_cid && let Some(old) = self.by_peer.insert(half_open.peer, slot) {
@@ -342,7 +344,7 @@ impl Worker {
             connected: false,
         };
         if !self.tell_session_up(now, slot, &admitted, 0) {
-            self.counters.tally(Tally::NoticeLost);
+            return self.end_untold(now, slot, outbox);
         }
         let mut held = half_open.dtls.take_held();
         self.on_held(now, slot, half_open.peer, &mut held, outbox);

@@ -86,6 +86,7 @@ use tidegate_dtls::established::{Established, SealPlan};
 
 use tidegate_dtls::record::ContentType;
 use tidegate_dtls::server;
+use tidegate_faults::{Point, may_die};
 use tidegate_ring::Producer;
 use tidegate_ring::contract as wire;
 use timers::{Due, Timers};
@@ -334,6 +335,7 @@ impl Worker {
             // The sequence is used up: the session can't speak any more and will idle out.
             return false;
         };
+        may_die(Point::NumberTaken);
         outbox.commit(index, plan.datagram_len());
         self.paths.lead(slot, index, outbox);
         self.counters.tally(Tally::Sent);
@@ -380,7 +382,10 @@ impl Worker {
         assert_eq!(jobs.len(), self.seals.len(), "every written record is sealed before it leaves");
         aead::seal(&mut jobs);
         drop(jobs);
-        self.seals.clear();
+        may_die(Point::RecordSealed);
+        for seal in self.seals.drain(..) {
+            self.slab.get_mut(seal.slot).dtls.on_sealed();
+        }
     }
 
     /// Tells the control plane something it can live without when the ring is full to the brim.

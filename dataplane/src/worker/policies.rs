@@ -10,6 +10,7 @@ use super::Worker;
 use super::assembly::{Assembly, Piece, Place};
 use crate::fate::Tally;
 use crate::rates::{Devices, Meter};
+use tidegate_faults::{Bug, has};
 use tidegate_ring::contract::{self as wire, POLICIES_BYTES_MAX};
 use tidegate_ring::policy::Sheet;
 
@@ -37,7 +38,11 @@ impl Policies {
 impl Worker {
     /// A piece of a policy sheet.
     pub(super) fn on_policies(&mut self, piece: &wire::Policies, bytes: &[u8]) {
-        let sheet = match self.policies.assembly.on_piece(Place::of_policies(piece), bytes) {
+        let mut place = Place::of_policies(piece);
+        if has(Bug::HalfAGeneration) {
+            place = place.as_if_whole(bytes);
+        }
+        let sheet = match self.policies.assembly.on_piece(place, bytes) {
             Piece::Taken => return,
             Piece::Whole(bytes) => Sheet::parse(bytes.as_bytes()),
             Piece::Refused => None,

@@ -17,6 +17,7 @@ use arrayvec::ArrayVec;
 use tidegate_crypto::aead;
 use tidegate_dtls::established::{Control, Established, OpenPlan, Opened, on_control};
 use tidegate_dtls::record::{ContentType, Record};
+use tidegate_faults::{Bug, Point, has, may_die};
 use tidegate_ring::contract::EndReason;
 
 /// Where the first record of a datagram leads.
@@ -82,7 +83,10 @@ impl Worker {
         }
         self.seal_all(outbox);
         for fate in fates.iter().take(batch.len()) {
-            self.counters.end(fate.unwrap_or(Fate::NotDtls));
+            let fate = fate.unwrap_or(Fate::NotDtls);
+            if !(has(Bug::FateForgotten) && fate == Fate::UnknownCid) {
+                self.counters.end(fate);
+            }
         }
     }
 
@@ -266,6 +270,7 @@ impl Worker {
             let entry = self.slab.get_mut(item.slot);
             let end = match entry.dtls.finish_open(plan, authentic, received.bytes) {
                 Ok(opened) => {
+                    may_die(Point::RecordAccepted);
                     self.on_opened(now, item.slot, received.peer, &opened, received.bytes, outbox)
                 }
                 Err(reason) => of_drop(reason),

@@ -20,6 +20,7 @@ use tidegate_coap::dedup::{Seen, Told};
 use tidegate_coap::message::{Message, Type, Writer};
 use tidegate_coap::no_response::Unwanted;
 use tidegate_coap::option::{Number, Understood};
+use tidegate_faults::{Point, may_die};
 
 impl Worker {
     /// A CON or NON request.
@@ -33,7 +34,10 @@ impl Worker {
     ) {
         let window = &mut self.slab.get_mut(slot).dedup;
         match window.on_arrival(now.ms, self.lifetimes, request.ty, request.mid) {
-            Seen::Fresh => self.on_fresh_request(now, slot, request, bytes, outbox),
+            Seen::Fresh => {
+                may_die(Point::RequestRemembered);
+                self.on_fresh_request(now, slot, request, bytes, outbox);
+            }
             Seen::Full => self.counters.tally(Tally::UplinkRefused),
             copy => {
                 self.counters.tally(Tally::RequestRepeated);

@@ -22,6 +22,7 @@ use rand::Rng;
 use tidegate_dtls::established::Established;
 use tidegate_dtls::record::HEADER_BYTES;
 use tidegate_dtls::return_routability::{Cookie, Outcome, PathMessage, Validation};
+use tidegate_faults::{Bug, Point, has, may_die};
 
 /// The checks under way.
 #[derive(Debug)]
@@ -71,6 +72,7 @@ impl Worker {
         content_bytes: usize,
         outbox: &mut Outbox,
     ) {
+        let is_newest = is_newest || has(Bug::AddressMovedByOldRecord);
         let entry = self.slab.get_mut(slot);
         if entry.peer == peer {
             // It is where it was all along.
@@ -80,6 +82,7 @@ impl Worker {
         } else if !entry.dtls.has_return_routability() {
             if is_newest {
                 entry.peer = peer;
+                may_die(Point::AddressMoved);
                 self.counters.tally(Tally::AddressMoved);
             }
         } else if let Some(validation) = self.paths.find(slot) {
@@ -140,6 +143,7 @@ impl Worker {
             Some(Outcome::Validated) => {
                 self.end_check(slot);
                 self.slab.get_mut(slot).peer = peer;
+                may_die(Point::AddressMoved);
                 self.counters.tally(Tally::AddressMoved);
             }
             Some(Outcome::Dropped) => {

@@ -10,6 +10,7 @@ use crate::slab::State;
 use arrayvec::ArrayVec;
 use rand::Rng;
 use tidegate_dtls::Suite;
+use tidegate_faults::{Bug, has};
 use tidegate_ring::contract::{self as wire, EndReason};
 use tidegate_ring::counters::GAUGES;
 use zerocopy::IntoBytes;
@@ -57,7 +58,17 @@ impl Worker {
             connected: admitted.connected.into(),
         };
         let parts = [up.as_bytes(), admitted.name];
-        self.up.push(wire::Kind::SessionUp as u8, &parts, headroom).is_ok()
+        let is_told = self.up.push(wire::Kind::SessionUp as u8, &parts, headroom).is_ok();
+        self.slab.get_mut(slot).told = is_told.into();
+        is_told
+    }
+
+    /// There was no room to tell of a session: it can't be revoked, nor found, so it ends, and its
+    /// device is asked to come again.
+    pub(super) fn end_untold(&mut self, now: Now, slot: u32, outbox: &mut Outbox) {
+        self.counters.tally(Tally::NoticeLost);
+        self.send_record(slot, outbox, |dtls, out| dtls.close_notify(out).ok());
+        self.end_session(now, slot, EndReason::Evicted, outbox);
     }
 
     /// Forgets a session and the downlinks of its line; exchanges notice by their timers. The
@@ -107,7 +118,16 @@ impl Worker {
                 continue;
             }
             entry.dedup.forget_waiting();
+            if has(Bug::SequenceStoredRarely) {
+                let stored = entry.dtls.write_sequence() & !7;
+                entry.dtls.as_mut_bytes()[..8].copy_from_slice(&stored.to_ne_bytes());
+            }
             let is_nosec_socket = self.config.is_nosec(entry.peer.socket());
+            if entry.told == 0 {
+                // The process died between the handshake and the ring.
+                self.forget_session(now, slot, EndReason::Broken);
+                continue;
+            }
             match entry.state() {
                 State::NoSec if is_nosec_socket => self.nosec.on_taken_over(slot, entry),
                 // The operator took its socket away.

@@ -30,6 +30,7 @@ use tidegate_coap::inbound::{Act, Inbound, Kept, Manner, SHORT_REPLY_BYTES, Sepa
 use tidegate_coap::message::{Message, Type, Writer};
 use tidegate_coap::no_response::Unwanted;
 use tidegate_coap::option::Number;
+use tidegate_faults::{Bug, Point, has, may_die};
 use tidegate_ring::contract::{self as wire, Event, FailReason, Publication, Step};
 use tidegate_ring::policy::Path;
 use zerocopy::IntoBytes;
@@ -206,6 +207,7 @@ impl Worker {
             return self.keep_silent(number, outbox);
         }
         self.slab.get_mut(slot).dedup.settle(mid, Told::Replied(code));
+        may_die(Point::ReplyTold);
         self.send_message(slot, outbox, |out| {
             let mut writer = Writer::new(out, Type::Ack, code, mid, &token);
             fill_code(&mut writer, code, max_age_s);
@@ -373,6 +375,7 @@ impl Worker {
                 self.sent.insert(sent_key(slot, own_mid), Sent::Exchange(number));
                 self.arm_exchange(number);
             }
+            Manner::NonConfirmable if has(Bug::ExchangeKept) => {}
             Manner::NonConfirmable => self.forget_exchange(number),
         }
     }

@@ -6,11 +6,16 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use tidegate_faults::{Bug, deaths};
+use tidegate_tests::document;
+use tidegate_tests::repository::root;
 use tidegate_tests::sim::plan::{Climate, Plan};
+use tidegate_tests::sim::planted::{Hunt, hunt, hunt_all};
 use tidegate_tests::sim::shrink::shrink;
-use tidegate_tests::sim::{Outcome, run, runner};
+use tidegate_tests::sim::{Outcome, report, run, runner};
 
-const USAGE: &str = "tidegate-sim seeds FIRST COUNT MINUTES | seed SEED";
+const USAGE: &str = "tidegate-sim seeds FIRST COUNT MINUTES | seed SEED [outside] \
+    | planted SEEDS [BUG] | check COUNT MINUTES SEEDS | report COUNT MINUTES SEEDS";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -18,6 +23,14 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["seeds", first, count, minutes] => seeds(first, count, minutes),
         ["seed", seed] => number(seed).map(one),
+        ["seed", seed, "outside"] => {
+            deaths::may_be_inside(false);
+            number(seed).map(one)
+        }
+        ["check", count, minutes, planted] => check(count, minutes, planted, false),
+        ["report", count, minutes, planted] => check(count, minutes, planted, true),
+        ["planted", seeds] => number(seeds).map(|seeds| planted(seeds, None)),
+        ["planted", seeds, bug] => number(seeds).map(|seeds| planted(seeds, Some(bug))),
         _ => None,
     };
     match done {
@@ -40,6 +53,46 @@ fn seeds(first: &str, count: &str, minutes: &str) -> Option<bool> {
     let summary = runner::run_seeds(first..first + count, longest);
     print!("{}", summary.describe());
     Some(summary.failed.is_none())
+}
+
+/// Seeds without a bug, and each planted bug; written down when that is wanted.
+fn check(count: &str, minutes: &str, planted: &str, writes: bool) -> Option<bool> {
+    let (count, minutes, planted) = (number(count)?, number(minutes)?, number(planted)?);
+    let summary = runner::run_seeds(0..count, Some(Duration::from_secs(minutes * 60)));
+    print!("{}", summary.describe());
+    let hunts = hunt_all(planted);
+    show_hunts(&hunts, planted);
+    if writes {
+        let record = root().join("docs/soak.jsonl");
+        let record = std::fs::read_to_string(record).unwrap_or_default();
+        document::write("reliability.md", "simulator", &report::simulator(&summary));
+        document::write("reliability.md", "planted", &report::planted(&hunts, planted));
+        document::write("reliability.md", "recovery", &report::recovery(&record));
+    }
+    Some(summary.failed.is_none() && hunts.iter().all(|hunt| hunt.found.is_some()))
+}
+
+/// Every bug is found, or the simulator is what is broken.
+fn planted(seeds: u64, only: Option<&str>) -> bool {
+    let hunts = match only {
+        None => hunt_all(seeds),
+        Some(name) => Bug::ALL
+            .iter()
+            .filter(|bug| bug.name() == name)
+            .map(|bug| Hunt { bug: *bug, found: hunt(*bug, seeds) })
+            .collect(),
+    };
+    show_hunts(&hunts, seeds);
+    !hunts.is_empty() && hunts.iter().all(|hunt| hunt.found.is_some())
+}
+
+fn show_hunts(hunts: &[Hunt], seeds_max: u64) {
+    for Hunt { bug, found } in hunts {
+        match found {
+            Some((seeds, how)) => println!("{seeds:>5} {:<26} {how}", bug.name()),
+            None => println!("    - {:<26} not found within {seeds_max} seeds", bug.name()),
+        }
+    }
 }
 
 fn one(seed: u64) -> bool {

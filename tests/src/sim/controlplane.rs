@@ -7,14 +7,17 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore};
 use tidegate_controlplane::control::Limits;
-use tidegate_controlplane::core::{Core, LinkId, Now, RequestId, Ticket};
+use tidegate_controlplane::core::{Core, LinkId, Now, RequestId};
 use tidegate_controlplane::edge::window::Window;
+use tidegate_controlplane::edge::writes::{WriteId, Writes};
 use tidegate_controlplane::store::memory::MemoryStore;
 use tidegate_controlplane::store::stream::Retention;
 use tidegate_controlplane::store::vault::Vault;
 use tidegate_controlplane::store::{Store, StoreError, Transaction};
+use tidegate_faults::{Doom, Point};
 use tidegate_ring::{Consumer, Producer};
 
+use super::death::{dies_at, lives};
 use super::seed;
 
 /// The process, or what it left behind.
@@ -23,17 +26,18 @@ pub(crate) struct ControlPlane {
     /// What is durable. Readers see nothing else.
     pub(crate) store: Arc<MemoryStore>,
     /// Submitted and not yet synced, in order.
-    pub(crate) unsynced: VecDeque<(Transaction, Option<Ticket>)>,
+    pub(crate) unsynced: VecDeque<(WriteId, Transaction)>,
+    /// What of it the core waits for, and what was refused.
+    pub(crate) writes: Writes,
     pub(crate) is_syncing: bool,
     pub(crate) sync_ms: u64,
     /// The store takes nothing.
     pub(crate) is_full: bool,
-    /// It has refused a write: until the next start the core knows more than the store.
-    pub(crate) has_refused: bool,
     pub(crate) links: Vec<Link>,
     /// It stands still until then.
     pub(crate) stalls_until_ms: u64,
-    pub(crate) dies_after: Option<u32>,
+    /// What it dies of.
+    pub(crate) doom: Option<Doom>,
     pub(crate) turn_ms: Option<u64>,
     /// The publisher has been connected in this life.
     pub(crate) has_publisher: bool,
@@ -61,13 +65,13 @@ impl ControlPlane {
             core: None,
             store: Arc::new(MemoryStore::new(retention)),
             unsynced: VecDeque::new(),
+            writes: Writes::default(),
             is_syncing: false,
             sync_ms: 0,
             is_full: false,
-            has_refused: false,
             links: Vec::new(),
             stalls_until_ms: 0,
-            dies_after: None,
+            doom: None,
             turn_ms: None,
             has_publisher: false,
             started_ms: 0,
@@ -92,15 +96,16 @@ impl ControlPlane {
         let now = self.now(ms, unix_ms);
         self.core = Some(Core::new(now, store, vault(), limits, Vec::new(), own_seed)?);
         self.has_publisher = false;
-        self.dies_after = None;
+        self.doom = None;
         Ok(())
     }
 
     /// The process is gone. Of what was submitted a beginning may have reached the disk.
     pub(crate) fn dies(&mut self) -> Vec<Transaction> {
         self.core = None;
-        self.dies_after = None;
+        self.doom = None;
         self.is_syncing = false;
+        self.writes = Writes::default();
         self.turn_ms = None;
         self.stalls_until_ms = 0;
         for link in &mut self.links {
@@ -111,7 +116,7 @@ impl ControlPlane {
         }
         let kept = self.random.random_range(0..=self.unsynced.len());
         self.unsynced.drain(kept..);
-        self.unsynced.drain(..).map(|(transaction, _)| transaction).collect()
+        self.unsynced.drain(..).map(|(_, transaction)| transaction).collect()
     }
 
     /// The dataplane has made other rings.
@@ -146,16 +151,15 @@ impl ControlPlane {
         RequestId(self.last_request)
     }
 
-    /// One more effect; true: it is the last one, and does not happen any more.
-    pub(crate) fn is_last_effect(&mut self) -> bool {
-        match &mut self.dies_after {
-            Some(0) => true,
-            Some(left) => {
-                *left -= 1;
-                false
-            }
-            None => false,
-        }
+    /// Whether the process dies here.
+    pub(crate) fn dies_at(&mut self, point: Point) -> bool {
+        dies_at(&mut self.doom, point)
+    }
+
+    /// The process does something with its core and its links; `None`: it died of it.
+    pub(crate) fn lives<T>(&mut self, act: impl FnOnce(&mut Core, &mut [Link]) -> T) -> Option<T> {
+        let (core, links) = (self.core.as_mut()?, &mut self.links);
+        lives(&mut self.doom, || act(core, links))
     }
 
     /// Milliseconds until a sync is done.

@@ -8,14 +8,19 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngCore};
 use tidegate_dataplane::clock::Now;
 use tidegate_dataplane::config::Config;
+use tidegate_dataplane::fate::Counters;
 use tidegate_dataplane::handover::Handover;
 use tidegate_dataplane::net::batch::Outbox;
 use tidegate_dataplane::resumptions::{Resumptions, Tables};
 use tidegate_dataplane::run::take_left;
 use tidegate_dataplane::slab::Slab;
 use tidegate_dataplane::worker::{Parts, Worker};
+use tidegate_faults::{Doom, Point};
+use tidegate_ring::contract;
 use tidegate_ring::{Consumer, Producer, heap_pair};
+use zerocopy::IntoBytes;
 
+use super::death::{dies_at, lives};
 use super::plan::Plan;
 use super::seed;
 
@@ -24,8 +29,10 @@ pub(crate) struct Dataplane {
     pub(crate) seats: Vec<Seat>,
     pub(crate) handover: Handover,
     pub(crate) outbox: Outbox,
-    /// It dies when so many effects more have happened.
-    pub(crate) dies_after: Option<u32>,
+    /// What it dies of.
+    pub(crate) doom: Option<Doom>,
+    /// What workers of earlier lives counted.
+    counted: Vec<u64>,
     tables: Tables,
     config: Arc<Config>,
     ring_bytes: usize,
@@ -90,7 +97,8 @@ impl Dataplane {
             seats: Vec::new(),
             handover: Handover::new(plan.workers),
             outbox: Outbox::new(),
-            dies_after: None,
+            doom: None,
+            counted: vec![0; Counters::COUNT],
             tables: Tables::anonymous(plan.workers, config.resumption.per_worker),
             config: Arc::new(config),
             ring_bytes: plan.ring_bytes,
@@ -154,17 +162,18 @@ impl Dataplane {
             (seat.worker, seat.down) = (Some(worker), Some(down));
             (seat.received, seat.turn_ms) = (0, None);
         }
-        self.dies_after = None;
+        self.doom = None;
     }
 
     /// The process is gone, with everything that is not in shared memory.
     pub(crate) fn dies(&mut self) {
-        self.dies_after = None;
+        self.doom = None;
         self.outbox.clear();
         for seat in &mut self.seats {
             let (Some(worker), Some(down)) = (seat.worker.take(), seat.down.take()) else {
                 continue;
             };
+            add(&mut self.counted, worker.counters());
             let (slab, up) = worker.into_slab();
             seat.left = Some(Left { slab, up, down });
             // The kernel drops what was not read.
@@ -173,16 +182,39 @@ impl Dataplane {
         }
     }
 
-    /// One more effect; true: it is the last one, and does not happen any more.
-    pub(crate) fn is_last_effect(&mut self) -> bool {
-        match &mut self.dies_after {
-            Some(0) => true,
-            Some(left) => {
-                *left -= 1;
-                false
-            }
-            None => false,
+    /// Other traffic has filled the rings toward the control plane.
+    pub(crate) fn fills_rings(&mut self) {
+        let nothing = contract::Counters { count: 0.into() };
+        let padding = [0; contract::TAIL_BYTES_MAX];
+        for worker in self.seats.iter_mut().filter_map(|seat| seat.worker.as_mut()) {
+            let parts = [nothing.as_bytes(), &padding];
+            while worker.up().push(contract::Kind::Counters as u8, &parts, 0).is_ok() {}
         }
+    }
+
+    /// What all workers have counted so far.
+    pub(crate) fn counters(&self) -> Vec<u64> {
+        let mut all = self.counted.clone();
+        let workers = self.seats.iter().filter_map(|seat| seat.worker.as_ref());
+        workers.for_each(|worker| add(&mut all, worker.counters()));
+        all
+    }
+
+    /// Whether the process dies here.
+    pub(crate) fn dies_at(&mut self, point: Point) -> bool {
+        dies_at(&mut self.doom, point)
+    }
+
+    /// A worker does something; `None`: there is none, or the process died of it.
+    pub(crate) fn lives<T>(
+        &mut self,
+        worker: usize,
+        act: impl FnOnce(&mut Worker, &mut Consumer, &mut Outbox) -> T,
+    ) -> Option<T> {
+        let seat = &mut self.seats[worker];
+        let (worker, down) = (seat.worker.as_mut()?, seat.down.as_mut()?);
+        let outbox = &mut self.outbox;
+        lives(&mut self.doom, || act(worker, down, outbox))
     }
 
     /// The worker whose socket the kernel picks: by Connection ID, else by address; rarely another.
@@ -202,6 +234,10 @@ impl Dataplane {
     pub(crate) fn wakes_in_ms(&mut self) -> u64 {
         self.random.random_range(0..3)
     }
+}
+
+fn add(to: &mut [u64], counters: &Counters) {
+    to.iter_mut().zip(counters.values()).for_each(|(all, one)| *all += one);
 }
 
 const TLS12_CID: u8 = 25;

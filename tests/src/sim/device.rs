@@ -430,7 +430,7 @@ pub(super) fn write(
     token: &Token,
     fill: impl FnOnce(&mut Writer<'_>),
 ) -> Vec<u8> {
-    let mut bytes = vec![0; 256];
+    let mut bytes = vec![0; 1_024];
     let mut writer = Writer::new(&mut bytes, ty, code, mid, token);
     fill(&mut writer);
     let len = writer.finish().expect("a short message");
@@ -440,8 +440,14 @@ pub(super) fn write(
 
 /// What the request with this number says.
 pub(crate) fn uplink_text(device: usize, serial: u32) -> String {
-    format!("u{device}.{serial}")
+    let padding = if serial.is_multiple_of(LONG_EVERY) { LONG_BYTES } else { 0 };
+    format!("u{device}.{serial}{}", " .".repeat(padding / 2))
 }
+
+/// One request in so many is long.
+const LONG_EVERY: u32 = 4;
+/// So long, bytes: it does not pass where the MTU is small.
+const LONG_BYTES: usize = 600;
 
 /// The PSK identity of a device.
 pub(crate) fn identity(number: usize) -> String {

@@ -16,10 +16,15 @@ mod broker;
 mod checks;
 mod controlplane;
 mod dataplane;
+mod death;
 mod device;
 mod network;
 pub mod plan;
+#[cfg(feature = "armed")]
+pub mod planted;
 mod provision;
+#[cfg(feature = "armed")]
+pub mod report;
 pub mod runner;
 mod seed;
 pub mod shrink;
@@ -27,7 +32,10 @@ mod stranger;
 mod trace;
 mod world;
 
+use std::collections::BTreeSet;
+
 use plan::Plan;
+use tidegate_faults::Point;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -44,6 +52,10 @@ pub struct Outcome {
     pub lines: Vec<String>,
     /// What happened, by name.
     pub counts: Vec<(&'static str, u64)>,
+    /// What its workers counted, all their lives together.
+    pub counters: Vec<u64>,
+    /// Where processes died.
+    pub died_at: BTreeSet<Point>,
 }
 
 impl Outcome {

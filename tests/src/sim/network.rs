@@ -11,6 +11,8 @@ pub(crate) struct Network {
     up: Vec<Way>,
     down: Vec<Way>,
     pub(crate) weather: Weather,
+    /// Longer datagrams are lost, bytes.
+    pub(crate) mtu: usize,
 }
 
 /// One direction of one device.
@@ -42,7 +44,8 @@ impl Network {
             };
             latencies_ms.iter().map(way).collect()
         };
-        Self { up: ways("way up"), down: ways("way down"), weather: Weather::default() }
+        let (up, down) = (ways("way up"), ways("way down"));
+        Self { up, down, weather: Weather::default(), mtu: usize::MAX }
     }
 
     /// Nothing gets through from now on, or once more.
@@ -56,7 +59,7 @@ impl Network {
 
     /// Everything gets through again.
     pub(crate) fn clears(&mut self) {
-        self.weather = Weather::default();
+        (self.weather, self.mtu) = (Weather::default(), usize::MAX);
         for way in self.up.iter_mut().chain(&mut self.down) {
             way.blocks = 0;
         }
@@ -64,12 +67,14 @@ impl Network {
 
     /// What arrives of a datagram that a device sends.
     pub(crate) fn up(&mut self, now_ms: u64, device: usize, bytes: &[u8]) -> Vec<Arrival> {
-        self.up[device].carry(now_ms, self.weather, bytes)
+        let arrivals = self.up[device].carry(now_ms, self.weather, bytes);
+        if bytes.len() > self.mtu { Vec::new() } else { arrivals }
     }
 
     /// What arrives of a datagram for a device.
     pub(crate) fn down(&mut self, now_ms: u64, device: usize, bytes: &[u8]) -> Vec<Arrival> {
-        self.down[device].carry(now_ms, self.weather, bytes)
+        let arrivals = self.down[device].carry(now_ms, self.weather, bytes);
+        if bytes.len() > self.mtu { Vec::new() } else { arrivals }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use rand::Rng;
 use rand::rngs::StdRng;
+use tidegate_faults::{Doom, Point};
 
 use super::seed;
 
@@ -64,6 +65,8 @@ pub(crate) enum What {
     Downlink { confirmable: bool, queued: bool },
     /// The application deletes what waits for the device.
     Delete,
+    /// What the device asks is allowed from now on, or forbidden.
+    Policy { allows: bool },
 }
 
 /// What goes wrong, from when on, for how long.
@@ -91,12 +94,18 @@ pub(crate) enum Kind {
     Reboot { device: usize },
     /// The device hears nothing and says nothing.
     Sleep { device: usize },
-    /// The dataplane dies after so many effects more.
-    CrashDataplane { after: u32, keeps_memory: bool },
+    /// The dataplane dies.
+    CrashDataplane { doom: Doom, keeps_memory: bool },
     /// The control plane does.
-    CrashControlplane { after: u32 },
+    CrashControlplane { doom: Doom },
     /// The control plane stands still.
     Stall,
+    /// It does, and the rings toward it are full.
+    FullRings,
+    /// Datagrams of more bytes are lost.
+    Mtu { bytes: usize },
+    /// The time of day jumps, seconds; the other clock does not.
+    ClockStep { by_s: i64 },
     /// The store takes so long for each sync, milliseconds.
     SlowStore { sync_ms: u64 },
     /// The store takes nothing.
@@ -185,7 +194,7 @@ impl DevicePlan {
 }
 
 fn what(random: &mut StdRng) -> What {
-    match random.random_range(0..20) {
+    match random.random_range(0..21) {
         0..=11 => {
             let method = [3, 3, 3, 4, 1, 2][random.random_range(0..6)];
             What::Uplink { confirmable: random.random_range(0..4) > 0, method }
@@ -194,7 +203,8 @@ fn what(random: &mut StdRng) -> What {
             confirmable: random.random_range(0..4) > 0,
             queued: random.random_range(0..3) > 0,
         },
-        _ => What::Delete,
+        19 => What::Delete,
+        _ => What::Policy { allows: random.random() },
     }
 }
 
@@ -205,7 +215,7 @@ impl Fault {
         let for_ms = random.random_range(0..=longest_ms);
         let device = random.random_range(0..devices);
         let other = random.random_range(0..devices);
-        let kind = match random.random_range(0..22) {
+        let kind = match random.random_range(0..25) {
             0..=3 => Kind::Weather(Weather::new(random)),
             4 => {
                 let up = random.random();
@@ -217,18 +227,28 @@ impl Fault {
             9 => Kind::Reboot { device },
             10 => Kind::Sleep { device },
             11..=13 => Kind::CrashDataplane {
-                after: random.random_range(0..12),
+                doom: doom(random, Point::of_workers()),
                 keeps_memory: random.random_range(0..4) > 0,
             },
-            14..=16 => Kind::CrashControlplane { after: random.random_range(0..24) },
+            14..=16 => Kind::CrashControlplane { doom: doom(random, Point::of_core()) },
             17 => Kind::Stall,
             18 => Kind::SlowStore { sync_ms: random.random_range(50..5_000) },
             19 => [Kind::FullStore, Kind::BrokerDown][random.random_range(0..2)],
             20 => Kind::BrokerSlow { confirm_ms: random.random_range(500..15_000) },
+            21 => Kind::FullRings,
+            22 => Kind::Mtu { bytes: random.random_range(60..700) },
+            23 => Kind::ClockStep { by_s: random.random_range(-40_000..40_000) },
             _ => Kind::Adversary { per_s: random.random_range(1..40) },
         };
         Self { at_ms, for_ms, kind }
     }
+}
+
+/// After some effects more, or the next time that a process comes to one of these points.
+fn doom(random: &mut StdRng, points: &[Point]) -> Doom {
+    let after = random.random_range(0..40);
+    let at = points[random.random_range(0..points.len())];
+    if random.random() { Doom::After(after) } else { Doom::At(at) }
 }
 
 impl Weather {

@@ -4,9 +4,12 @@
 use tidegate_controlplane::model::{
     Destination, Device, DeviceId, ExpressionType, Network, NetworkBlock,
 };
+use tidegate_controlplane::policy::{Scope, compile};
 use tidegate_controlplane::store::names::{Replacement, Standing};
-use tidegate_controlplane::store::records::{Identity, encode};
-use tidegate_controlplane::store::{Store, Table, Transaction};
+use tidegate_controlplane::store::records::{Der, Identity, PolicyRecord, encode};
+use tidegate_controlplane::store::{Store, Table, Transaction, keys};
+
+use serde_json::json;
 
 use super::controlplane::vault;
 use super::device::{identity, key};
@@ -49,7 +52,31 @@ pub(crate) fn provision(store: &dyn Store, numbers: &[usize]) {
         let sealed = Identity::seal(&vault(), &name, of, &key(*number));
         tx.put(Table::Identities, name.into_bytes(), sealed.encode());
     }
+    submit(store, tx);
+    for number in numbers {
+        set_policy(store, *number, true);
+    }
+}
+
+fn submit(store: &dyn Store, tx: Transaction) {
     store.submit(tx, Box::new(|result| assert!(result.is_ok(), "{result:?}")));
+}
+
+/// What a device may ask from now on: everything, or nothing. Each policy is its device's own, and
+/// so long that those of three do not fit one piece of a sheet.
+pub(crate) fn set_policy(store: &dyn Store, number: usize, allows: bool) {
+    let effect = if allows { "Allow" } else { "Deny" };
+    let arn = |path: &str| format!("arn:aws:iotwireless:*:*:coap/{path}");
+    let unused = (0..4).map(|at| arn(&format!("{at}/{number}/{}", "x".repeat(200))));
+    let resources: Vec<_> = std::iter::once(arn("*")).chain(unused).collect();
+    let statement = json!({"Effect": effect, "Action": "coap:*", "Resource": resources});
+    let document = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+    let scope = Scope { partition: "aws", region: "us-east-1", account: "000000000000" };
+    let compiled = Der(compile(&document, scope).expect("a good policy"));
+    let record = PolicyRecord { document, compiled, changed_unix_ms: UNIX_MS };
+    let mut tx = Transaction::new();
+    tx.put(Table::Policies, keys::policy_of_device(device_id(number)), encode(&record));
+    submit(store, tx);
 }
 
 fn device(number: usize) -> Device {

@@ -1,10 +1,14 @@
 //! How are many seeds played? On every core, until one fails or the time is over.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use tidegate_dataplane::fate::{Counters, Fate};
+use tidegate_faults::{Point, deaths};
 
 use super::plan::{Climate, Plan};
 use super::{Outcome, run};
@@ -24,6 +28,12 @@ pub struct Summary {
     pub failed: Option<(u64, String)>,
     /// What happened, by name.
     pub counts: Vec<(&'static str, u64)>,
+    /// Where processes died.
+    pub died_at: BTreeSet<Point>,
+    /// How datagrams ended, and what else workers count, by name.
+    pub fates: BTreeMap<&'static str, u64>,
+    /// See [`Self::fates`].
+    pub tallies: BTreeMap<&'static str, u64>,
 }
 
 impl Summary {
@@ -36,6 +46,12 @@ impl Summary {
         } else {
             let pairs = self.counts.iter_mut().zip(&outcome.counts);
             pairs.for_each(|((_, all), (_, one))| *all += one);
+        }
+        self.died_at.extend(outcome.died_at);
+        let names = Counters::names().zip(&outcome.counters);
+        for (at, (name, count)) in names.enumerate() {
+            let counted = if at < Fate::ALL.len() { &mut self.fates } else { &mut self.tallies };
+            *counted.entry(name).or_insert(0) += count;
         }
         let is_first = self.failed.as_ref().is_none_or(|(failed, _)| seed < *failed);
         if let Some(violation) = outcome.violation
@@ -62,13 +78,24 @@ impl Summary {
         for (name, count) in &self.counts {
             let _ = writeln!(text, "  {count:>9} {name}");
         }
+        let missing = Point::ALL.iter().filter(|point| !self.died_at.contains(point));
+        let missing: Vec<_> = missing.map(|point| format!("{point:?}")).collect();
+        let (died, points) = (self.died_at.len(), Point::ALL.len());
+        let _ = writeln!(text, "crash points {died}/{points}, not {}", missing.join(", "));
+        for (what, counted) in [("fates", &self.fates), ("tallies", &self.tallies)] {
+            let missing = counted.iter().filter(|(_, count)| **count == 0);
+            let missing: Vec<_> = missing.map(|(name, _)| *name).collect();
+            let (seen, all) = (counted.len() - missing.len(), counted.len());
+            let _ = writeln!(text, "{what} {seen}/{all}, not {}", missing.join(", "));
+        }
         text
     }
 }
 
 /// The command that plays one seed again.
 pub fn command(seed: u64) -> String {
-    format!("make sim SEED={seed}")
+    let inside = tidegate_faults::IS_ARMED && deaths::is_inside();
+    format!("make sim SEED={seed}{}", if inside { "" } else { " INSIDE=no" })
 }
 
 /// Plays these seeds, as many at a time as there are cores; ends at the first failure, or when

@@ -26,6 +26,8 @@ use people::Application;
 pub(crate) struct World {
     plan: Plan,
     now_ms: u64,
+    /// How far the time of day is off, seconds.
+    unix_off_s: i64,
     agenda: BTreeMap<(u64, u64), Event>,
     last_entry: u64,
     trace: Trace,
@@ -115,6 +117,7 @@ impl World {
         let count = devices.len();
         Self {
             now_ms: START_MS,
+            unix_off_s: 0,
             agenda: BTreeMap::new(),
             last_entry: 0,
             trace: Trace::new(keeps_lines),
@@ -137,6 +140,7 @@ impl World {
     }
 
     pub(crate) fn run(mut self) -> Outcome {
+        tidegate_faults::deaths::take();
         self.begins();
         while !self.is_over
             && self.checks.violation().is_none()
@@ -156,6 +160,8 @@ impl World {
             simulated_ms: self.now_ms - START_MS,
             violation,
             counts: self.counts(),
+            counters: self.dataplane.counters(),
+            died_at: tidegate_faults::deaths::take(),
             lines: self.trace.into_lines(),
         }
     }
@@ -232,7 +238,7 @@ impl World {
     }
 
     fn unix_ms(&self) -> u64 {
-        UNIX_MS + self.now_ms - START_MS
+        (UNIX_MS + self.now_ms - START_MS).saturating_add_signed(self.unix_off_s * 1_000)
     }
 
     fn edge_now(&self) -> Now {

@@ -20,8 +20,6 @@ pub(crate) struct Downlinks {
     /// What devices responded to, as far as the subscriber has the response.
     responded: BTreeSet<String>,
     pub(crate) delivered: u64,
-    /// The store has refused a write: what was handed over before may be again.
-    has_refused: bool,
 }
 
 struct Sent {
@@ -70,7 +68,7 @@ impl Downlinks {
             && let Some((_, number)) = parts(&text)
         {
             let before = self.in_order.insert(device, number).unwrap_or(0);
-            if before > number && !self.has_refused {
+            if before > number {
                 return Err(format!("{text} came after {before}"));
             }
         }
@@ -84,11 +82,6 @@ impl Downlinks {
         let request = request.ok_or(format!("device {device} never responded {payload:?}"))?;
         self.responded.insert(request.to_owned());
         Ok(())
-    }
-
-    /// The store took nothing of some change.
-    pub(crate) fn on_refused(&mut self) {
-        self.has_refused = true;
     }
 
     /// These changes are durable.

@@ -22,6 +22,16 @@ pub(crate) struct Turn {
 #[derive(Default)]
 struct Window {
     seen: BTreeSet<u64>,
+    /// Of these, what the edge died of before it said that it had them.
+    doubted: BTreeSet<u64>,
+}
+
+impl Window {
+    /// The newest record that the edge has; with or without those that it may not have.
+    fn newest(&self, with_doubted: bool) -> Option<u64> {
+        let has = |sequence: &&u64| with_doubted || !self.doubted.contains(*sequence);
+        self.seen.iter().rev().find(has).copied()
+    }
 }
 
 /// How far back the edge's window reaches.
@@ -39,9 +49,18 @@ pub(crate) struct Judged {
     from: SocketAddr,
     /// The session of a whole record that comes for the first time and is not too old.
     fresh: Option<usize>,
+    /// The session of one that may have come before: the edge died of it.
+    doubted: Option<usize>,
     /// And is newer than all before.
     is_newest: bool,
     origin: Origin,
+}
+
+impl Judged {
+    fn of(datagram: &Datagram) -> Self {
+        let Datagram { from, origin, .. } = *datagram;
+        Self { from, fresh: None, doubted: None, is_newest: false, origin }
+    }
 }
 
 impl Before {
@@ -97,18 +116,45 @@ impl Turn {
     }
 
     fn judge(&mut self, datagram: &Datagram) -> Judged {
-        let mut judged =
-            Judged { from: datagram.from, fresh: None, is_newest: false, origin: datagram.origin };
+        let mut judged = Judged::of(datagram);
         if let Origin::Record(session, sequence) = datagram.origin {
-            let seen = &mut self.windows.entry(session).or_default().seen;
-            let newest = seen.last().copied();
-            let is_inside = newest.is_none_or(|newest| sequence + WINDOW > newest);
-            judged.is_newest = newest.is_none_or(|newest| sequence > newest);
-            if seen.insert(sequence) && is_inside {
+            let window = self.windows.entry(session).or_default();
+            let is_inside =
+                |newest: Option<u64>| newest.is_none_or(|newest| sequence + WINDOW > newest);
+            let (surely, perhaps) = (window.newest(false), window.newest(true));
+            judged.is_newest = surely.is_none_or(|newest| sequence > newest);
+            let is_new = window.seen.insert(sequence);
+            if is_new && is_inside(perhaps) {
                 judged.fresh = Some(session);
+            } else if is_inside(surely) && (is_new || window.doubted.remove(&sequence)) {
+                judged.doubted = Some(session);
             }
         }
         judged
+    }
+
+    /// The edge died while it had these: it may have dealt with them or not.
+    pub(crate) fn doubt(&mut self, judged: &[Judged]) {
+        for judged in judged {
+            if let Origin::Record(session, sequence) = judged.origin
+                && judged.fresh.or(judged.doubted).is_some()
+            {
+                self.windows.entry(session).or_default().doubted.insert(sequence);
+            }
+        }
+    }
+
+    /// The sessions that a worker goes on with have keys.
+    pub(crate) fn all_whole(worker: &Worker) -> Result<(), String> {
+        let slab = worker.slab();
+        let is_half = |slot: &u32| {
+            let entry = slab.get(*slot);
+            entry.is_session() && entry.dtls.suite().is_none()
+        };
+        match (0..slab.used()).find(is_half) {
+            Some(slot) => Err(format!("slot {slot} is a session without keys")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -141,8 +187,9 @@ fn fates(
         judged.fresh.is_none() && !wire.has_cid(session)
     };
     let nameless = judged.iter().filter(is_nameless).count() as u64;
+    let doubted = judged.iter().filter(|judged| judged.doubted.is_some()).count() as u64;
     // A repeated last flight of a handshake is a record too.
-    if accepted > fresh + nameless + of_handshakes + letters {
+    if accepted > fresh + doubted + nameless + of_handshakes + letters {
         return Err(format!("{accepted} datagrams accepted, {fresh} were good"));
     }
     let total = worker.counters().datagrams() - before.counters.datagrams();
@@ -164,7 +211,8 @@ fn moves(wire: &Wire, before: &Before, worker: &Worker, judged: &[Judged]) -> Re
             };
             // The last flight of a handshake may come again from elsewhere.
             let is_flight = judged.origin == Origin::Handshake;
-            judged.from == peer && (is_flight || judged.fresh.is_some_and(is_good))
+            let session = judged.fresh.or(judged.doubted);
+            judged.from == peer && (is_flight || session.is_some_and(is_good))
         });
         if !has_reason {
             return Err(format!("the session of device {device:?} moved from {was} to {peer}"));

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tidegate_coap::code::Code;
+use tidegate_coap::dedup::ENTRIES;
 
 use super::Interruptions;
 use crate::sim::device::uplink_text;
@@ -15,6 +16,8 @@ use crate::sim::provision::number_of;
 #[derive(Default)]
 pub(crate) struct Uplinks {
     asked: BTreeMap<(usize, u32), Asked>,
+    /// From when on what a device asks is allowed, or not; at first it is.
+    allowed: BTreeMap<usize, Vec<(u64, bool)>>,
     /// Answered 2.xx.
     pub(crate) acknowledged: u64,
     /// Seen by the subscriber.
@@ -28,6 +31,8 @@ struct Asked {
     before: Interruptions,
     /// CON and NON that the device had sent by then.
     spoken: u32,
+    /// Of these, those that may still come to the edge, and behind this one.
+    late: u32,
     /// MessageIds under which the subscriber saw it, and how often.
     seen: BTreeMap<String, u32>,
 }
@@ -57,7 +62,7 @@ impl Event {
 
     /// The number of the request, if it is one.
     pub(crate) fn serial(&self) -> Option<u32> {
-        let serial = self.payload.split_once('.')?.1.parse().ok()?;
+        let serial = self.payload.split_once('.')?.1.split(' ').next()?.parse().ok()?;
         (self.payload == uplink_text(self.device, serial)).then_some(serial)
     }
 }
@@ -69,7 +74,11 @@ impl Uplinks {
         (method, spoken): (u8, u32),
         before: Interruptions,
     ) {
-        self.asked.insert(of, Asked { method, before, spoken, seen: BTreeMap::new() });
+        let (device, serial) = of;
+        let earlier = self.asked.range((device, 0)..(device, serial));
+        let unseen = earlier.filter(|(_, asked)| asked.seen.is_empty()).count() as u32;
+        let late = unseen + spoken.saturating_sub(serial);
+        self.asked.insert(of, Asked { method, before, spoken, late, seen: BTreeMap::new() });
     }
 
     /// The subscriber has a message. `spoken`: what a device has sent by now.
@@ -91,12 +100,31 @@ impl Uplinks {
         if again && asked.before.publishing == now.publishing {
             return Err(format!("{} was published twice", event.payload));
         }
-        let is_remembered = spoken(event.device) < asked.spoken + REMEMBERED
+        let is_remembered = spoken(event.device) + asked.late < asked.spoken + ENTRIES as u32
             && now.ms < asked.before.ms + EXCHANGE_LIFETIME_MS;
         if asked.seen.len() > 1 && asked.before.dataplane == now.dataplane && is_remembered {
             return Err(format!("{} became two events", event.payload));
         }
         Ok(event)
+    }
+
+    /// From now on what a device asks is allowed, or not.
+    pub(crate) fn on_policy(&mut self, device: usize, ms: u64, allows: bool) {
+        self.allowed.entry(device).or_default().push((ms, allows));
+    }
+
+    /// Whether what a device asks is allowed now.
+    pub(crate) fn allows(&self, device: usize) -> bool {
+        let last = self.allowed.get(&device).and_then(|changes| changes.last());
+        last.is_none_or(|(_, allows)| *allows)
+    }
+
+    /// Whether that was so at any time since then.
+    fn was(&self, device: usize, allowed: bool, since_ms: u64) -> bool {
+        let changes = self.allowed.get(&device).map(Vec::as_slice).unwrap_or_default();
+        let (before, since) = changes.split_at(changes.partition_point(|(ms, _)| *ms <= since_ms));
+        let at_first = before.last().is_none_or(|(_, allows)| *allows);
+        at_first == allowed || since.iter().any(|(_, allows)| *allows == allowed)
     }
 
     /// A device has the response to its request.
@@ -108,6 +136,9 @@ impl Uplinks {
     ) -> Result<(), String> {
         let name = uplink_text(of.0, of.1);
         let asked = self.asked.get(&of).ok_or(format!("{name} was answered and never asked"))?;
+        if code == Code::FORBIDDEN && !self.was(of.0, false, 0) {
+            return Err(format!("{name} was forbidden and nobody forbids it"));
+        }
         if !code.is_success() {
             let expected =
                 matches!(code, Code::SERVICE_UNAVAILABLE | Code::GATEWAY_TIMEOUT | Code::FORBIDDEN);
@@ -122,6 +153,9 @@ impl Uplinks {
             let payload = String::from_utf8_lossy(payload);
             return Err(format!("{name} was answered {code} {payload:?}, not {right} {content:?}"));
         }
+        if !self.was(of.0, true, asked.before.ms) {
+            return Err(format!("{name} was answered {code} and was forbidden all the time"));
+        }
         if asked.seen.is_empty() {
             return Err(format!("{name} was acknowledged and never reached the subscriber"));
         }
@@ -130,10 +164,8 @@ impl Uplinks {
     }
 }
 
-/// Messages of a device that the edge remembers (`tidegate_coap::dedup`): a copy that comes after
-/// so many others is a new one.
-const REMEMBERED: u32 = 6;
-/// And so long (RFC 7252 section 4.8.2).
+/// How long a message is remembered, unless [`ENTRIES`] others of its device have come since
+/// (RFC 7252 section 4.8.2).
 const EXCHANGE_LIFETIME_MS: u64 = 247_000;
 
 /// What the application answers to a request.

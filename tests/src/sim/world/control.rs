@@ -1,9 +1,11 @@
 //! What happens at the control plane? Turns, effects carried out one by one, what store and broker
 //! say, deaths and starts.
 
-use tidegate_controlplane::core::{Effect, PublishResult, Ticket};
+use tidegate_controlplane::core::{Effect, PublishResult};
 use tidegate_controlplane::edge::window::Took;
+use tidegate_controlplane::edge::writes::WriteId;
 use tidegate_controlplane::store::{Store, StoreError, Transaction};
+use tidegate_faults::Point;
 
 use super::super::broker::OnItsWay;
 use super::super::device::Device;
@@ -75,11 +77,14 @@ impl World {
         }
         let now = self.control.now(self.now_ms, self.unix_ms());
         let mut has_more = false;
-        if self.control.is_open(self.now_ms) {
+        for (id, transaction) in self.control.writes.retry(now.ms) {
+            self.writes(id, transaction);
+        }
+        if self.control.is_open(self.now_ms) && !self.control.writes.is_full() {
             self.attaches();
-            let Some(core) = &mut self.control.core else { return };
             for link in &mut self.control.links {
-                let (Some(id), Some(up)) = (link.id, &mut link.up) else { continue };
+                let (Some(core), Some(id)) = (&mut self.control.core, link.id) else { continue };
+                let Some(up) = &mut link.up else { continue };
                 let mut taken = 0;
                 while taken < ENTRIES_PER_TURN
                     && matches!(link.window.take(up, id, now, core), Took::Entry)
@@ -93,7 +98,8 @@ impl World {
         core.on_due(now);
         self.carries_out();
         let Some(core) = &self.control.core else { return };
-        let due = core.due_ms().map(|due_ms| self.now_ms + due_ms.saturating_sub(now.ms).max(1));
+        let due = core.due_ms().into_iter().chain(self.control.writes.due_ms()).min();
+        let due = due.map(|due_ms| self.now_ms + due_ms.saturating_sub(now.ms).max(1));
         if let Some(due_ms) = due {
             self.wake_control_at(due_ms);
         }
@@ -126,16 +132,19 @@ impl World {
                 break;
             }
             for effect in effects.drain(..) {
-                if self.control.is_last_effect() {
+                if self.control.dies_at(point(&effect)) {
                     return self.control_dies();
                 }
-                self.carries_out_one(effect);
+                if !self.carries_out_one(effect) {
+                    return self.control_dies();
+                }
             }
         }
         self.flushes();
     }
 
-    fn carries_out_one(&mut self, effect: Effect) {
+    /// False: the process died of it.
+    fn carries_out_one(&mut self, effect: Effect) -> bool {
         match effect {
             Effect::Post(post) => {
                 let link = self.control.links.iter_mut().find(|link| link.id == Some(post.link));
@@ -145,12 +154,15 @@ impl World {
                 }
             }
             Effect::Done { link, seq } => {
-                let link = self.control.links.iter_mut().find(|known| known.id == Some(link));
-                if let Some(link) = link
-                    && let Some(up) = &mut link.up
-                {
-                    link.window.done(up, seq);
-                }
+                let done = self.control.lives(|_, links| {
+                    let link = links.iter_mut().find(|known| known.id == Some(link));
+                    if let Some(link) = link
+                        && let Some(up) = &mut link.up
+                    {
+                        link.window.done(up, seq);
+                    }
+                });
+                return done.is_some();
             }
             Effect::WithNext { link, seq } => {
                 let link = self.control.links.iter_mut().find(|known| known.id == Some(link));
@@ -163,13 +175,17 @@ impl World {
                 self.broker.orders(id, payload);
             }
             Effect::Abandon { id } => self.broker.abandons(id),
-            Effect::Write { transaction, ticket } => self.writes(transaction, ticket),
+            Effect::Write { transaction, ticket } => {
+                let id = self.control.writes.begin(&transaction, ticket);
+                self.writes(id, transaction);
+            }
             Effect::Reply { to, reply } => {
                 let held = self.application.on_reply(to, &reply, &mut self.checks.downlinks);
                 self.checks.blame(held);
             }
             Effect::Deliver { .. } | Effect::Logged(_) => {}
         }
+        true
     }
 
     /// What was ordered leaves: to the broker, onto the rings.
@@ -183,13 +199,21 @@ impl World {
             if self.control.core.is_none() {
                 return;
             }
-            if self.control.is_last_effect() {
+            if self.control.dies_at(Point::BeforeFlush) {
                 return self.control_dies();
             }
-            let link = &mut self.control.links[at];
-            let (Some(up), Some(down)) = (&mut link.up, &mut link.down) else { continue };
-            let has_written = link.window.flush(up, down);
-            let waits = link.window.has_outgoing();
+            let flushed = self.control.lives(|_, links| {
+                let link = &mut links[at];
+                let (Some(up), Some(down)) = (&mut link.up, &mut link.down) else { return None };
+                Some((link.window.flush(up, down), link.window.has_outgoing()))
+            });
+            let Some(flushed) = flushed else {
+                // What it has written, the other side reads.
+                let soon_ms = self.now_ms + self.dataplane.wakes_in_ms();
+                self.wake_edge(at, soon_ms);
+                return self.control_dies();
+            };
+            let Some((has_written, waits)) = flushed else { continue };
             if has_written {
                 let soon_ms = self.now_ms + self.dataplane.wakes_in_ms();
                 self.wake_edge(at, soon_ms);
@@ -200,8 +224,8 @@ impl World {
         }
     }
 
-    fn writes(&mut self, transaction: Transaction, ticket: Option<Ticket>) {
-        self.control.unsynced.push_back((transaction, ticket));
+    fn writes(&mut self, id: WriteId, transaction: Transaction) {
+        self.control.unsynced.push_back((id, transaction));
         self.plans_sync();
     }
 
@@ -222,20 +246,24 @@ impl World {
         if self.is_stalled() {
             return self.at(self.control.stalls_until_ms, Event::Synced(life, count));
         }
+        if self.control.dies_at(Point::Synced) {
+            // As much of it as `control_dies` draws is on the disk.
+            return self.control_dies();
+        }
         self.control.is_syncing = false;
         let now = self.control.now(self.now_ms, self.unix_ms());
         for _ in 0..count {
-            let Some((transaction, ticket)) = self.control.unsynced.pop_front() else { break };
+            let Some((id, transaction)) = self.control.unsynced.pop_front() else { break };
             let result = if self.control.is_full {
-                self.control.has_refused = true;
-                self.checks.downlinks.on_refused();
                 Err(StoreError::Failed("no space is left".to_owned()))
             } else {
                 self.apply(transaction)
             };
             self.trace.note(self.now_ms, "synced", usize::from(result.is_ok()), &[]);
-            if let (Some(ticket), Some(core)) = (ticket, &mut self.control.core) {
-                core.on_stored(now, ticket, result);
+            for (ticket, result) in self.control.writes.on_result(now.ms, id, result) {
+                if let Some(core) = &mut self.control.core {
+                    core.on_stored(now, ticket, result);
+                }
             }
         }
         self.plans_sync();
@@ -332,5 +360,17 @@ impl World {
         }
         self.carries_out();
         self.wake_control();
+    }
+}
+
+/// Where the process is before it carries this out.
+fn point(effect: &Effect) -> Point {
+    match effect {
+        Effect::Post(_) => Point::BeforePost,
+        Effect::Done { .. } => Point::BeforeDone,
+        Effect::Publish { .. } => Point::BeforePublish,
+        Effect::Write { .. } => Point::BeforeWrite,
+        Effect::Reply { .. } => Point::BeforeReply,
+        _ => Point::BeforeOther,
     }
 }

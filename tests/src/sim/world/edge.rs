@@ -3,6 +3,7 @@
 use tidegate_dataplane::bounds::{BATCH_MAX, OUTBOX_SLOTS};
 use tidegate_dataplane::net::batch::{Batch, Datagram as Received};
 use tidegate_dataplane::net::peer::Peer;
+use tidegate_faults::Point;
 
 use super::super::checks::{Before, Turn};
 use super::super::dataplane::Datagram;
@@ -26,6 +27,10 @@ impl World {
         }
         self.note("the dataplane starts", 0, &[]);
         self.dataplane.starts(self.edge_now());
+        for seat in &self.dataplane.seats {
+            let held = seat.worker.as_ref().map_or(Ok(()), Turn::all_whole);
+            self.checks.blame(held);
+        }
         for worker in 0..self.dataplane.seats.len() {
             self.wake_edge(worker, self.now_ms);
         }
@@ -73,7 +78,7 @@ impl World {
             return;
         }
         seat.turn_ms = None;
-        let (Some(worker), Some(down)) = (&mut seat.worker, &mut seat.down) else { return };
+        let Some(worker) = &mut seat.worker else { return };
         let committed = worker.up().committed();
         let taken = seat.inbox.len().min(BATCH_MAX);
         let mut datagrams: Vec<Datagram> = seat.inbox.drain(..taken).collect();
@@ -81,23 +86,29 @@ impl World {
         let before = Before::of(worker);
         seat.received += taken as u64;
 
-        let outbox = &mut self.dataplane.outbox;
-        worker.on_entries(now, down, outbox).expect("our own ring");
-        let mut batch = Batch::new();
-        for datagram in &mut datagrams {
-            let peer = Peer::new(datagram.from, 0);
-            batch.push(Received { peer, bytes: &mut datagram.bytes, truncated: false });
+        let done = self.dataplane.lives(index, |worker, down, outbox| {
+            worker.on_entries(now, down, outbox).expect("our own ring");
+            let mut batch = Batch::new();
+            for datagram in &mut datagrams {
+                let peer = Peer::new(datagram.from, 0);
+                batch.push(Received { peer, bytes: &mut datagram.bytes, truncated: false });
+            }
+            worker.on_datagrams(now, &mut batch, outbox);
+        });
+        if done.is_none() {
+            self.turns.doubt(&judged);
+            return self.edge_dies(true);
         }
-        worker.on_datagrams(now, &mut batch, outbox);
-        drop(batch);
         if self.flush_edge() {
             return;
         }
         let letters = self.takes_letters(index);
-        let seat = &mut self.dataplane.seats[index];
-        let Some(worker) = &mut seat.worker else { return };
-        seat.received += letters;
-        worker.on_due(now, &mut self.dataplane.outbox);
+        let done = letters.and_then(|letters| {
+            self.dataplane.seats[index].received += letters;
+            self.dataplane.lives(index, |worker, _, outbox| worker.on_due(now, outbox))
+        });
+        let (Some(letters), Some(())) = (letters, done) else { return self.edge_dies(true) };
+        let Some(worker) = &mut self.dataplane.seats[index].worker else { return };
         let held = Turn::check(&self.checks.wire, &before, worker, &judged, letters);
         self.checks.blame(held);
         if self.flush_edge() {
@@ -112,18 +123,20 @@ impl World {
         worker.map_or(tidegate_ring::Seq(0), |worker| worker.up().committed())
     }
 
-    fn takes_letters(&mut self, index: usize) -> u64 {
+    /// What other workers have for this one; `None`: the process died of it.
+    fn takes_letters(&mut self, index: usize) -> Option<u64> {
         let now = self.edge_now();
         let mut letters = 0;
         while self.dataplane.outbox.room() > OUTBOX_SLOTS / 2
             && let Some(mut letter) = self.dataplane.handover.take(index as u8)
         {
-            let Some(worker) = &mut self.dataplane.seats[index].worker else { break };
             let is_datagram = matches!(letter, tidegate_dataplane::handover::Letter::Datagram(_));
             letters += u64::from(is_datagram);
-            worker.on_letter(now, &mut letter, &mut self.dataplane.outbox);
+            self.dataplane.lives(index, |worker, _, outbox| {
+                worker.on_letter(now, &mut letter, outbox);
+            })?;
         }
-        letters
+        Some(letters)
     }
 
     /// Whoever has something to do gets a turn.
@@ -158,7 +171,7 @@ impl World {
             sent.into_iter().map(|(peer, bytes)| (peer.address(), bytes.to_vec())).collect();
         self.dataplane.outbox.clear();
         for (address, bytes) in sent {
-            if self.dataplane.is_last_effect() {
+            if self.dataplane.dies_at(Point::DatagramLeaves) {
                 self.edge_dies(true);
                 return true;
             }
@@ -174,7 +187,7 @@ impl World {
                 self.after(arrival.after_ms, Event::ToDevice(address, arrival.bytes));
             }
         }
-        if self.dataplane.is_last_effect() {
+        if self.dataplane.dies_at(Point::TurnSent) {
             self.edge_dies(true);
             return true;
         }

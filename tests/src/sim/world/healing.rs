@@ -4,13 +4,19 @@ use std::net::SocketAddr;
 
 use tidegate_controlplane::core::{Reply, Request};
 use tidegate_dataplane::fate::{Counters, Gauge};
+use tidegate_faults::Doom;
 
 use super::super::dataplane::{Datagram, Origin};
 use super::super::plan::{Fault, Kind, Weather};
 use super::{CALM_MS, Event, HEALING_MS, QUIET_MS, START_MS, World};
 
-/// A process that dies by itself at the latest then, after its fault began.
-const DIES_WITHIN_MS: u64 = 5_000;
+/// When a process dies at the latest, after its fault began.
+fn dies_within_ms(doom: Doom) -> u64 {
+    match doom {
+        Doom::After(_) => 5_000,
+        Doom::At(_) => 40_000,
+    }
+}
 /// Longest pause of a process, milliseconds.
 const DOWN_MS_MAX: u64 = 45_000;
 /// A device that waits for its last message speaks this often.
@@ -51,18 +57,25 @@ impl World {
                     self.devices[place].asleep_until_ms = until_ms;
                 }
             }
-            Kind::CrashDataplane { after, keeps_memory } => {
-                self.dataplane.dies_after = keeps_memory.then_some(after);
-                let at_latest_ms = if keeps_memory { DIES_WITHIN_MS } else { 0 };
+            Kind::CrashDataplane { doom, keeps_memory } => {
+                self.dataplane.doom = keeps_memory.then_some(doom);
+                let at_latest_ms = if keeps_memory { dies_within_ms(doom) } else { 0 };
                 self.after(at_latest_ms, Event::EdgeDies { keeps_memory });
                 self.after(at_latest_ms + down_ms, Event::EdgeStarts);
             }
-            Kind::CrashControlplane { after } => {
-                self.control.dies_after = Some(after);
-                self.after(DIES_WITHIN_MS, Event::ControlDies);
-                self.after(DIES_WITHIN_MS + down_ms, Event::ControlStarts);
+            Kind::CrashControlplane { doom } => {
+                self.control.doom = Some(doom);
+                let at_latest_ms = dies_within_ms(doom);
+                self.after(at_latest_ms, Event::ControlDies);
+                self.after(at_latest_ms + down_ms, Event::ControlStarts);
             }
             Kind::Stall => self.control.stalls_until_ms = self.now_ms + down_ms,
+            Kind::FullRings => {
+                self.control.stalls_until_ms = self.now_ms + down_ms;
+                self.dataplane.fills_rings();
+            }
+            Kind::Mtu { bytes } => self.network.mtu = bytes,
+            Kind::ClockStep { by_s } => self.unix_off_s += by_s,
             Kind::SlowStore { sync_ms } => self.control.sync_ms = sync_ms,
             Kind::FullStore => self.control.is_full = true,
             Kind::BrokerDown => self.broker_goes(),
@@ -109,6 +122,7 @@ impl World {
                     self.follows_device(place);
                 }
             }
+            Kind::Mtu { .. } => self.network.mtu = usize::MAX,
             Kind::SlowStore { .. } => self.control.sync_ms = 0,
             Kind::FullStore => self.control.is_full = false,
             Kind::BrokerDown => self.broker.is_up = true,
@@ -124,17 +138,14 @@ impl World {
         self.network.clears();
         self.control.sync_ms = 0;
         self.control.is_full = false;
-        self.control.dies_after = None;
+        self.control.doom = None;
         self.control.stalls_until_ms = self.now_ms;
-        self.dataplane.dies_after = None;
+        self.dataplane.doom = None;
         (self.broker.is_up, self.broker.confirm_ms) = (true, 0);
         self.agenda.retain(|_, event| {
             !matches!(event, Event::EdgeDies { .. } | Event::ControlDies | Event::FaultBegins(_))
         });
         self.edge_starts();
-        if self.control.has_refused {
-            self.control_dies();
-        }
         self.control_starts();
         self.wake_control();
         for place in 0..self.devices.len() {
@@ -153,6 +164,9 @@ impl World {
         let mut is_done = true;
         for place in 0..self.devices.len() {
             let number = self.devices[place].number;
+            if !self.checks.uplinks.allows(number) {
+                self.sets_policy(number, true);
+            }
             if !self.has_last_word(number) {
                 is_done = false;
                 self.devices[place].wants_last(self.now_ms);
@@ -215,7 +229,8 @@ impl World {
     }
 
     fn is_drained(&mut self) -> Result<(), String> {
-        if !self.broker.is_idle() || !self.control.unsynced.is_empty() {
+        let unsaved = self.control.unsynced.len() + self.control.writes.unsaved();
+        if !self.broker.is_idle() || unsaved > 0 {
             return Err("publishes or writes are left".to_owned());
         }
         for link in &self.control.links {

@@ -17,7 +17,7 @@ use super::super::checks::{Downlinks, answer_text, downlink_text};
 use super::super::dataplane::{Datagram, Origin};
 use super::super::device::{Said, Wish};
 use super::super::plan::What;
-use super::super::provision::device_id;
+use super::super::provision::{device_id, set_policy};
 use super::super::seed;
 use super::super::stranger::is_strangers;
 use super::{Event, World};
@@ -95,12 +95,30 @@ impl World {
                 let device = device_id(action.device);
                 self.requests(Request::Delete { device, message: None }, None);
             }
+            What::Policy { allows } => self.sets_policy(action.device, allows),
         }
+    }
+
+    /// The application changes what a device may ask, if there is somebody to take it.
+    pub(super) fn sets_policy(&mut self, device: usize, allows: bool) {
+        if self.control.is_full || !self.is_heard() {
+            return;
+        }
+        self.note("policy", device, &[u8::from(allows)]);
+        set_policy(&*self.control.store, device, allows);
+        self.checks.uplinks.on_policy(device, self.now_ms, allows);
+        self.requests(Request::PolicyOfDevice { device: device_id(device) }, None);
+    }
+
+    /// Whether the control plane takes requests of applications.
+    fn is_heard(&self) -> bool {
+        let is_up = self.control.core.is_some() && self.control.is_open(self.now_ms);
+        is_up && self.now_ms >= self.control.stalls_until_ms
     }
 
     /// The application asks, if there is somebody to ask.
     fn requests(&mut self, request: Request, last_word: Option<(usize, String)>) -> bool {
-        if self.now_ms < self.control.stalls_until_ms || !self.control.is_open(self.now_ms) {
+        if !self.is_heard() {
             return false;
         }
         let now = self.control.now(self.now_ms, self.unix_ms());
