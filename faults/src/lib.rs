@@ -21,14 +21,14 @@ pub const IS_ARMED: bool = cfg!(feature = "armed");
 
 /// Whether this bug is planted here: never in what ships.
 #[cfg(not(feature = "armed"))]
-#[inline(always)]
+#[inline]
 pub const fn has(_: Bug) -> bool {
     false
 }
 
 /// Here the process may die: never in what ships.
 #[cfg(not(feature = "armed"))]
-#[inline(always)]
+#[inline]
 pub const fn may_die(_: Point) {}
 
 #[cfg(feature = "armed")]

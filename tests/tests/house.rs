@@ -66,6 +66,22 @@ fn a_crate_imports_only_what_the_arrows_allow() {
     }
 }
 
+/// Bugs can be planted in the simulator's own build and in no other (`faults/`).
+#[test]
+fn only_the_simulator_is_armed() {
+    for (name, _) in ARROWS.iter().filter(|(name, _)| !["faults", "tests"].contains(name)) {
+        let text = read(&root().join(name).join("Cargo.toml"));
+        assert!(!text.contains("armed"), "{name} must not arm anything");
+    }
+    for daemon in ["dataplane", "controlplane"] {
+        let text = read(&root().join(daemon).join("src/main.rs"));
+        let refuses = text.contains("assert!(!tidegate_faults::IS_ARMED");
+        assert!(refuses, "{daemon} does not compile when bugs can be planted in it");
+    }
+    let manifest = manifest(&root().join("tests"));
+    assert!(manifest["features"].get("default").is_none(), "arming is asked for by name");
+}
+
 #[test]
 fn every_shared_dependency_says_what_it_is_for() {
     let text = read(&root().join("Cargo.toml"));

@@ -4,6 +4,9 @@
 use tidegate_tests::sim::plan::{Climate, Plan};
 use tidegate_tests::sim::runner;
 
+#[cfg(not(feature = "armed"))]
+const _: () = assert!(!tidegate_faults::IS_ARMED, "what is played here is what ships");
+
 /// Seeds of one `make test`.
 const SEEDS: u64 = 60;
 

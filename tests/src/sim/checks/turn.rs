@@ -89,6 +89,7 @@ impl Turn {
 
     /// A worker has dealt with these, and with so many letters of others.
     pub(crate) fn check(
+        &mut self,
         wire: &Wire,
         before: &Before,
         worker: &Worker,
@@ -96,6 +97,13 @@ impl Turn {
         letters: u64,
     ) -> Result<(), String> {
         fates(wire, before, worker, judged, letters)?;
+        let accepted =
+            worker.counters().fate(Fate::Accepted) - before.counters.fate(Fate::Accepted);
+        if accepted < judged.iter().filter(|judged| judged.fresh.is_some()).count() as u64 {
+            // One that comes before its session is up may find no room: it counts when it comes
+            // again.
+            self.doubt(judged);
+        }
         if letters == 0 {
             moves(wire, before, worker, judged)?;
         }

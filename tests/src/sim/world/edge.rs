@@ -109,7 +109,7 @@ impl World {
         });
         let (Some(letters), Some(())) = (letters, done) else { return self.edge_dies(true) };
         let Some(worker) = &mut self.dataplane.seats[index].worker else { return };
-        let held = Turn::check(&self.checks.wire, &before, worker, &judged, letters);
+        let held = self.turns.check(&self.checks.wire, &before, worker, &judged, letters);
         self.checks.blame(held);
         if self.flush_edge() {
             return;
