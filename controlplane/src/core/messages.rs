@@ -42,8 +42,8 @@ pub(super) struct Messages {
 /// ever happens when an outcome was lost with a process.
 pub(super) const OUTCOME_MAX_MS: u64 = 600_000;
 /// The same of a QueueMode 0 message that an earlier life of this process accepted, and perhaps
-/// handed over, milliseconds. *Why so short:* a worker that has it has said that it left in the turn
-/// that read it, so nothing is heard only of one that was never handed over.
+/// handed over, milliseconds. *Why so short:* a worker that has it has said that it left in the
+/// turn that read it, so nothing is heard only of one that was never handed over.
 pub(super) const RESTORED_MAX_MS: u64 = 15_000;
 const SCAN_ENTRIES: usize = 1_024;
 

@@ -1,5 +1,5 @@
-//! What does docs/reliability.md say? What the seeds came to, which bugs were found how soon, and how
-//! the processes came back in the recorded soaks.
+//! What does docs/reliability.md say? What the seeds came to, which bugs were found how soon, and
+//! how the processes came back in the recorded soaks.
 
 use std::fmt::Write as _;
 
