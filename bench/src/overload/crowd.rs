@@ -32,7 +32,7 @@ struct Device {
     session: Established,
     mid: u16,
     /// When the request with this Message ID left, by its last bits.
-    sent: [Option<(u16, Instant)>; UNANSWERED_MAX],
+    sent: Vec<Option<(u16, Instant)>>,
 }
 
 /// What came of a stretch.
@@ -72,7 +72,7 @@ impl Crowd {
             socket.set_nonblocking(true)?;
             let mut socket = UdpSocket::from_std(socket);
             poll.registry().register(&mut socket, Token(number), Interest::READABLE)?;
-            devices.push(Device { socket, session, mid: 0, sent: [None; UNANSWERED_MAX] });
+            devices.push(Device { socket, session, mid: 0, sent: vec![None; UNANSWERED_MAX] });
         }
         Ok(Self { poll, events: Events::with_capacity(256), devices, turn: 0, plan })
     }
@@ -83,7 +83,7 @@ impl Crowd {
         let waits = Histogram::new_with_bounds(1, 60_000_000, 3).map_err(io::Error::other)?;
         let mut offered = Offered { sent: 0, answered: 0, wall: length, waits };
         for device in &mut self.devices {
-            device.sent = [None; UNANSWERED_MAX];
+            device.sent.fill(None);
         }
         let begun = Instant::now();
         loop {

@@ -241,7 +241,7 @@ impl Admin {
                 let found = backup::list(&backups(&self.data_dir)).map_err(|e| e.to_string())?;
                 Ok(json!({ "Backups": found }))
             }
-            Order::ReadStore => self.of_store(|store| store.read_all()).await,
+            Order::ReadStore => self.of_store(Store::read_all).await,
             Order::ErasureProof { marker } => self.prove(marker).await,
         }
     }
