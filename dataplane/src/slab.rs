@@ -21,7 +21,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use tidegate_coap::dedup::Window;
 use tidegate_dtls::established::Established;
-use tidegate_faults::{Bug, Point, has, may_die};
+use tidegate_faults::{Point, may_die};
 use tidegate_ring::contract::{DeviceId, SessionRef};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
 use zeroize::Zeroize;
@@ -118,7 +118,7 @@ impl Slab {
         let mut found = Recovered::default();
         for slot in 0..used {
             let entry = slab.get(slot);
-            if entry.generation % 2 == 1 && !has(Bug::TornSlotServed) {
+            if entry.generation % 2 == 1 {
                 found.torn += 1;
             } else if entry.is_session() {
                 found.kept += 1;

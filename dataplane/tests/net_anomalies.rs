@@ -65,8 +65,8 @@ fn a_datagram_is_cut_only_beyond_the_limit(backend: Backend) {
     }
 }
 
-/// 1 424 datagrams of a stranger against 128 buffers: `wait` is called in between, so that io_uring takes as
-/// many as it can, runs out, and has to be begun again.
+/// 1 424 datagrams of a stranger against 128 buffers: `wait` is called in between, so that io_uring
+/// takes as many as it can, runs out, and has to be begun again.
 fn a_burst_beyond_all_buffers_is_received_in_order(backend: Backend) {
     let mut rig = Rig::open(backend, &["127.0.0.1:0"]);
     let client = client(rig.addresses[0]);

@@ -40,7 +40,6 @@ bugs! {
     ResponseNotKept = "A device's response is not kept until the broker has it.",
     QueueFromTheBack = "The last message of a device's queue goes first.",
     ExchangeKept = "An exchange that a NON answers is never forgotten.",
-    TornSlotServed = "A slot that a crash tore is taken for a session.",
     MessageIdReused = "A message takes a Message ID that another one still has.",
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Mmsg {
     _vectors: Fixed<libc::iovec>,
     /// Received and not lent yet: index = buffer.
     received: ArrayVec<Received, BATCH_MAX>,
+    /// So many of them, in front, are of those we know.
+    known: usize,
     sending: SendHeaders,
     /// The socket of its kind that is read first next time, so that none starves.
     turn: usize,
@@ -67,6 +69,7 @@ impl Mmsg {
             controls,
             _vectors: vectors,
             received: ArrayVec::new(),
+            known: 0,
             sending: SendHeaders::new(OUTBOX_SLOTS),
             turn: 0,
             strangers_wait: false,
@@ -107,23 +110,28 @@ impl Mmsg {
         !self.received.is_empty()
     }
 
-    /// Adds what is in the buffers to an empty batch.
+    /// Adds what is in the buffers to an empty batch: strangers' first, a Finished before the data
+    /// that is right behind it.
     pub(super) fn lend<'a>(&'a mut self, batch: &mut Batch<'a>, ends: &mut Ends) {
-        for (buffer, one) in self.buffers.as_mut_slice().iter_mut().zip(self.received.drain(..)) {
+        let (known, strange) = self.received.split_at(self.known.min(self.received.len()));
+        let (front, back) = self.buffers.as_mut_slice().split_at_mut(known.len());
+        for (buffer, one) in back.iter_mut().zip(strange).chain(front.iter_mut().zip(known)) {
             let bytes = &mut buffer[..usize::from(one.len)];
             ends.stats.on_received(bytes.len(), one.truncated);
             batch.push(Datagram { peer: one.peer, bytes, truncated: one.truncated });
         }
+        self.received.clear();
     }
 
-    /// Fills the buffers from all sockets, unless something is in them: first with what those we
-    /// know say, then with what strangers do. True if something is there now.
+    /// Fills the buffers from all sockets, unless something is in them. True if something is there
+    /// now. *Why strangers' are read last:* whose data was read, his Finished is there.
     pub(super) fn receive(&mut self, ends: &mut Ends) -> bool {
         if self.received.is_empty() {
             self.turn = self.turn.wrapping_add(1);
             let kept = if self.strangers_wait { STRANGERS_MIN } else { 0 };
             self.receive_from(0..ends.sockets.len(), BATCH_MAX - kept, ends);
             let known = self.received.len();
+            self.known = known;
             let most = if known == 0 { BATCH_MAX } else { BATCH_MAX.min(known + STRANGERS_MAX) };
             self.receive_from(ends.sockets.len()..ends.receiving().count(), most, ends);
             self.strangers_wait = self.received.len() == most;

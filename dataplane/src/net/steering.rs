@@ -2,13 +2,13 @@
 //! reuseport group. Each worker has two: one for those it knows, one for strangers, so that a flood
 //! of the one fills no buffer of the other.
 //!
-//! A record of type 25 has its Connection ID at byte 11, and ours begin with the worker's number: it
-//! goes to that worker's first socket. It may stand behind plaintext records: a last flight is
-//! ChangeCipherSpec and Finished, perhaps behind a ClientKeyExchange, and when it is repeated from a
-//! new address nothing else leads to its session. Everything else goes to the worker that a hash of
-//! the sender's address names, so that a handshake and the session that comes of it have one worker:
-//! application data and alerts to its first socket, all the rest to its second. A number without a
-//! socket falls to the kernel's own hash. Needs no privilege.
+//! A record of type 25 has its Connection ID at byte 11, and ours begin with the worker's number:
+//! it goes to that worker's first socket. It may stand behind plaintext records: a last flight is
+//! ChangeCipherSpec and Finished, perhaps behind a ClientKeyExchange, and when it is repeated from
+//! a new address nothing else leads to its session. Everything else goes to the worker that a hash
+//! of the sender's address names, so that a handshake and the session that comes of it have one
+//! worker: application data and alerts to its first socket, all the rest to its second. A number
+//! without a socket falls to the kernel's own hash. Needs no privilege.
 //!
 //! *Why a hash of our own:* the kernel's chooses among all sockets of the group, and would give a
 //! handshake to one worker and its session to another.

@@ -139,18 +139,17 @@ impl Uring {
         }
         let mut batch = Batch::new();
         let kept = self.strangers.waiting().min(STRANGERS_MIN);
-        // SAFETY: buffers are given back only by calls that take `&mut self`, when the batch that
-        // borrows `self` is gone.
-        for (received, bytes) in unsafe { self.known.lend(BATCH_MAX - kept) } {
-            let receive = &self.receives[usize::from(received.receive)];
-            batch.push(receive.datagram(received.receive, bytes, ends));
-        }
-        let left = BATCH_MAX - batch.len();
-        let most = if batch.is_empty() { left } else { left.min(STRANGERS_MAX) };
-        // SAFETY: as above.
-        for (received, bytes) in unsafe { self.strangers.lend(most) } {
-            let receive = &self.receives[usize::from(received.receive)];
-            batch.push(receive.datagram(received.receive, bytes, ends));
+        let known = self.known.waiting().min(BATCH_MAX - kept);
+        let left = BATCH_MAX - known;
+        let strange = if known == 0 { left } else { left.min(STRANGERS_MAX) };
+        // A Finished before the data that is right behind it.
+        for (intake, most) in [(&mut self.strangers, strange), (&mut self.known, known)] {
+            // SAFETY: buffers are given back only by calls that take `&mut self`, when the batch
+            // that borrows `self` is gone.
+            for (received, bytes) in unsafe { intake.lend(most) } {
+                let receive = &self.receives[usize::from(received.receive)];
+                batch.push(receive.datagram(received.receive, bytes, ends));
+            }
         }
         ends.pace.count(batch.len());
         self.follows_many = batch.len() >= MANY && ends.pace.may_gather();
@@ -346,14 +345,15 @@ impl Receive {
     }
 }
 
-/// Buffers for what those we know send. *Why:* 512 to 2048 measured alike; a burst beyond them waits
-/// in the sockets' receive buffers.
+/// Buffers for what those we know send. *Why:* 512 to 2048 measured alike; a burst beyond them
+/// waits in the sockets' receive buffers.
 const KNOWN_BUFFERS: usize = 1_024;
 const KNOWN_GROUP: u16 = 0;
 /// And for strangers. *Why:* two batches; what is beyond them waits, and is dropped, by the kernel.
 const STRANGERS_BUFFERS: usize = 2 * BATCH_MAX;
 const STRANGERS_GROUP: u16 = 1;
-/// What a completion belongs to: these, or the number of a receive. With a send, how many datagrams.
+/// What a completion belongs to: these, or the number of a receive. With a send, how many
+/// datagrams.
 const SEND: u64 = 1 << 32;
 const BELL: u64 = 1 << 33;
 /// A batch of this many says that more are on their way, and that they are worth a moment.
