@@ -225,8 +225,8 @@ counters! {
         NoticeShed => "notice_shed",
         /// Datagrams of those we know that the kernel dropped because a receive buffer was full.
         KernelDropped => "kernel_dropped",
-        /// Datagrams of strangers, handshakes most of them, that the kernel dropped because a receive
-        /// buffer was full.
+        /// Datagrams of strangers, handshakes most of them, that the kernel dropped because a
+        /// receive buffer was full.
         StrangersDropped => "strangers_dropped",
         /// Datagrams that the kernel refused to send.
         SendRefused => "send_refused",

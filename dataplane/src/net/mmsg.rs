@@ -110,8 +110,8 @@ impl Mmsg {
         !self.received.is_empty()
     }
 
-    /// Adds what is in the buffers to an empty batch: strangers' first, a Finished before the data
-    /// that is right behind it.
+    /// Adds what is in the buffers to an empty batch: strangers' first, a ClientKeyExchange before
+    /// the Finished that is right behind it.
     pub(super) fn lend<'a>(&'a mut self, batch: &mut Batch<'a>, ends: &mut Ends) {
         let (known, strange) = self.received.split_at(self.known.min(self.received.len()));
         let (front, back) = self.buffers.as_mut_slice().split_at_mut(known.len());
@@ -124,7 +124,7 @@ impl Mmsg {
     }
 
     /// Fills the buffers from all sockets, unless something is in them. True if something is there
-    /// now. *Why strangers' are read last:* whose data was read, his Finished is there.
+    /// now. *Why strangers' are read last:* whose Finished was read, his ClientKeyExchange is there.
     pub(super) fn receive(&mut self, ends: &mut Ends) -> bool {
         if self.received.is_empty() {
             self.turn = self.turn.wrapping_add(1);

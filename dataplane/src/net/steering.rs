@@ -7,8 +7,9 @@
 //! ChangeCipherSpec and Finished, perhaps behind a ClientKeyExchange, and when it is repeated from
 //! a new address nothing else leads to its session. Everything else goes to the worker that a hash
 //! of the sender's address names, so that a handshake and the session that comes of it have one
-//! worker: application data and alerts to its first socket, all the rest to its second. A number
-//! without a socket falls to the kernel's own hash. Needs no privilege.
+//! worker: what is protected, alerts and ChangeCipherSpec to its first socket, so that a Finished
+//! and the data right behind it keep their order; all the rest to its second. A number without a
+//! socket falls to the kernel's own hash. Needs no privilege.
 //!
 //! *Why a hash of our own:* the kernel's chooses among all sockets of the group, and would give a
 //! handshake to one worker and its session to another.
@@ -73,14 +74,18 @@ pub(super) fn program(workers: u8) -> Program {
 
 /// The end for datagrams without a Connection ID: which worker by the sender's address, which of
 /// its sockets by the first record's type. A jump says how many instructions it skips.
-fn by_address(workers: u8) -> [libc::sock_filter; 33] {
+fn by_address(workers: u8) -> [libc::sock_filter; 37] {
     [
         // Is it a stranger's? 1 or 0 in the first word of scratch memory.
         instruction(LOAD_LENGTH, 0, 0, 0),
-        instruction(JUMP_IF_AT_LEAST, 0, 3, 1),
+        instruction(JUMP_IF_AT_LEAST, 0, 7, EPOCH_OFFSET + 2),
         instruction(LOAD_BYTE, 0, 0, 0),
-        instruction(JUMP_IF_EQUAL, 3, 0, APPLICATION_DATA),
-        instruction(JUMP_IF_EQUAL, 2, 0, ALERT),
+        instruction(JUMP_IF_EQUAL, 7, 0, APPLICATION_DATA),
+        instruction(JUMP_IF_EQUAL, 6, 0, ALERT),
+        instruction(JUMP_IF_EQUAL, 5, 0, CHANGE_CIPHER_SPEC),
+        instruction(JUMP_IF_EQUAL, 0, 2, HANDSHAKE),
+        instruction(LOAD_HALF, 0, 0, EPOCH_OFFSET),
+        instruction(JUMP_IF_EQUAL, 0, 2, 0),
         instruction(LOAD, 0, 0, 1),
         instruction(JUMP, 0, 0, 1),
         instruction(LOAD, 0, 0, 0),
@@ -132,6 +137,7 @@ const HEADER_BYTES: u32 = 13;
 /// Where a record without Connection ID has its length.
 const LENGTH_OFFSET: u32 = 11;
 const CID_OFFSET: u32 = 11;
+const EPOCH_OFFSET: u32 = 3;
 const TLS12_CID: u32 = 25;
 const HANDSHAKE: u32 = 22;
 const CHANGE_CIPHER_SPEC: u32 = 20;

@@ -142,7 +142,7 @@ impl Uring {
         let known = self.known.waiting().min(BATCH_MAX - kept);
         let left = BATCH_MAX - known;
         let strange = if known == 0 { left } else { left.min(STRANGERS_MAX) };
-        // A Finished before the data that is right behind it.
+        // A ClientKeyExchange before the Finished that is right behind it.
         for (intake, most) in [(&mut self.strangers, strange), (&mut self.known, known)] {
             // SAFETY: buffers are given back only by calls that take `&mut self`, when the batch
             // that borrows `self` is gone.
