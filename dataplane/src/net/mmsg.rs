@@ -124,7 +124,7 @@ impl Mmsg {
     }
 
     /// Fills the buffers from all sockets, unless something is in them. True if something is there
-    /// now. *Why strangers' are read last:* whose Finished was read, his ClientKeyExchange is there.
+    /// now. *Why strangers' last:* whose Finished was read, his ClientKeyExchange is there.
     pub(super) fn receive(&mut self, ends: &mut Ends) -> bool {
         if self.received.is_empty() {
             self.turn = self.turn.wrapping_add(1);
