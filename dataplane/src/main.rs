@@ -75,13 +75,15 @@ fn serve(config: Config) -> Result<(), String> {
     let sandbox = Sandbox::new(&config.confine)?;
     let mut supervisor = Supervisor::find();
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("signals: {e}"))?;
-    let workers = Workers::start(&Arc::new(config), &sandbox, |started| {
+    let mut workers = Workers::open(&Arc::new(config), &sandbox, |started| {
         let (kept, torn) = (started.sessions.kept, started.sessions.torn);
         let resumable = started.resumptions.kept;
         let backend = started.backend;
         info!(worker = started.worker, backend, kept, torn, resumable, "started");
     })?;
     let confined = sandbox.enter()?;
+    // Not before: whoever hears from this process hears from one that is locked in.
+    workers.serve();
     info!(?confined, memory_locked = is_locked, "serving");
     supervisor.say_ready();
     while !workers.has_ended() && signals.pending().next().is_none() {

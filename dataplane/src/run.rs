@@ -29,6 +29,8 @@ use tidegate_ring::{Consumer, Corrupt, Doorbell, Seq};
 /// All workers of one process.
 pub struct Workers {
     threads: Vec<JoinHandle<Result<(), String>>>,
+    /// One each, until [`Workers::serve`]; a worker whose gate is gone ends.
+    gates: Vec<mpsc::Sender<()>>,
     bells: Arc<[Doorbell]>,
     stop: Arc<AtomicBool>,
     turned: Turned,
@@ -51,8 +53,9 @@ pub struct Started {
 }
 
 impl Workers {
-    /// Starts every worker; `tell` hears of each. All are in the sandbox when this returns.
-    pub fn start(
+    /// Opens every worker; `tell` hears of each. All are in the sandbox when this returns, and none
+    /// serves before [`Workers::serve`].
+    pub fn open(
         config: &Arc<Config>,
         sandbox: &Sandbox,
         mut tell: impl FnMut(Started),
@@ -71,11 +74,11 @@ impl Workers {
             .map_err(|e| format!("{}: resumable sessions: {e}", run_dir.display()))?;
         let mut workers = Self {
             threads: Vec::new(),
+            gates: Vec::new(),
             bells: Arc::clone(&bells),
             stop: Arc::default(),
             turned: (0..count).map(|_| CachePadded::default()).collect(),
         };
-        let mut gates = Vec::new();
         let shared = Shared::open(config, count);
         for (index, link) in (0..count).zip(links) {
             let (slab, sessions) = open_slab(config, index, boot_id)?;
@@ -101,14 +104,21 @@ impl Workers {
                 .map_err(|e| format!("worker {index}: {e}"))?;
             workers.threads.push(thread);
             let Ok(backend) = is_ready.recv() else {
-                drop(gates);
                 return Err(workers.join().err().unwrap_or_else(|| "a worker ended".into()));
             };
-            gates.push((gate, is_ready));
+            workers.gates.push(gate);
             tell(Started { worker: index, backend, sessions, resumptions: found });
         }
-        open_all(&gates);
         Ok(workers)
+    }
+
+    /// Only now does anyone serve: while sockets join a group, the kernel's choice for an address
+    /// changes, and a handshake would go on at a worker that never heard its beginning. A worker
+    /// that has ended meanwhile is noticed by [`Workers::has_ended`].
+    pub fn serve(&mut self) {
+        for gate in self.gates.drain(..) {
+            let _ = gate.send(());
+        }
     }
 
     /// Asks every worker to stop after its turn.
@@ -133,6 +143,7 @@ impl Workers {
 
     /// Waits for all of them; the first error counts.
     pub fn join(self) -> Result<(), String> {
+        drop(self.gates);
         let ends = self.threads.into_iter().map(|thread| {
             thread.join().unwrap_or_else(|_| Err("a worker panicked; see the message above".into()))
         });
@@ -184,12 +195,11 @@ impl Shell {
             worker.on_entry(Now::read(), kind, &bytes, &mut outbox);
         }
         worker.up().wake_if_sleeping();
+        self.sandbox.enter().map_err(|e| fail(&e))?;
         let _ = ready.send(net.describe().into());
         if opens.recv().is_err() {
             return Ok(());
         }
-        self.sandbox.enter().map_err(|e| fail(&e))?;
-        let _ = ready.send(String::new());
         self.serve(&mut worker, &mut link.down, &mut net, &mut outbox).map_err(|e| fail(&e))
     }
 
@@ -252,18 +262,6 @@ impl Shell {
                 bell.ring();
             }
         }
-    }
-}
-
-/// Only now does anyone serve: while sockets join a group, the kernel's choice for an address
-/// changes, and a handshake would go on at a worker that never heard its beginning. A worker that
-/// has ended meanwhile is noticed by [`Workers::has_ended`].
-fn open_all(gates: &[(mpsc::Sender<()>, mpsc::Receiver<String>)]) {
-    for (gate, _) in gates {
-        let _ = gate.send(());
-    }
-    for (_, is_locked_in) in gates {
-        let _ = is_locked_in.recv();
     }
 }
 
