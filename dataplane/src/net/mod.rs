@@ -4,8 +4,8 @@
 //! wait ─▶ reap ─▶ Batch (lent buffers) ─▶ worker ─▶ Outbox ─▶ flush
 //! ```
 //!
-//! Each address has two sockets in each worker: one for those we know, who go first, and one for
-//! strangers (`steering`).
+//! Each address has two sockets in each worker: one for those we know, and one for strangers, who
+//! have their share of a batch and no more while the others speak (`steering`).
 //!
 //! A datagram is never copied between the receive buffer and the worker, nor between the outbox
 //! and the kernel. Under load a turn costs one system call of io_uring, or one recvmmsg and one
