@@ -160,7 +160,7 @@ fn curl_calls_every_operation() {
     assert_eq!(document, given["document"]);
 }
 
-/// Every shape of refusal, once. Not here: what takes a store that fails
+/// Every shape of refusal, here or in the next one, once. Not here: what takes a store that fails
 /// (`controlplane/src/api/tests/store_fails.rs`), 64 authorities (`tests/authorities.rs` beside it)
 /// or a body that never ends (`tests/mod.rs` there).
 #[test]
@@ -206,6 +206,13 @@ fn curl_sees_why_it_is_refused() {
         let refused = curl.is_refused(method, target, &body);
         assert_eq!(refused, (status, shape.to_owned()), "{method} {target}");
     }
+}
+
+/// Who may not, or says so in a way that is none.
+#[test]
+fn curl_sees_why_it_is_not_let_in() {
+    let edge = Edge::embedded();
+    let curl = Curl::of(&edge);
     let refused = |status: u16, shape: &str| (status, shape.to_owned());
     let nobody = Curl::by(&edge, &calls::nobody(&edge));
     assert_eq!(

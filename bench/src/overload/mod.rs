@@ -11,7 +11,6 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::ratio::by_turns;
 use crate::ratio::figure::{Figure, Goal, median};
 use crate::ratio::process::{Place, Process, SERVER_CORE};
 use crate::ratio::servers::Edge;
@@ -29,29 +28,9 @@ pub fn multiples() -> io::Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let mut slowest: Vec<f64> = Vec::new();
     for multiple in [2.0, 5.0, 10.0] {
-        let (mut offered, mut waits) = (Vec::new(), Vec::new());
-        let mut at_rate = |times: f64| -> io::Result<Offered> {
-            let seen = crowd.offer(sustained * times, STRETCH)?;
-            tell(&seen, sustained);
-            Ok(seen)
-        };
-        let mut at_peak = Vec::new();
-        let mut pairs = Vec::new();
-        for _ in 0..PAIRS {
-            let peak = at_rate(1.0)?;
-            let seen = at_rate(multiple)?;
-            offered.push(seen.rate() / sustained);
-            waits.push(seen.wait_ms(0.99));
-            at_peak.push(peak.wait_ms(0.99));
-            pairs.push((seen.goodput(), peak.goodput()));
-        }
-        let came = median(offered);
-        let name = format!(
-            "overload: answers a second, {came:.1} times the sustainable rate \
-                            offered, against once"
-        );
-        figures.push(Figure::from_pairs(name, "1/s", &pairs, Some(Goal::AtLeast(0.9))));
-        slowest.push(median(waits));
+        let (figure, wait_ms) = at_multiple(&mut crowd, sustained, multiple)?;
+        figures.push(figure);
+        slowest.push(wait_ms);
     }
     let waits: Vec<_> = slowest.iter().map(|wait| (*wait, slowest[0])).collect();
     let name = "overload: 99th hundredth of the answers' times, at the most offered, against at \
@@ -61,6 +40,29 @@ pub fn multiples() -> io::Result<Vec<Figure>> {
     let name = "overload: resident memory of the edge afterwards, against before";
     figures.push(Figure::from_pairs(name, "bytes", &[(after, resident)], Some(Goal::AtMost(1.01))));
     Ok(figures)
+}
+
+/// Goodput at a multiple of the sustainable rate against that at the rate itself, by turns, and the
+/// 99th hundredth of the answers' times, ms.
+fn at_multiple(crowd: &mut Crowd, sustained: f64, multiple: f64) -> io::Result<(Figure, f64)> {
+    let mut at_rate = |times: f64| -> io::Result<Offered> {
+        let seen = crowd.offer(sustained * times, STRETCH)?;
+        tell(&seen, sustained);
+        Ok(seen)
+    };
+    let (mut offered, mut waits, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        let peak = at_rate(1.0)?;
+        let seen = at_rate(multiple)?;
+        offered.push(seen.rate() / sustained);
+        waits.push(seen.wait_ms(0.99));
+        pairs.push((seen.goodput(), peak.goodput()));
+    }
+    let name = format!(
+        "overload: answers a second, {:.1} times the sustainable rate offered, against once",
+        median(offered)
+    );
+    Ok((Figure::from_pairs(name, "1/s", &pairs, Some(Goal::AtLeast(0.9))), median(waits)))
 }
 
 /// What devices that offer half of what the edge sustains get answered while it is attacked, as a
@@ -76,31 +78,22 @@ fn attacked_by(flood: Flood) -> io::Result<Figure> {
     crowd.offer(f64::INFINITY, STRETCH)?;
     let sustained = crowd.offer(f64::INFINITY, STRETCH)?.goodput();
     let rate = sustained / 2.0;
-    let mut hostile = Vec::new();
-    let crowd = std::cell::RefCell::new(crowd);
-    let pairs = by_turns(
-        PAIRS,
-        || {
-            let (seen, sent) =
-                floods::beside(flood, &server, || crowd.borrow_mut().offer(rate, STRETCH))?;
-            tell(&seen, sustained);
-            hostile.push(sent as f64 / STRETCH.as_secs_f64() / sustained);
-            Ok(seen.goodput())
-        },
-        || Ok(crowd.borrow_mut().offer(rate, STRETCH)?.goodput()),
-    )?;
+    let (mut hostile, mut pairs) = (Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        let peace = crowd.offer(rate, STRETCH)?;
+        let (seen, sent) = floods::beside(flood, &server, || crowd.offer(rate, STRETCH))?;
+        tell(&seen, sustained);
+        hostile.push(sent as f64 / STRETCH.as_secs_f64() / sustained);
+        pairs.push((seen.goodput(), peace.goodput()));
+    }
     let name = format!(
         "attack: {}, {:.1} for each request the edge sustains: devices' requests answered, against \
          in peace",
         flood.describe(),
         median(hostile)
     );
-    Ok(Figure::from_pairs(
-        name,
-        "1/s",
-        &pairs,
-        flood.is_of_strangers().then_some(Goal::AtLeast(0.9)),
-    ))
+    let goal = flood.is_of_strangers().then_some(Goal::AtLeast(0.9));
+    Ok(Figure::from_pairs(name, "1/s", &pairs, goal))
 }
 
 /// Processes that take their share of the edge's core.

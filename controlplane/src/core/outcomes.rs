@@ -60,16 +60,7 @@ impl Core {
         let mut tx = Transaction::new();
         let mut ticket = Ticket::Entry { link, seq };
         if step == Step::Failed {
-            let sent_to = open.message.session;
-            let failed = final_state(status.state, reason);
-            if let Some(session) = sent_to.filter(|_| reason == FailReason::NoSession) {
-                self.session_is_gone(device, session);
-            }
-            if self.goes_again(device, id, reason) {
-                self.requeue(now, &mut tx, device, id, reason, sent_to);
-            } else {
-                self.end_in(&mut tx, now, device, id, failed);
-            }
+            self.on_failed(now, &mut tx, (device, id), reason)?;
         } else if step == Step::Responded {
             self.begin_subscription(&mut tx, (device, id), response);
             let open = self.messages.get_mut(device, id)?;
@@ -97,6 +88,27 @@ impl Core {
             self.tell_step(now, (device, id), step, response);
         }
         self.hand_over(now, device);
+        Some(())
+    }
+
+    /// Once more, if it may; else that was it.
+    fn on_failed(
+        &mut self,
+        now: Now,
+        tx: &mut Transaction,
+        (device, id): (DeviceId, MessageId),
+        reason: FailReason,
+    ) -> Option<()> {
+        let message = &self.messages.get_mut(device, id)?.message;
+        let (sent_to, state) = (message.session, message.status.state);
+        if let Some(session) = sent_to.filter(|_| reason == FailReason::NoSession) {
+            self.session_is_gone(device, session);
+        }
+        if self.goes_again(device, id, reason) {
+            self.requeue(now, tx, device, id, reason, sent_to);
+        } else {
+            self.end_in(tx, now, device, id, final_state(state, reason));
+        }
         Some(())
     }
 

@@ -89,6 +89,21 @@ fn identities() -> Vec<ServerIdentity> {
     }]
 }
 
+/// Before a request of the device's first session, whose body is in its message and whose answer
+/// nobody awaits.
+fn head(exchange: u64) -> contract::Uplink {
+    contract::Uplink {
+        exchange: exchange.into(),
+        device: DEVICE.0,
+        session: session(1).0.into(),
+        received_unix_ms: UNIX_MS.into(),
+        class: 0.into(),
+        network: contract::Network::Cellular as u8,
+        answer_awaited: 0,
+        body_bytes: 0.into(),
+    }
+}
+
 fn vault() -> Vault {
     Vault::new(&[9; 32])
 }
@@ -249,14 +264,11 @@ impl Story {
         payload: &[u8],
     ) -> Seq {
         let uplink = contract::Uplink {
-            exchange: exchange.into(),
             device: device.0,
             session: by.0.into(),
             received_unix_ms: (UNIX_MS + self.ms).into(),
-            class: 0.into(),
-            network: contract::Network::Cellular as u8,
             answer_awaited: u8::from(code == Code::GET || code == Code::POST),
-            body_bytes: 0.into(),
+            ..head(exchange)
         };
         let message = message(Type::Con, code, payload);
         self.entry(Kind::Uplink, &[uplink.as_bytes(), &message])

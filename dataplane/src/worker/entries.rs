@@ -55,7 +55,8 @@ impl Worker {
 
     /// `None` when the entry is of no known kind or too short for it.
     fn dispatch(&mut self, now: Now, kind: u8, bytes: &[u8], outbox: &mut Outbox) -> Option<()> {
-        match Kind::from_wire(kind)? {
+        let kind = Kind::from_wire(kind)?;
+        match kind {
             Kind::Credential => {
                 let (answer, key) = wire::Credential::split(bytes)?;
                 self.on_credential(now, answer, key, outbox);
@@ -82,18 +83,7 @@ impl Worker {
                 let (cancel, _) = wire::Cancel::split(bytes)?;
                 self.on_cancel(now, cancel, outbox);
             }
-            Kind::Trust => {
-                let (piece, bytes) = wire::Trust::split(bytes)?;
-                self.on_trust(now, piece, bytes, outbox);
-            }
-            Kind::Policies => {
-                let (piece, bytes) = wire::Policies::split(bytes)?;
-                self.on_policies(piece, bytes);
-            }
-            Kind::Class => {
-                let (order, _) = wire::Class::split(bytes)?;
-                self.on_class(order);
-            }
+            Kind::Trust | Kind::Policies | Kind::Class => self.learn(now, kind, bytes, outbox)?,
             Kind::Piece => {
                 let (piece, bytes) = wire::Piece::split(bytes)?;
                 self.on_piece(now, piece, bytes, outbox);
@@ -114,6 +104,26 @@ impl Worker {
             | Kind::Counters
             | Kind::ConnectFailed
             | Kind::Notice => return None,
+        }
+        Some(())
+    }
+
+    /// What holds for devices to come: whom to trust, what each may do.
+    fn learn(&mut self, now: Now, kind: Kind, bytes: &[u8], outbox: &mut Outbox) -> Option<()> {
+        match kind {
+            Kind::Trust => {
+                let (piece, bytes) = wire::Trust::split(bytes)?;
+                self.on_trust(now, piece, bytes, outbox);
+            }
+            Kind::Policies => {
+                let (piece, bytes) = wire::Policies::split(bytes)?;
+                self.on_policies(piece, bytes);
+            }
+            Kind::Class => {
+                let (order, _) = wire::Class::split(bytes)?;
+                self.on_class(order);
+            }
+            _ => return None,
         }
         Some(())
     }

@@ -238,12 +238,17 @@ impl Worker {
             up,
             handover,
         };
-        worker.wheel.arm(worker.timers.housekeeping(), now.ms + HOUSEKEEPING_MS);
-        let incarnation: u64 = worker.random.random();
-        let hello = wire::Hello { incarnation: incarnation.into(), worker: index, workers };
-        worker.notify(wire::Kind::Hello, hello.as_bytes(), &[]);
-        worker.take_over_sessions(now);
+        worker.begin(now, workers);
         Ok(worker)
+    }
+
+    /// A new life: the other side hears of it, and of the sessions that outlived the last one.
+    fn begin(&mut self, now: Now, workers: u8) {
+        self.wheel.arm(self.timers.housekeeping(), now.ms + HOUSEKEEPING_MS);
+        let incarnation: u64 = self.random.random();
+        let hello = wire::Hello { incarnation: incarnation.into(), worker: self.index, workers };
+        self.notify(wire::Kind::Hello, hello.as_bytes(), &[]);
+        self.take_over_sessions(now);
     }
 
     /// Fires what is due; call again while [`Self::due_ms`] is not in the future.

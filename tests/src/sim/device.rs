@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::rngs::StdRng;
 use tidegate_coap::code::Code;
-use tidegate_coap::message::{Message, Token, Type, Writer, empty};
+use tidegate_coap::message::{Message, Token, Type, empty};
 use tidegate_coap::option::Number;
 use tidegate_crypto::secret::Secret;
 use tidegate_dtls::client::{Config, Credential, Randoms, Session};
@@ -23,6 +23,7 @@ use tidegate_loadgen::device::{Device as Client, OUT_BYTES};
 use self::serving::Serving;
 use super::plan::{Cid, DevicePlan};
 use super::seed;
+use crate::story::message;
 
 /// One device.
 pub(crate) struct Device {
@@ -346,7 +347,7 @@ impl Device {
         let token = Token::new(&serial.to_be_bytes());
         let ty = if wish.confirmable { Type::Con } else { Type::Non };
         let payload = uplink_text(self.number, serial);
-        let message = write(ty, Code(wish.method), mid, &token, |writer| {
+        let message = message(ty, Code(wish.method), mid, &token, |writer| {
             writer.option(Number::URI_PATH, b"t").payload(payload.as_bytes());
         });
         let repeats = wish.confirmable.then(|| Repeats::new(now_ms, &mut self.random));
@@ -420,22 +421,6 @@ impl Device {
         let sealed = self.client.as_mut().and_then(|client| client.seal(message, &mut out));
         self.out.extend(sealed.map(|len| out[..len].to_vec()));
     }
-}
-
-/// One message.
-pub(super) fn write(
-    ty: Type,
-    code: Code,
-    mid: u16,
-    token: &Token,
-    fill: impl FnOnce(&mut Writer<'_>),
-) -> Vec<u8> {
-    let mut bytes = vec![0; 1_024];
-    let mut writer = Writer::new(&mut bytes, ty, code, mid, token);
-    fill(&mut writer);
-    let len = writer.finish().expect("a short message");
-    bytes.truncate(len);
-    bytes
 }
 
 /// What the request with this number says.

@@ -18,16 +18,7 @@ impl Story {
     }
 
     fn uplink_with_body(&mut self, exchange: u64, body_bytes: usize) -> Seq {
-        let uplink = contract::Uplink {
-            exchange: exchange.into(),
-            device: DEVICE.0,
-            session: session(1).0.into(),
-            received_unix_ms: UNIX_MS.into(),
-            class: 0.into(),
-            network: contract::Network::Cellular as u8,
-            answer_awaited: 0,
-            body_bytes: (body_bytes as u32).into(),
-        };
+        let uplink = contract::Uplink { body_bytes: (body_bytes as u32).into(), ..head(exchange) };
         self.entry(Kind::Uplink, &[uplink.as_bytes(), &message(Type::Con, Code::PUT, b"")])
     }
 

@@ -70,16 +70,7 @@ impl Story {
 
     /// What became of an uplink that was let through by this class.
     fn uplink_by_class(&mut self, class: u16) -> Option<u8> {
-        let uplink = contract::Uplink {
-            exchange: 5.into(),
-            device: DEVICE.0,
-            session: session(1).0.into(),
-            received_unix_ms: UNIX_MS.into(),
-            class: class.into(),
-            network: contract::Network::Cellular as u8,
-            answer_awaited: 0,
-            body_bytes: 0.into(),
-        };
+        let uplink = contract::Uplink { class: class.into(), ..head(5) };
         self.posts.retain(|post| post.kind != Kind::Published);
         self.entry(Kind::Uplink, &[uplink.as_bytes(), &message(Type::Con, Code::PUT, b"1")]);
         let post = self.posts.iter().find(|post| post.kind == Kind::Published)?;

@@ -394,16 +394,7 @@ impl Story {
         code: Code,
         options: &[(Number, &[u8])],
     ) -> Seq {
-        let uplink = contract::Uplink {
-            exchange: exchange.into(),
-            device: DEVICE.0,
-            session: session(1).0.into(),
-            received_unix_ms: UNIX_MS.into(),
-            class: 0.into(),
-            network: contract::Network::Cellular as u8,
-            answer_awaited: 1,
-            body_bytes: 0.into(),
-        };
+        let uplink = contract::Uplink { answer_awaited: 1, ..head(exchange) };
         let mut buffer = [0; 256];
         let mut writer = Writer::new(&mut buffer, Type::Con, code, 9, token);
         let mut options = options.to_vec();

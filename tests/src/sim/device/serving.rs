@@ -8,7 +8,8 @@ use rand::rngs::StdRng;
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Token, Type, empty};
 
-use super::{Repeats, Said, write};
+use super::{Repeats, Said};
+use crate::story::message;
 
 /// What a device remembers of the requests it served in one session.
 #[derive(Default)]
@@ -122,7 +123,7 @@ impl Serving {
 }
 
 fn reply(ty: Type, mid: u16, token: &Token, payload: &[u8]) -> Vec<u8> {
-    write(ty, Code::CONTENT, mid, token, |writer| {
+    message(ty, Code::CONTENT, mid, token, |writer| {
         writer.payload(payload);
     })
 }
