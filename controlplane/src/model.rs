@@ -10,6 +10,7 @@ mod device;
 mod edge_resource;
 mod id;
 mod import;
+mod layout;
 mod message;
 mod metric;
 mod profile;
@@ -31,6 +32,7 @@ pub use edge_resource::{
 };
 pub use id::{DeviceId, ImportId, MessageId, ProfileId};
 pub use import::{ImportSource, ImportStatus, ImportTask, Imported};
+pub use layout::{Holds, INITIAL_BYTES_MAX, Initial, LAYOUT_ROWS_MAX, LayoutRow};
 pub(crate) use message::base64_text;
 pub use message::{
     CoapOption, Downlink, DownlinkRequest, DownlinkResponse, Failure, MessageState, MessageStatus,

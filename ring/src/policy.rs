@@ -379,9 +379,9 @@ fn device_text(device: &DeviceId) -> [u8; DEVICE_TEXT_BYTES] {
     text
 }
 
-/// *Bound:* a step for each byte of the text and of the pattern, multiplied: only the last `*` is
-/// ever tried again.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
+/// Whether the text is as the pattern has it. *Bound:* a step for each byte of the text and of the
+/// pattern, multiplied: only the last `*` is ever tried again.
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while let Some(&byte) = text.get(t) {

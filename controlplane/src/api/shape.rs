@@ -4,11 +4,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tidegate_coap::code::Code;
 use tidegate_coap::content_format;
+use tidegate_ring::policy;
 
 use super::error::ApiError;
 use super::validate::{Form, Members, Rule};
 use crate::control::{PAYLOAD_BYTES_MAX, credential};
-use crate::model::Tag;
+use crate::model::{INITIAL_BYTES_MAX, RESOURCE_PATH_BYTES_MAX, Tag};
 
 /// Device and profile names.
 pub const NAME: Rule = Rule::length(0, 256);
@@ -120,6 +121,20 @@ pub const PAYLOAD_DATA: Rule = Rule {
     max: PAYLOAD_BYTES_MAX.div_ceil(3) * 4,
     form: Form::Words(BASE64, BASE64, |text| STANDARD.decode(text).is_ok()),
 };
+/// The first value of a path, base64.
+pub const INITIAL_PAYLOAD: Rule =
+    Rule { min: 0, max: INITIAL_BYTES_MAX.div_ceil(3) * 4, form: PAYLOAD_DATA.form };
+/// Paths of a layout.
+pub const LAYOUT_PATH: Rule = Rule {
+    min: 0,
+    max: RESOURCE_PATH_BYTES_MAX,
+    form: Form::Pattern("^[A-Za-z0-9._~%/*?-]*$", |text| {
+        let stands = |byte| policy::is_unreserved(byte) || b"%/*?".contains(&byte);
+        text.bytes().all(stands)
+    }),
+};
+/// What the paths of a layout are for.
+pub const HOLDS: Rule = Rule::one_of(&["Event", "LastValue"]);
 /// As AWS has it. Bits behind the last byte are zero, too.
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$";
 /// The name of an answer's code.

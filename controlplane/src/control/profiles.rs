@@ -6,8 +6,8 @@ use super::draft::{Committed, Draft, TRIES_MAX, contended, refuse};
 use super::validate;
 use crate::core::Request;
 use crate::model::{
-    ACK_RANDOM_PERCENT, ApplicationProfile, Page, PageRequest, ProfileId, ProfileTerms, Refused,
-    ResourceType, TERM_RULES, Tag,
+    ACK_RANDOM_PERCENT, ApplicationProfile, INITIAL_BYTES_MAX, Page, PageRequest, ProfileId,
+    ProfileTerms, Refused, ResourceType, TERM_RULES, Tag,
 };
 use crate::store::{Guard, Table, keys, records};
 
@@ -123,6 +123,11 @@ fn check(name: Option<&String>, terms: &ProfileTerms) -> Result<(), Refused> {
     let mut terms = terms.clone();
     for rule in &TERM_RULES {
         validate::within(rule.name, *(rule.of)(&mut terms), &rule.range)?;
+    }
+    let firsts = terms.layout.iter().flatten().filter_map(|row| row.initial.as_ref());
+    if firsts.into_iter().any(|first| first.payload.len() > INITIAL_BYTES_MAX) {
+        let constraint = format!("Member must decode to at most {INITIAL_BYTES_MAX} bytes");
+        return Err(Refused::invalid("ResourceLayout.InitialPayload", constraint));
     }
     validate::within("AckRandomFactor", terms.ack_random_percent, &ACK_RANDOM_PERCENT)
 }

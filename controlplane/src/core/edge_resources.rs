@@ -23,11 +23,12 @@ use tidegate_ring::contract::{self, Downlink, FailReason, Kind, SessionRef, Step
 use zerocopy::IntoBytes;
 
 use super::effect::store_failed;
+use super::layouts::{self, Held};
 use super::messages::encode;
 use super::{ByDevice, Core, Now, Reply, RequestId, Ticket};
 use crate::model::{
-    CoapOption, DeviceId, EdgeResource, MessageId, NewEdgeResource, RESOURCES_PER_DEVICE_MAX,
-    Refused, ResourceType,
+    CoapOption, DeviceId, EdgeResource, Holds, LayoutRow, MessageId, NewEdgeResource,
+    RESOURCES_PER_DEVICE_MAX, Refused, ResourceType,
 };
 use crate::store::records::{self, read};
 use crate::store::{Entry, Store, StoreError, Table, Transaction, keys};
@@ -36,7 +37,7 @@ use crate::store::{Entry, Store, StoreError, Table, Transaction, keys};
 #[derive(Default)]
 pub(super) struct EdgeResources {
     /// Devices that have any.
-    owners: HashSet<DeviceId, foldhash::fast::RandomState>,
+    pub(super) owners: HashSet<DeviceId, foldhash::fast::RandomState>,
     observers: ByDevice<Vec<Observer>>,
     count: usize,
     /// Notifications under way.
@@ -63,19 +64,31 @@ struct Observer {
     is_behind: bool,
 }
 
-struct Changing {
-    to: RequestId,
-    device: DeviceId,
-    path: String,
-    is_new: bool,
+/// A change on its way to the disk.
+pub(super) struct Changing {
+    pub(super) by: By,
+    pub(super) device: DeviceId,
+    pub(super) path: String,
+    pub(super) is_new: bool,
+}
+
+/// Who changes a value, and waits.
+pub(super) enum By {
+    /// An application.
+    Application(RequestId),
+    /// The device.
+    Device(Box<Held>),
 }
 
 /// What a request comes to.
+#[derive(PartialEq, Eq)]
 pub(super) enum Asked {
     /// This answer: its message, and how long its payload is when that is asked for in pieces.
     Answer(MessageId, Vec<u8>, usize),
     /// A condition that does not hold: 4.12.
     NotFulfilled,
+    /// The device writes this value.
+    Keep(String),
     /// It is for the application.
     Elsewhere,
 }
@@ -125,7 +138,7 @@ impl EdgeResources {
         taken
     }
 
-    fn next_version(&mut self, now: Now) -> u64 {
+    pub(super) fn next_version(&mut self, now: Now) -> u64 {
         // 16 a second are the clock's; more run ahead of it, far slower than the 32768 that
         // section 4.4 allows.
         self.last_version = (self.last_version + 1).max(now.unix_ms >> 6);
@@ -134,24 +147,35 @@ impl EdgeResources {
 }
 
 impl Core {
-    /// A request of a device, which it may make: is it for what the edge has?
+    /// A request of a device, which it may make: is it for what the edge has? `row`: what the
+    /// device's layout says of the path.
     pub(super) fn ask_edge(
         &mut self,
-        device: DeviceId,
-        session: u64,
+        now: Now,
+        (device, session): (DeviceId, u64),
         request: &Message<'_>,
+        row: Option<&LayoutRow>,
     ) -> Asked {
         let options = &request.options;
         let is_conditional = options.first(Number::IF_MATCH).is_some()
             || options.first(Number::IF_NONE_MATCH).is_some();
-        let is_get = request.code == Code::GET && self.resources.owners.contains(&device);
-        if !is_get && !is_conditional {
+        let last = row.filter(|row| row.holds == Holds::LastValue);
+        let is_get = request.code == Code::GET
+            && (last.is_some() || self.resources.owners.contains(&device));
+        let is_write = last.is_some() && layouts::writes(request.code);
+        if !is_get && !is_conditional && !is_write {
             return Asked::Elsewhere;
         }
         let path = path_of(request);
-        let found = path.as_ref().and_then(|path| self.edge_resource(device, path));
+        let mut found = path.as_ref().and_then(|path| self.edge_resource(device, path));
+        if let (None, true, Some(path), Some(row)) = (&found, is_get, &path, last) {
+            found = self.first_value(now, device, path, row);
+        }
         if is_conditional && !is_fulfilled(request, found.as_ref()) {
             return Asked::NotFulfilled;
+        }
+        if let Some(path) = path.filter(|_| is_write) {
+            return Asked::Keep(path);
         }
         let Some(resource) = found.filter(|_| is_get) else { return Asked::Elsewhere };
         self.answer_of_edge(device, session, request, &resource)
@@ -250,16 +274,15 @@ impl Core {
         new: NewEdgeResource,
     ) {
         let path = new.path.join("/");
-        let found = self.store.scan(Table::Resources, &device.0, None, RESOURCES_PER_DEVICE_MAX);
-        let Ok(found) = found else { return self.reply(to, Err(store_failed())) };
         let key = keys::edge_resource(device, &path);
-        let is_new = !found.iter().any(|(known, _)| *known == key);
-        let begun = self.resources.changing.values();
-        let begun = begun.filter(|change| change.device == device && change.is_new).count();
-        if is_new && found.len() + begun >= RESOURCES_PER_DEVICE_MAX {
-            let message = format!("the device has {RESOURCES_PER_DEVICE_MAX} resources");
-            return self.reply(to, Err(Refused::Limit { message }));
-        }
+        let is_new = match self.room_for(device, &key) {
+            Ok(Some(is_new)) => is_new,
+            Ok(None) => {
+                let message = format!("the device has {RESOURCES_PER_DEVICE_MAX} resources");
+                return self.reply(to, Err(Refused::Limit { message }));
+            }
+            Err(_) => return self.reply(to, Err(store_failed())),
+        };
         let version = self.resources.next_version(now);
         let resource = EdgeResource {
             path: path.clone(),
@@ -271,7 +294,22 @@ impl Core {
         };
         let mut tx = Transaction::new();
         tx.put(Table::Resources, key, records::encode(&resource));
-        self.change(tx, version, Changing { to, device, path, is_new });
+        let by = By::Application(to);
+        self.change(tx, version, Changing { by, device, path, is_new });
+    }
+
+    /// Whether a value under this key would be a new one; `None`: there is no room for that.
+    pub(super) fn room_for(
+        &self,
+        device: DeviceId,
+        key: &[u8],
+    ) -> Result<Option<bool>, StoreError> {
+        let found = self.store.scan(Table::Resources, &device.0, None, RESOURCES_PER_DEVICE_MAX)?;
+        let is_new = !found.iter().any(|(known, _)| known == key);
+        let begun = self.resources.changing.values();
+        let begun = begun.filter(|change| change.device == device && change.is_new).count();
+        let has_room = !is_new || found.len() + begun < RESOURCES_PER_DEVICE_MAX;
+        Ok(has_room.then_some(is_new))
     }
 
     /// The application takes a value back.
@@ -288,10 +326,11 @@ impl Core {
         let version = self.resources.next_version(now);
         let mut tx = Transaction::new();
         tx.delete(Table::Resources, keys::edge_resource(device, &path));
-        self.change(tx, version, Changing { to, device, path, is_new: false });
+        let by = By::Application(to);
+        self.change(tx, version, Changing { by, device, path, is_new: false });
     }
 
-    fn change(&mut self, tx: Transaction, version: u64, changing: Changing) {
+    pub(super) fn change(&mut self, tx: Transaction, version: u64, changing: Changing) {
         self.resources.owners.insert(changing.device);
         self.resources.changing.insert(version, changing);
         self.write(tx, Some(Ticket::Resource { version }));
@@ -299,14 +338,21 @@ impl Core {
 
     /// A change is durable, or was refused.
     pub(super) fn on_resource_stored(&mut self, now: Now, version: u64, is_stored: bool) {
-        let Some(Changing { to, device, path, .. }) = self.resources.changing.remove(&version)
+        let Some(Changing { by, device, path, .. }) = self.resources.changing.remove(&version)
         else {
             return;
         };
-        if !is_stored {
-            return self.reply(to, Err(store_failed()));
+        match by {
+            By::Application(to) => {
+                let reply =
+                    if is_stored { Ok(Reply::Changed { version }) } else { Err(store_failed()) };
+                self.reply(to, reply);
+            }
+            By::Device(held) => self.on_value_kept(now, &held, is_stored),
         }
-        self.reply(to, Ok(Reply::Changed { version }));
+        if !is_stored {
+            return;
+        }
         for observer in self.resources.observers.get_mut(&device).into_iter().flatten() {
             observer.is_behind |= observer.path == path;
         }

@@ -23,6 +23,7 @@ mod events;
 mod group;
 mod lane;
 mod latency;
+mod layouts;
 mod long;
 mod measure;
 mod messages;

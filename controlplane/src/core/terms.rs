@@ -1,13 +1,14 @@
 //! How does the edge speak with a device? What its application profile says, over what the edge
 //! does by itself.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidegate_ring::contract::{self, OWN_WINDOW};
 
 use super::{ByDevice, Core};
 use crate::control::{Limits, PAYLOAD_BYTES_MAX};
-use crate::model::{ApplicationProfile, Device, DeviceId, ProfileTerms};
+use crate::model::{ApplicationProfile, Device, DeviceId, LayoutRow, ProfileId, ProfileTerms};
 use crate::store::account::Account;
 use crate::store::records::read;
 use crate::store::{Store, StoreError, Table};
@@ -29,6 +30,8 @@ pub(super) struct Terms {
     pub(super) downlink_payload_bytes: usize,
     /// As it crosses in a published request's answer.
     pub(super) piggyback_window_ms: u32,
+    /// What its paths are for.
+    pub(super) layout: Arc<[LayoutRow]>,
     /// As it crosses with each request for the device and each response to it.
     pub(super) wire: contract::Terms,
 }
@@ -37,6 +40,8 @@ pub(super) struct Terms {
 #[derive(Default)]
 pub(super) struct KnownTerms {
     known: ByDevice<Arc<Terms>>,
+    /// Layouts are long, and many devices have the same.
+    layouts: HashMap<ProfileId, Arc<[LayoutRow]>>,
 }
 
 /// Bound: devices whose terms are kept; at the bound all are looked up anew.
@@ -49,14 +54,21 @@ impl KnownTerms {
 
     pub(super) fn clear(&mut self) {
         self.known.clear();
+        self.layouts.clear();
     }
 }
 
 impl Terms {
-    fn new(limits: &Limits, said: &ProfileTerms, account: Account) -> Self {
+    fn new(
+        limits: &Limits,
+        said: &ProfileTerms,
+        layout: Arc<[LayoutRow]>,
+        account: Account,
+    ) -> Self {
         let or_own = |told: Option<u32>| told.unwrap_or(0);
         Self {
             account,
+            layout,
             nstart: said.nstart.unwrap_or(1) as usize,
             queue_depth: said
                 .queue_depth
@@ -86,11 +98,18 @@ impl Core {
         if let Some(terms) = self.terms.known.get(&device) {
             return Ok(Some(terms.clone()));
         }
-        let Some((account, said)) = find(&self.store, device)? else { return Ok(None) };
-        let terms = Arc::new(Terms::new(&self.limits, &said, account));
+        let Some((account, profile)) = find(&self.store, device)? else { return Ok(None) };
         if self.terms.known.len() >= KNOWN_MAX {
             self.terms.clear();
         }
+        let (layout, said) = match profile {
+            None => (Arc::default(), ProfileTerms::default()),
+            Some(ApplicationProfile { id, mut terms, .. }) => {
+                let rows = terms.layout.take().unwrap_or_default();
+                (self.terms.layouts.entry(id).or_insert_with(|| rows.into()).clone(), terms)
+            }
+        };
+        let terms = Arc::new(Terms::new(&self.limits, &said, layout, account));
         self.terms.known.insert(device, terms.clone());
         Ok(Some(terms))
     }
@@ -99,15 +118,15 @@ impl Core {
 fn find(
     store: &Arc<dyn Store>,
     device: DeviceId,
-) -> Result<Option<(Account, ProfileTerms)>, StoreError> {
+) -> Result<Option<(Account, Option<ApplicationProfile>)>, StoreError> {
     let Some(owner) = store.owner(device)? else { return Ok(None) };
     let store = &*store.within(owner).unwrap_or_else(|| store.clone());
     let Some(device) = read::<Device>(store, Table::Devices, &device.0)? else {
         return Ok(None);
     };
     let Some(profile) = device.application_profile else {
-        return Ok(Some((owner, ProfileTerms::default())));
+        return Ok(Some((owner, None)));
     };
     let profile = read::<ApplicationProfile>(store, Table::Profiles, &profile.0)?;
-    Ok(Some((owner, profile.map(|profile| profile.terms).unwrap_or_default())))
+    Ok(Some((owner, profile)))
 }

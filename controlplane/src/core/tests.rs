@@ -9,6 +9,7 @@ mod credentials;
 mod customer_log;
 mod downlinks;
 mod events;
+mod layouts;
 mod long;
 mod measure;
 mod observe;

@@ -16,6 +16,7 @@ use super::credentials::from_the_wire;
 use super::edge_resources::Asked;
 use super::events::Told;
 use super::group::{Ended, Group, Part, Run};
+use super::layouts;
 use super::outbox::ResponseKey;
 use super::routes::Route;
 use super::ruled::Ran;
@@ -57,6 +58,17 @@ pub(super) enum Pending {
     Event(Told),
     /// One of several deliveries; the group of that name has the rest.
     Part(PublishId, Part),
+}
+
+/// A request as a worker hands it up.
+#[derive(Clone, Copy)]
+pub(super) struct Received {
+    from: (LinkId, Seq),
+    pub(super) uplink: Uplink,
+    network: Network,
+    speech: Speech,
+    /// An application is to answer it.
+    answer_awaited: bool,
 }
 
 /// How a device's profile has a request responded to, as it crosses.
@@ -160,36 +172,38 @@ impl Core {
         seq: Seq,
         bytes: &[u8],
     ) -> Option<()> {
-        let (uplink, message) = Uplink::split(bytes)?;
+        let (uplink, raw) = Uplink::split(bytes)?;
         let network = from_the_wire(uplink.network)?;
-        let mut message = Message::parse(message).ok()?;
+        let mut message = Message::parse(raw).ok()?;
         let (exchange, body_bytes) = (uplink.exchange.get(), uplink.body_bytes.get());
         let body = self.body_of(link, exchange, body_bytes, message.payload)?;
         message.payload = &body;
         let (device, session) = (DeviceId(uplink.device), uplink.session.get());
         let (longest, speech) = self.uplink_terms(device);
-        let (from, told) = ((link, seq), uplink.class.get());
+        let row = self.row_of(device, &message);
+        let received = Received {
+            from: (link, seq),
+            uplink: *uplink,
+            network,
+            speech,
+            answer_awaited: uplink.answer_awaited != 0
+                && (row.is_none() || !layouts::writes(message.code)),
+        };
+        let told = uplink.class.get();
         self.check_class(device, session, told);
         let is_permitted = self.permits(device, told, &message);
         let asked = if is_permitted && !self.sessions.is_ending(device, session) {
-            self.ask_edge(device, session, &message)
+            self.ask_edge(now, (device, session), &message, row.as_ref())
         } else {
             Asked::Elsewhere
         };
         if let Asked::Answer(message_id, answer, body_bytes) = asked {
-            let head = Answer {
-                exchange: uplink.exchange,
-                message_id: message_id.0,
-                device: device.0,
-                terms: speech.terms,
-                body_bytes: (body_bytes as u32).into(),
-            };
-            self.post(link, Kind::Answer, &[head.as_bytes(), &answer], Some(seq));
+            self.post_answer(&received, message_id, &answer, body_bytes);
             self.showed_itself(now, device, session, network);
             return Some(());
         }
         let refusal = match self.route(device) {
-            Ok(_) if matches!(asked, Asked::NotFulfilled) => Some(Publication::NotFulfilled),
+            Ok(_) if asked == Asked::NotFulfilled => Some(Publication::NotFulfilled),
             Ok(_) if longest.is_some_and(|longest| message.payload.len() > longest) => {
                 Some(Publication::TooLarge)
             }
@@ -199,28 +213,18 @@ impl Core {
             Ok(route @ (Route::Topic(_) | Route::Rules(_)))
                 if (self.publisher_up || !route.wants_publisher()) && self.uplinks.has_room() =>
             {
-                let answer_awaited = uplink.answer_awaited != 0;
-                let about = Circumstances {
-                    device,
-                    message: self.uplink_id(uplink),
-                    received_unix_ms: uplink.received_unix_ms.get(),
-                    network,
-                    security_mode: self.sessions.mode(device, session),
-                    response_token: self.response_token(link, device, exchange, answer_awaited),
-                };
-                let pending = Pending::uplink(from, device, exchange, answer_awaited, speech);
-                if has(Bug::ConfirmedBeforePublished) && !answer_awaited {
-                    self.publication(from, exchange, Publication::Confirmed, speech);
+                if let (Asked::Keep(path), Some(row)) = (asked, &row) {
+                    self.keep_value(now, &received, (path, row), raw, &message)
+                } else {
+                    self.take_in(now, &received, route, &message)
                 }
-                self.publish_uplink(now, route, &message, &about, pending)
             }
             Ok(Route::Topic(_) | Route::Rules(_)) | Err(_) => Some(Publication::Unavailable),
             Ok(Route::Nowhere) => Some(Publication::NoRoute),
             Ok(Route::Stranger) => Some(Publication::Forbidden),
         };
         if let Some(refusal) = refusal {
-            self.count_publication(now, device, refusal);
-            self.publication(from, exchange, refusal, speech);
+            self.say_publication(now, &received, refusal);
         }
         if refusal == Some(Publication::Forbidden) && is_permitted {
             // The worker may never have got the first order to end it.
@@ -229,6 +233,51 @@ impl Core {
             self.showed_itself(now, device, session, network);
         }
         Some(())
+    }
+
+    /// What an edge resource says to a device.
+    fn post_answer(&mut self, of: &Received, message: MessageId, answer: &[u8], bytes: usize) {
+        let head = Answer {
+            exchange: of.uplink.exchange,
+            message_id: message.0,
+            device: of.uplink.device,
+            terms: of.speech.terms,
+            body_bytes: (bytes as u32).into(),
+        };
+        let (link, seq) = of.from;
+        self.post(link, Kind::Answer, &[head.as_bytes(), answer], Some(seq));
+    }
+
+    /// An uplink that nothing speaks against goes on its way, or it is said at once what became of
+    /// it.
+    pub(super) fn take_in(
+        &mut self,
+        now: Now,
+        of: &Received,
+        route: Route,
+        message: &Message<'_>,
+    ) -> Option<Publication> {
+        let (uplink, from, answer_awaited) = (&of.uplink, of.from, of.answer_awaited);
+        let (device, exchange) = (DeviceId(uplink.device), uplink.exchange.get());
+        let about = Circumstances {
+            device,
+            message: self.uplink_id(uplink),
+            received_unix_ms: uplink.received_unix_ms.get(),
+            network: of.network,
+            security_mode: self.sessions.mode(device, uplink.session.get()),
+            response_token: self.response_token(from.0, device, exchange, answer_awaited),
+        };
+        let pending = Pending::uplink(from, device, exchange, answer_awaited, of.speech);
+        if has(Bug::ConfirmedBeforePublished) && !answer_awaited {
+            self.publication(from, exchange, Publication::Confirmed, of.speech);
+        }
+        self.publish_uplink(now, route, message, &about, pending)
+    }
+
+    /// Counts what became of an uplink, and tells the worker.
+    pub(super) fn say_publication(&mut self, now: Now, of: &Received, publication: Publication) {
+        self.count_publication(now, DeviceId(of.uplink.device), publication);
+        self.publication(of.from, of.uplink.exchange.get(), publication, of.speech);
     }
 
     fn showed_itself(&mut self, now: Now, device: DeviceId, session: u64, network: Network) {

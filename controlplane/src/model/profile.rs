@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 use tidegate_ring::contract::{BODY_BYTES_MAX, NSTART_MAX};
 
-use super::{ProfileId, Tag};
+use super::{LayoutRow, ProfileId, Tag};
 
 /// A stored application profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +61,9 @@ pub struct ProfileTerms {
     /// 2.3); 0: of any age.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fresh_s: Option<u32>,
+    /// What the devices' paths are for; ≤ [`LAYOUT_ROWS_MAX`](super::LAYOUT_ROWS_MAX) rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Vec<LayoutRow>>,
 }
 
 /// A member of [`ProfileTerms`], its name in the API, and what it may be.
@@ -109,6 +112,7 @@ impl ProfileTerms {
                 *(rule.of)(&mut merged) = Some(value);
             }
         }
+        merged.layout = new.layout.or(merged.layout);
         merged.ack_random_percent = new.ack_random_percent.or(merged.ack_random_percent);
         merged
     }

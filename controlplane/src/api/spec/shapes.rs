@@ -5,6 +5,7 @@ use super::{Member, may, must};
 use crate::api::downlink::{OPTION_BYTES_MAX, OPTIONS_MAX};
 use crate::api::validate::Rule;
 use crate::api::{options, shape};
+use crate::model::LAYOUT_ROWS_MAX;
 
 const ANY: Rule = Rule::length(0, 65_536);
 pub(super) const TEXT: super::Kind = Text(&ANY);
@@ -430,6 +431,13 @@ pub const MESSAGE_STATUS: &[Member] = &[
     may("EndedAt", TEXT),
 ];
 
+const LAYOUT_ROW: &[Member] = &[
+    must("Path", Text(&shape::LAYOUT_PATH)),
+    must("Holds", Text(&shape::HOLDS)),
+    may("InitialPayload", Text(&shape::INITIAL_PAYLOAD)),
+    may("ContentFormat", FORMAT),
+];
+
 macro_rules! profile {
     ($($before:expr),*; $($after:expr),*) => {
         &[
@@ -446,6 +454,7 @@ macro_rules! profile {
             may("UplinkPayloadBytes", Integer(0, 1_048_576)),
             may("DownlinkPayloadBytes", Integer(0, 262_144)),
             may("FreshnessSeconds", Integer(0, 86_400)),
+            may("ResourceLayout", List(&Structure(LAYOUT_ROW), LAYOUT_ROWS_MAX)),
             $($after,)*
         ]
     };

@@ -1,5 +1,7 @@
 //! Application profiles, tags and things: their life over HTTP, and their bounds.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::harness::{Server, device};
@@ -90,6 +92,51 @@ async fn a_profile_s_numbers_are_checked_on_both_sides() {
     }
     let wrong = server.send("POST", "/application-profiles", json!({ "NStart": "1" })).await;
     assert_eq!(wrong.shape(), "SerializationException");
+    server.stop().await;
+}
+
+/// Kept as it was given, replaced whole, and each limit on both sides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_has_a_layout() {
+    let server = Server::start().await;
+    let rows = json!([
+        { "Path": "logs/*", "Holds": "Event" },
+        { "Path": ".d/*", "Holds": "LastValue", "InitialPayload": "bnVsbA==",
+          "ContentFormat": "application/json" },
+    ]);
+    let (id, _) = make_profile(&server, json!({ "ResourceLayout": rows })).await;
+    let target = format!("/application-profiles/{id}");
+    assert_eq!(server.get(&target).await.json["ResourceLayout"], rows);
+    assert_eq!(server.send("PATCH", &target, json!({ "NStart": 2 })).await.status, 204);
+    assert_eq!(server.get(&target).await.json["ResourceLayout"], rows, "nothing was said of it");
+    let none = json!({ "ResourceLayout": [] });
+    assert_eq!(server.send("PATCH", &target, none.clone()).await.status, 204);
+    assert_eq!(server.get(&target).await.json["ResourceLayout"], json!([]));
+
+    let many = |count: usize| vec![json!({ "Path": "p", "Holds": "Event" }); count];
+    let path = |len: usize| vec![json!({ "Path": "p".repeat(len), "Holds": "Event" })];
+    let first = |len: usize| {
+        let value = STANDARD.encode("v".repeat(len));
+        vec![json!({ "Path": "p", "Holds": "LastValue", "InitialPayload": value })]
+    };
+    for good in [many(32), path(255), first(1_024)] {
+        make_profile(&server, json!({ "ResourceLayout": good })).await;
+    }
+    let bad = [
+        many(33),
+        path(256),
+        first(1_025),
+        first(1_026),
+        vec![json!({ "Path": "p", "Holds": "Water" })],
+        vec![json!({ "Path": "a b", "Holds": "Event" })],
+        vec![json!({ "Holds": "Event" })],
+        vec![json!({ "Path": "p" })],
+    ];
+    for rows in bad {
+        let body = json!({ "ResourceLayout": rows });
+        let refused = server.send("POST", "/application-profiles", body.clone()).await;
+        assert_eq!((refused.status, refused.shape()), (400, "ValidationException"), "{body}");
+    }
     server.stop().await;
 }
 

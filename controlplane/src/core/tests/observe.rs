@@ -357,7 +357,7 @@ fn deleting_the_message_ends_its_subscription() {
 }
 
 impl Story {
-    fn sets(&mut self, path: &str, payload: &[u8]) {
+    pub(super) fn sets(&mut self, path: &str, payload: &[u8]) {
         let set = self.asks(setting(path, payload));
         assert!(matches!(set, Some(Ok(Reply::Changed { .. }))), "{set:?}");
     }
@@ -406,7 +406,7 @@ impl Story {
         self.entry(Kind::Uplink, &[uplink.as_bytes(), &buffer[..len]])
     }
 
-    fn answered(&self, exchange: u64) -> Vec<u8> {
+    pub(super) fn answered(&self, exchange: u64) -> Vec<u8> {
         let mut answers = self.posted(Kind::Answer).into_iter().map(|post| {
             let (head, bytes) = Answer::split(&post.bytes).unwrap();
             (head.exchange.get(), bytes.to_vec())
@@ -414,7 +414,7 @@ impl Story {
         answers.rfind(|(of, _)| *of == exchange).unwrap().1
     }
 
-    fn notified(&self) -> Vec<(MessageId, Vec<u8>)> {
+    pub(super) fn notified(&self) -> Vec<(MessageId, Vec<u8>)> {
         let posts = self.posted(Kind::Notify).into_iter().map(|post| {
             let (head, bytes) = contract::Downlink::split(&post.bytes).unwrap();
             (MessageId(head.message_id), bytes.to_vec())
