@@ -88,11 +88,11 @@ reliability: armed
 smoke: install-deps foreign
 	@TIDEGATE_CACHE=$(CACHE) exec $(BIN_DIR)/tidegate-smoke
 
-# What the tests know, written into docs/: the compliance map, the lossy link, the interop tables,
+# What the tests know, written into docs/: the compliance map, lossy links, the interop tables,
 # the OpenAPI document.
 docs: install-deps build foreign
 	TIDEGATE_WRITE_DOCS=1 TIDEGATE_CACHE=$(CACHE) cargo test $(CARGO_FLAGS) -p tidegate-tests \
-		--test compliance --test interop --test interop_servers
+		--test compliance --test interop --test interop_servers --test lossy_exchanges
 	TIDEGATE_WRITE_DOCS=1 cargo test $(CARGO_FLAGS) -p tidegate-dtls --test lossy_table
 	TIDEGATE_WRITE_DOCS=1 cargo test $(CARGO_FLAGS) -p tidegate-controlplane --lib openapi
 

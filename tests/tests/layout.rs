@@ -63,7 +63,7 @@ fn laid_out(edge: &Edge) -> Provisioned {
     let profile = text(&api.succeed("POST", "/application-profiles", &layout), "Id");
     let kept = api.succeed("GET", &format!("/application-profiles/{profile}"), &Value::Null);
     assert_eq!(kept["ResourceLayout"], layout["ResourceLayout"]);
-    let device = edge.provision("20230614151602-linux@blush");
+    let device = edge.provision("sdk");
     let changed = json!({ "ApplicationProfileId": profile });
     api.succeed("PATCH", &format!("/wireless-devices/{}", device.id), &changed);
     device

@@ -14,10 +14,8 @@ impl Story {
         let row = |(path, holds, initial): &(&str, Holds, Option<&str>)| LayoutRow {
             path: (*path).to_owned(),
             holds: *holds,
-            initial: initial.map(|text| Initial {
-                payload: text.as_bytes().to_vec(),
-                content_format: Some(0),
-            }),
+            initial: initial
+                .map(|text| Initial { payload: text.as_bytes().to_vec(), content_format: Some(0) }),
         };
         let profile = ApplicationProfile {
             id: ProfileId([5; 16]),
