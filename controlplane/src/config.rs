@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::endpoint::Endpoints;
 use crate::api::{Aws, Bounds};
 use crate::control::{Limits, MqttSettings, Settings};
+use crate::core::{ConfirmedBy, OutboxLimits};
 use crate::iam::quota::Quotas;
 use crate::identity::{IDENTITIES_MAX, ServerIdentity, ServerPublicKey};
 use crate::sinks;
@@ -39,6 +40,8 @@ pub struct Config {
     pub mqtt: Option<MqttConfig>,
     /// `[publish]`
     pub publish: PublishConfig,
+    /// `[outbox]`
+    pub outbox: OutboxConfig,
     /// `[actions]`: what rules may reach.
     pub actions: sinks::Settings,
     /// `[queue]`
@@ -173,6 +176,20 @@ pub struct PublishConfig {
     pub timeout_ms: u64,
     /// Max-Age of a 5.03, s, 1..=86400.
     pub unavailable_max_age_s: u32,
+    /// When a device hears 2.xx to an uplink.
+    pub confirmed_by: ConfirmedBy,
+}
+
+/// What waits in the store to be published.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutboxConfig {
+    /// Uplinks and responses kept, 10..=1000000000.
+    pub entries_max: u64,
+    /// Bytes kept, 1048576..=1099511627776.
+    pub bytes_max: u64,
+    /// An uplink that its rule still refuses after so long is dropped, s, 1..=31536000.
+    pub give_up_s: u64,
 }
 
 /// Messages towards devices.
@@ -240,6 +257,9 @@ impl Config {
         within("publish.timeout_ms", self.publish.timeout_ms, 100, 240_000)?;
         let max_age_s = u64::from(self.publish.unavailable_max_age_s);
         within("publish.unavailable_max_age_s", max_age_s, 1, 86_400)?;
+        within("outbox.entries_max", self.outbox.entries_max, 10, 1_000_000_000)?;
+        within("outbox.bytes_max", self.outbox.bytes_max, 1 << 20, 1 << 40)?;
+        within("outbox.give_up_s", self.outbox.give_up_s, 1, YEAR_S)?;
         let per_device = self.queue.messages_per_device_max as u64;
         within("queue.messages_per_device_max", per_device, 1, 10_000)?;
         within("queue.ttl_s", self.queue.ttl_s, 1, YEAR_S)?;
@@ -287,6 +307,12 @@ impl Config {
                 publishes_in_flight_max: self.publish.in_flight_max,
                 publish_timeout_ms: self.publish.timeout_ms,
                 unavailable_max_age_s: self.publish.unavailable_max_age_s,
+                confirmed_by: self.publish.confirmed_by,
+                outbox: OutboxLimits {
+                    entries_max: self.outbox.entries_max,
+                    bytes_max: self.outbox.bytes_max,
+                    give_up_ms: self.outbox.give_up_s * 1_000,
+                },
                 queue_messages_per_device_max: self.queue.messages_per_device_max,
                 queue_ttl_ms: self.queue.ttl_s * 1_000,
                 message_history_ms: self.queue.history_s * 1_000,
@@ -401,6 +427,7 @@ impl Default for Config {
             server_identity: Vec::new(),
             mqtt: None,
             publish: PublishConfig::default(),
+            outbox: OutboxConfig::default(),
             actions: sinks::Settings::default(),
             queue: QueueConfig::default(),
             stream: StreamConfig::default(),
@@ -447,7 +474,15 @@ impl Default for PublishConfig {
             in_flight_max: limits.publishes_in_flight_max,
             timeout_ms: limits.publish_timeout_ms,
             unavailable_max_age_s: limits.unavailable_max_age_s,
+            confirmed_by: limits.confirmed_by,
         }
+    }
+}
+
+impl Default for OutboxConfig {
+    fn default() -> Self {
+        let OutboxLimits { entries_max, bytes_max, give_up_ms } = Limits::default().outbox;
+        Self { entries_max, bytes_max, give_up_s: give_up_ms / 1_000 }
     }
 }
 

@@ -40,7 +40,9 @@ pub use self::start::{key_path, open_directory, store_path};
 pub use self::summary::{Measured, MetricQuery};
 pub use self::tags::TAGS_MAX;
 pub use crate::core::Trial;
-use crate::core::{CoreHealth, MetricLimits, Reply, Request};
+use crate::core::{
+    ConfirmedBy, CoreHealth, MetricLimits, OutboxHealth, OutboxLimits, Reply, Request,
+};
 use crate::customer_log::LogLimits;
 use crate::customer_log::feed::Feed;
 use crate::edge::Edge;
@@ -130,6 +132,10 @@ pub struct Limits {
     pub publish_timeout_ms: u64,
     /// Max-Age of a 5.03, seconds.
     pub unavailable_max_age_s: u32,
+    /// When a device hears that its uplink is there.
+    pub confirmed_by: ConfirmedBy,
+    /// What waits in the store to be published.
+    pub outbox: OutboxLimits,
     /// Open messages of one device.
     pub queue_messages_per_device_max: usize,
     /// A queued message older than this expires, milliseconds.
@@ -159,6 +165,12 @@ impl Default for Limits {
             publishes_in_flight_max: 4_096,
             publish_timeout_ms: 10_000,
             unavailable_max_age_s: 30,
+            confirmed_by: ConfirmedBy::Destination,
+            outbox: OutboxLimits {
+                entries_max: 1_000_000,
+                bytes_max: 1 << 30,
+                give_up_ms: 24 * HOUR_MS,
+            },
             queue_messages_per_device_max: 100,
             queue_ttl_ms: 7 * 24 * HOUR_MS,
             message_history_ms: 24 * HOUR_MS,
@@ -204,6 +216,8 @@ pub struct Health {
     pub trust_omitted: usize,
     /// What of rules failed for a message since the start.
     pub rules_failed: u64,
+    /// What waits in the store to be published.
+    pub outbox: OutboxHealth,
     /// The store answers.
     pub store_ok: bool,
 }
@@ -312,6 +326,7 @@ impl Control {
             open_messages: core.as_ref().map_or(0, |core| core.open_messages),
             trust_omitted: core.as_ref().map_or(0, |core| core.trust_omitted),
             rules_failed: core.as_ref().map_or(0, |core| core.rules_failed),
+            outbox: core.as_ref().map_or_else(OutboxHealth::default, |core| core.outbox),
             store_ok,
         };
         (health, core)

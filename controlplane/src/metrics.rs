@@ -62,13 +62,18 @@ fn process(page: &mut Page, control: &Control, health: &Health, core: Option<&Co
         "Publishes that wait for confirmation.",
         core.in_flight as u64,
     );
-    page.counter("uplinks_confirmed", "Uplinks whose publication was confirmed.", core.confirmed);
+    page.counter(
+        "uplinks_confirmed",
+        "Uplinks acknowledged, and responses whose publication was confirmed.",
+        core.confirmed,
+    );
     let told = "Uplinks answered 5.03 because they could not be published.";
     page.counter("uplinks_unavailable", told, core.unavailable);
     let told = "Ring entries of workers that did not parse.";
     page.counter("ring_entries_malformed", told, core.malformed);
-    let told = "Responses of devices that could not be kept for publishing.";
+    let told = "Responses of devices that could not be kept, or that their rule refused.";
     page.counter("responses_dropped", told, core.responses_dropped);
+    outbox(page, core);
     let log = core.log;
     page.counter("customer_log_entries", "Entries written into the customer log.", log.entries);
     let told = "Entries left out because their device had too many in a minute.";
@@ -76,6 +81,18 @@ fn process(page: &mut Page, control: &Control, health: &Health, core: Option<&Co
     page.gauge("customer_log_kept", "Entries the customer log keeps.", log.kept);
     page.gauge("customer_log_kept_bytes", "Bytes the customer log keeps.", log.kept_bytes);
     page.histogram("publish_latency_seconds", PUBLISH_HELP, &core.publish_latency);
+}
+
+/// What waits in the store to be published.
+fn outbox(page: &mut Page, core: &CoreHealth) {
+    let told = "Uplinks and responses that wait in the store to be published.";
+    page.gauge("outbox_entries", told, core.outbox.entries);
+    page.gauge("outbox_bytes", "Bytes of these.", core.outbox.bytes);
+    page.gauge("outbox_devices", "Devices that these are of.", core.outbox.devices);
+    let told = "Uplinks answered 5.03 because the outbox was full or the store did not take them.";
+    page.counter("outbox_refused", told, core.outbox_refused);
+    let told = "Uplinks acknowledged and then dropped: device deleted, or refused by its rule.";
+    page.counter("uplinks_dropped", told, core.uplinks_dropped);
 }
 
 const PUBLISH_HELP: &str = "From handing an uplink or a response over to its confirmation.";

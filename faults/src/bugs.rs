@@ -22,6 +22,9 @@ macro_rules! bugs {
 
 bugs! {
     ConfirmedBeforePublished = "An uplink is acknowledged before the broker has it.",
+    ConfirmedBeforeStored = "An uplink is acknowledged before the store has it, which is to keep it.",
+    OutboxForgotten = "An uplink leaves the outbox when it is published, not when it is confirmed.",
+    OutboxOvertaken = "An uplink is published before those of its device that wait in the outbox.",
     ReplayBeforeAuthentication = "A record's number enters the replay window before its tag is checked.",
     SequenceTakenAfterSealing = "A record's number is taken after it is sealed, once for a batch.",
     SequenceStoredRarely = "The next record number is stored now and then: a crash takes it back.",

@@ -29,6 +29,11 @@ pub async fn get(api: &Api) -> Reply {
             "Confirmed": health.publisher.confirmed,
             "Unavailable": health.publisher.unavailable,
         },
+        "Outbox": {
+            "Entries": health.outbox.entries,
+            "Bytes": health.outbox.bytes,
+            "Devices": health.outbox.devices,
+        },
         "Workers": workers,
         "Sessions": health.sessions,
         "OpenMessages": health.open_messages,

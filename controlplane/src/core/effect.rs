@@ -7,6 +7,7 @@ use tidegate_ring::contract::Kind;
 use zeroize::Zeroizing;
 
 use super::measure::MetricsRequest;
+use super::outbox::{Kept, OutboxHealth};
 use super::trial::Trial;
 use crate::control::WorkerHealth;
 use crate::customer_log::Logged;
@@ -159,10 +160,13 @@ pub enum Ticket {
         link: LinkId,
         /// Which.
         seq: Seq,
-        /// When its message ended, Unix milliseconds.
-        ended_unix_ms: u64,
-        /// Which message.
-        message: MessageId,
+        /// Where.
+        kept: Kept,
+    },
+    /// An uplink is in the outbox: its device is told.
+    Uplink {
+        /// [`Kept::number`].
+        number: u64,
     },
     /// A value for a device is durable.
     Resource {
@@ -324,6 +328,12 @@ pub struct CoreHealth {
     pub malformed: u64,
     /// Device responses that could not be kept.
     pub responses_dropped: u64,
+    /// Uplinks that were acknowledged and dropped.
+    pub uplinks_dropped: u64,
+    /// Uplinks that the outbox had no room for, or the store did not take.
+    pub outbox_refused: u64,
+    /// What waits in the outbox.
+    pub outbox: OutboxHealth,
     /// What of rules failed for a message since the start.
     pub rules_failed: u64,
     /// Items that found no room on the trust sheet.

@@ -112,7 +112,7 @@ impl Core {
         let device = DeviceId(held.of.uplink.device);
         let outcome = match (is_stored, Message::parse(&held.message), self.route(device)) {
             (true, Ok(mut message), Ok(route @ (Route::Topic(_) | Route::Rules(_))))
-                if self.uplinks.has_room() =>
+                if self.takes_uplink(&route) =>
             {
                 message.payload = &held.body;
                 self.take_in(now, &held.of, route, &message)

@@ -21,6 +21,7 @@ mod edge_resources;
 mod effect;
 mod events;
 mod group;
+mod kept;
 mod lane;
 mod latency;
 mod layouts;
@@ -60,6 +61,7 @@ pub use customer_log::LogCounts;
 pub use latency::Latency;
 pub use measure::{MetricLimits, MetricsRequest};
 pub use messages::{check_request, check_response};
+pub use outbox::{ConfirmedBy, Kept, OutboxHealth, OutboxLimits};
 pub use trial::Trial;
 
 use crate::control::{Limits, WorkerHealth};
@@ -123,6 +125,8 @@ struct Counts {
     malformed: u64,
     /// Device responses that could not be kept for publishing.
     responses_dropped: u64,
+    uplinks_dropped: u64,
+    outbox_refused: u64,
     publish_latency: Latency,
     /// Actions of rules, or their statements, that failed for a message.
     rules_failed: u64,
@@ -312,6 +316,7 @@ impl Core {
     pub fn on_publisher(&mut self, now: Now, up: bool) {
         self.publisher_up = up;
         if up {
+            self.outbox.unpark();
             self.publish_outbox(now);
             self.publish_events(now);
         }
@@ -324,10 +329,11 @@ impl Core {
                 self.on_accepted(now, to, device, message, result);
             }
             Ticket::Entry { link, seq } => self.done(link, seq),
-            Ticket::Response { link, seq, ended_unix_ms, message } => {
+            Ticket::Response { link, seq, kept } => {
                 self.done(link, seq);
-                self.on_response_kept(now, (ended_unix_ms, message), result.is_ok());
+                self.on_response_kept(now, kept, result.is_ok());
             }
+            Ticket::Uplink { number } => self.on_uplink_kept(now, number, result.is_ok()),
             Ticket::Resource { version } => {
                 self.on_resource_stored(now, version, result.is_ok());
             }
@@ -347,9 +353,8 @@ impl Core {
         self.on_log_due(now);
         self.on_measure_due(now);
         self.on_quotas_due(now);
-        if self.publisher_up && self.outbox.due_ms().is_some_and(|due_ms| due_ms <= now.ms) {
-            self.publish_outbox(now);
-        }
+        self.outbox.on_due(now);
+        self.publish_outbox(now);
         self.publish_events(now);
     }
 
@@ -361,7 +366,7 @@ impl Core {
 
     /// The same without what is looked at again and again: the customer's log, quotas, metrics.
     fn pending_ms(&self) -> Option<u64> {
-        let outbox = self.outbox.due_ms().filter(|_| self.publisher_up);
+        let outbox = self.outbox.due_ms(self.may_publish_kept());
         let events = self.events.due_ms().filter(|_| self.publisher_up);
         let publishing = [self.uplinks.due_ms(), outbox, events];
         let others = [self.messages.due_ms(), self.connects.due_ms(), self.trust.due_ms()];
@@ -428,6 +433,9 @@ impl Core {
             unavailable: self.counts.unavailable,
             malformed: self.counts.malformed,
             responses_dropped: self.counts.responses_dropped,
+            uplinks_dropped: self.counts.uplinks_dropped,
+            outbox_refused: self.counts.outbox_refused,
+            outbox: self.outbox.health(),
             rules_failed: self.counts.rules_failed,
             trust_omitted: self.trust.omitted(),
             sessions: self.sessions.alive(),

@@ -68,11 +68,10 @@ impl Core {
             let by = open.message.session;
             let mode = by.and_then(|session| self.sessions.mode(device, session));
             self.end_in(&mut tx, now, device, id, state);
-            let key = (now.unix_ms, id);
             let json = response_json(outcome, response, &body, mode);
-            let kept = json.and_then(|json| self.keep_response(&mut tx, device, key, &json));
-            if let Some((ended_unix_ms, message)) = kept {
-                ticket = Ticket::Response { link, seq, ended_unix_ms, message };
+            let kept = json.and_then(|json| self.keep_response(now, &mut tx, (device, id), &json));
+            if let Some(kept) = kept {
+                ticket = Ticket::Response { link, seq, kept };
             }
         } else if outcome.is_final != 0 {
             let state = status.state;

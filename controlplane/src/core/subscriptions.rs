@@ -36,8 +36,6 @@ use crate::store::{Store, StoreError, Table, Transaction, keys};
 pub(super) struct Subscriptions {
     of: ByDevice<Vec<Subscription>>,
     count: usize,
-    /// Of the last notification's key in the outbox: no two have the same, and they stay in order.
-    last_key_ms: u64,
 }
 
 /// What an application observes.
@@ -177,13 +175,10 @@ impl Core {
         json: &[u8],
         (link, seq): (LinkId, Seq),
     ) {
-        let last_ms = &mut self.subscriptions.last_key_ms;
-        *last_ms = (*last_ms + 1).max(now.unix_ms);
-        let key = (*last_ms, MessageId::drawn(&mut self.random));
-        let kept = self.keep_response(&mut tx, device, key, json);
-        let ticket = kept.map_or(Ticket::Entry { link, seq }, |(ended_unix_ms, message)| {
-            Ticket::Response { link, seq, ended_unix_ms, message }
-        });
+        let message = MessageId::drawn(&mut self.random);
+        let kept = self.keep_response(now, &mut tx, (device, message), json);
+        let ticket =
+            kept.map_or(Ticket::Entry { link, seq }, |kept| Ticket::Response { link, seq, kept });
         self.write(tx, Some(ticket));
     }
 

@@ -13,6 +13,7 @@ mod layouts;
 mod long;
 mod measure;
 mod observe;
+mod outbox;
 mod rules;
 mod sessions;
 mod sinks;

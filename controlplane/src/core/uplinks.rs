@@ -16,8 +16,9 @@ use super::credentials::from_the_wire;
 use super::edge_resources::Asked;
 use super::events::Told;
 use super::group::{Ended, Group, Part, Run};
+use super::kept::Asker;
 use super::layouts;
-use super::outbox::ResponseKey;
+use super::outbox::{ConfirmedBy, Kept};
 use super::routes::Route;
 use super::ruled::Ran;
 use super::token::ResponseToken;
@@ -42,16 +43,9 @@ pub(super) struct Uplinks {
 
 pub(super) enum Pending {
     /// A device's request: the worker waits.
-    Uplink {
-        link: LinkId,
-        seq: Seq,
-        device: DeviceId,
-        exchange: u64,
-        answer_awaited: bool,
-        speech: Speech,
-    },
-    /// A device's response to a downlink: it stays in the outbox until it is confirmed.
-    Response(ResponseKey),
+    Uplink(Asker),
+    /// It stays in the outbox until it is confirmed.
+    Kept(Kept),
     /// A message that the API has made to see what becomes of it.
     Trial(RequestId),
     /// An event, kept until it is confirmed.
@@ -77,18 +71,6 @@ pub(super) struct Speech {
     /// Window of the ACK.
     piggyback_window_ms: u32,
     terms: contract::Terms,
-}
-
-impl Pending {
-    fn uplink(
-        (link, seq): (LinkId, Seq),
-        device: DeviceId,
-        exchange: u64,
-        answer_awaited: bool,
-        speech: Speech,
-    ) -> Self {
-        Self::Uplink { link, seq, device, exchange, answer_awaited, speech }
-    }
 }
 
 impl Uplinks {
@@ -210,9 +192,7 @@ impl Core {
             Ok(_) if !is_permitted || self.sessions.is_ending(device, session) => {
                 Some(Publication::Forbidden)
             }
-            Ok(route @ (Route::Topic(_) | Route::Rules(_)))
-                if (self.publisher_up || !route.wants_publisher()) && self.uplinks.has_room() =>
-            {
+            Ok(route @ (Route::Topic(_) | Route::Rules(_))) if self.takes_uplink(&route) => {
                 if let (Asked::Keep(path), Some(row)) = (asked, &row) {
                     self.keep_value(now, &received, (path, row), raw, &message)
                 } else {
@@ -267,17 +247,34 @@ impl Core {
             security_mode: self.sessions.mode(device, uplink.session.get()),
             response_token: self.response_token(from.0, device, exchange, answer_awaited),
         };
-        let pending = Pending::uplink(from, device, exchange, answer_awaited, of.speech);
-        if has(Bug::ConfirmedBeforePublished) && !answer_awaited {
+        let asker = Asker { from, device, exchange, answer_awaited, speech: of.speech };
+        let is_stored = self.limits.confirmed_by == ConfirmedBy::Store;
+        let is_early = has(Bug::ConfirmedBeforePublished) && !is_stored
+            || has(Bug::ConfirmedBeforeStored) && is_stored;
+        if is_early && !answer_awaited {
             self.publication(from, exchange, Publication::Confirmed, of.speech);
         }
-        self.publish_uplink(now, route, message, &about, pending)
+        if is_stored {
+            return self.keep_uplink(now, message, &about, asker);
+        }
+        self.publish_uplink(now, route, message, &about, Pending::Uplink(asker))
     }
 
     /// Counts what became of an uplink, and tells the worker.
     pub(super) fn say_publication(&mut self, now: Now, of: &Received, publication: Publication) {
         self.count_publication(now, DeviceId(of.uplink.device), publication);
         self.publication(of.from, of.uplink.exchange.get(), publication, of.speech);
+    }
+
+    /// Whether an uplink that goes this way is taken on now.
+    pub(super) fn takes_uplink(&self, route: &Route) -> bool {
+        match self.limits.confirmed_by {
+            ConfirmedBy::Destination => {
+                (self.publisher_up || !route.wants_publisher()) && self.uplinks.has_room()
+            }
+            // It waits in the store.
+            ConfirmedBy::Store => true,
+        }
     }
 
     fn showed_itself(&mut self, now: Now, device: DeviceId, session: u64, network: Network) {
@@ -319,8 +316,7 @@ impl Core {
                 None
             }
             Route::Rules(ruled) => {
-                let path: Vec<_> = message.options.all(Number::URI_PATH).collect();
-                let path = path.join(&b'/');
+                let path = path_of(message);
                 let path = String::from_utf8_lossy(&path);
                 let (client_id, trace_id) = (about.device.to_string(), about.message.to_string());
                 let message = rules::Message {
@@ -364,26 +360,26 @@ impl Core {
         };
         let Some((over, result)) = over else { return };
         match over {
-            Pending::Uplink { link, seq, device, exchange, answer_awaited, speech } => {
-                let publication = match result {
-                    PublishResult::Confirmed if answer_awaited => Publication::AwaitingAnswer,
-                    PublishResult::Confirmed => Publication::Confirmed,
-                    PublishResult::Unavailable | PublishResult::Failed => Publication::Unavailable,
-                };
-                self.count_publication(now, device, publication);
-                self.publication((link, seq), exchange, publication, speech);
+            Pending::Uplink(asker) => {
+                self.tell_asker(now, asker, result == PublishResult::Confirmed);
             }
-            Pending::Response(key) => self.on_response_published(now, key, result),
+            Pending::Kept(kept) => self.on_kept_published(now, kept, result),
             Pending::Event(told) => self.on_event_published(now, told, result),
             Pending::Trial(to) => self.on_trial_published(to, result),
             Pending::Part(..) => {}
         }
     }
 
-    /// Publishes a device's response.
-    pub(super) fn begin_response(&mut self, now: Now, key: ResponseKey) -> PublishId {
-        let due_ms = now.ms + self.limits.publish_timeout_ms;
-        self.uplinks.begin(due_ms, Pending::Response(key))
+    /// The device hears what became of its uplink.
+    pub(super) fn tell_asker(&mut self, now: Now, asker: Asker, is_confirmed: bool) {
+        let Asker { from, device, exchange, answer_awaited, speech } = asker;
+        let publication = match is_confirmed {
+            true if answer_awaited => Publication::AwaitingAnswer,
+            true => Publication::Confirmed,
+            false => Publication::Unavailable,
+        };
+        self.count_publication(now, device, publication);
+        self.publication(from, exchange, publication, speech);
     }
 
     /// Nobody waits longer than this for a broker.
@@ -443,4 +439,10 @@ impl Core {
         id[8] = id[8] & 0x3f | 0x80;
         MessageId(id)
     }
+}
+
+/// The path of a request, as rules know it where no topic is.
+pub(super) fn path_of(message: &Message<'_>) -> Vec<u8> {
+    let segments: Vec<_> = message.options.all(Number::URI_PATH).collect();
+    segments.join(&b'/')
 }

@@ -3,9 +3,9 @@
 //!
 //! A later write of the same key wins over an earlier one that is tried again, whichever of them
 //! the store took. A ring entry whose write was refused is finished once that is made up for: if
-//! the process dies before, the entry is read again. A message that was to be accepted or a
-//! resource that was to be set is not kept: the application hears that it was refused, as it does
-//! of a deletion, which is made up for.
+//! the process dies before, the entry is read again. A message that was to be accepted, a resource
+//! that was to be set or an uplink that was to be kept is not: the application hears that it was
+//! refused, as it does of a deletion, which is made up for, and the device that it may try again.
 //!
 //! Knows no store and no clock: the simulator is another owner.
 //! *Bound:* [`UNSAVED_MAX`] changes; at the bound no more ring entries are read, and what comes
@@ -118,7 +118,7 @@ impl Writes {
     fn is_refused(&mut self, now_ms: u64, write: InFlight, error: StoreError) -> Option<Told> {
         let InFlight { id, account, changes, ticket, .. } = write;
         let told = match ticket {
-            Some(Ticket::Accepted { .. } | Ticket::Resource { .. }) => {
+            Some(Ticket::Accepted { .. } | Ticket::Resource { .. } | Ticket::Uplink { .. }) => {
                 return ticket.map(|ticket| (ticket, Err(error)));
             }
             Some(Ticket::Replied { .. }) => ticket.map(|ticket| (ticket, Err(error))),

@@ -112,7 +112,7 @@ async fn run(broker: Broker, mut orders: Orders, mut window: Window) {
                     return;
                 };
                 (broker.tell)(Said::Up(false));
-                tracing::warn!(broker = %broker.url, %why, "the broker is gone; uplinks get 5.03");
+                tracing::warn!(broker = %broker.url, %why, "the broker is gone");
                 (backoff, is_first_failure) = (BACKOFF_FIRST, true);
             }
             failed if is_first_failure => {

@@ -71,6 +71,22 @@ pub fn ended_parts(key: &[u8]) -> Option<(u64, MessageId)> {
     Some((u64::from_be_bytes(*unix_ms), MessageId(message.try_into().ok()?)))
 }
 
+/// Bytes of a [`kept`] key.
+pub const KEPT_BYTES: usize = 40;
+
+/// `Outbox`: what a device said and its destinations do not have yet, in the order it came.
+pub fn kept(device: DeviceId, number: u64, message: MessageId) -> Vec<u8> {
+    [&device.0[..], &number.to_be_bytes(), &message.0].concat()
+}
+
+/// The parts of a [`kept`] key.
+pub fn kept_parts(key: &[u8]) -> Option<(DeviceId, u64, MessageId)> {
+    let (device, rest) = key.split_first_chunk::<16>()?;
+    let (number, message) = rest.split_first_chunk::<8>()?;
+    let message = MessageId(message.try_into().ok()?);
+    Some((DeviceId(*device), u64::from_be_bytes(*number), message))
+}
+
 /// `Sessions`: the prefix of every device's session.
 pub const SESSIONS: &[u8] = b"device/";
 

@@ -162,7 +162,7 @@ pub enum Table {
     Sessions,
     /// Operation, ClientRequestToken → what it made.
     Tokens,
-    /// Message id → a device's response that still has to be published.
+    /// Device, number, message id → what a device said and still has to be published.
     Outbox,
     /// Number → an event that still has to be told.
     Events,

@@ -374,7 +374,7 @@ const COUNTED_ENTRIES: usize = 1_024;
 /// The device that a key of this table begins with.
 fn device_in(table: Table, key: &[u8]) -> Option<DeviceId> {
     let rest = match table {
-        Table::Queue | Table::Resources | Table::Observed => key,
+        Table::Queue | Table::Resources | Table::Observed | Table::Outbox => key,
         Table::Sessions => key.strip_prefix(super::keys::SESSIONS)?,
         Table::Policies => key.strip_prefix(super::keys::POLICIES_OF_DEVICES)?,
         _ => return None,

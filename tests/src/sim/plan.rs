@@ -18,6 +18,8 @@ pub struct Plan {
     pub(crate) storm_ms: u64,
     /// Bytes of each ring.
     pub(crate) ring_bytes: usize,
+    /// Uplinks are confirmed by the store, not by the broker.
+    pub(crate) is_stored: bool,
     pub(crate) devices: Vec<DevicePlan>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) actions: Vec<Action>,
@@ -151,6 +153,7 @@ impl Plan {
             workers: if random.random_range(0..3) == 0 { 2 } else { 1 },
             storm_ms,
             ring_bytes: if random.random_range(0..4) == 0 { 1 << 19 } else { 1 << 20 },
+            is_stored: seed::stream(seed, "confirmed by", 0).random_range(0..5) < 2,
             devices,
             faults: Vec::new(),
             actions: Vec::new(),

@@ -266,6 +266,7 @@ fn a_notification_is_published_with_the_id_of_its_message() {
         let seq = story.notifies(id, Some(sequence), payload);
         assert!(story.done.contains(&seq));
     }
+    story.drains();
     let read: Vec<_> = story.publishes.iter().map(|(_, _, json)| json_of(json)).collect();
     let told: Vec<_> = read[1..].iter().map(|json| json["PayloadData"].clone()).collect();
     assert_eq!(told, ["YQ==", "Yg=="]);
@@ -317,6 +318,7 @@ fn a_subscription_is_registered_again_in_the_next_session() {
     assert!(story.handed_over().is_empty(), "remembered");
     story.hello(2);
     assert_eq!(story.handed_over(), [id], "that worker has lost it");
+    story.drains();
     let before = story.publishes.len();
     story.notifies(id, Some(1), b"x");
     assert_eq!(story.publishes.len(), before + 1);
@@ -332,6 +334,7 @@ fn a_registration_that_is_refused_is_the_last_word() {
     story.session_up(2);
     let gone = message(Type::Ack, Code::NOT_FOUND, b"");
     story.outcome_with(id, Step::Responded, FailReason::None, true, &gone);
+    story.drains();
     assert_eq!((story.publishes.len(), story.stored_keys(Table::Observed)), (2, 0));
 }
 

@@ -1,11 +1,13 @@
 //! What must hold, whatever goes wrong? Models of their own, that share nothing with the edge.
 
 mod downlinks;
+mod outbox;
 mod turn;
 mod uplinks;
 mod wire;
 
 pub(crate) use downlinks::{Downlinks, downlink_text};
+pub(crate) use outbox::Outbox;
 pub(crate) use turn::{Before, Turn};
 pub(crate) use uplinks::{Event, Uplinks, answer_text};
 pub(crate) use wire::Wire;
@@ -16,7 +18,7 @@ pub(crate) struct Interruptions {
     pub(crate) ms: u64,
     /// The dataplane died.
     pub(crate) dataplane: u32,
-    /// The control plane died, or the broker was away.
+    /// The control plane died, or the broker was away, or too slow for what waits in the store.
     pub(crate) publishing: u32,
 }
 
@@ -25,6 +27,7 @@ pub(crate) struct Interruptions {
 pub(crate) struct Checks {
     pub(crate) uplinks: Uplinks,
     pub(crate) downlinks: Downlinks,
+    pub(crate) outbox: Outbox,
     pub(crate) wire: Wire,
     pub(crate) interruptions: Interruptions,
     violation: Option<String>,

@@ -35,6 +35,7 @@ struct Asked {
     late: u32,
     /// MessageIds under which the subscriber saw it, and how often.
     seen: BTreeMap<String, u32>,
+    is_acknowledged: bool,
 }
 
 /// What the subscriber reads.
@@ -42,11 +43,11 @@ pub(crate) struct Event {
     pub(crate) device: usize,
     pub(crate) payload: String,
     pub(crate) token: Option<String>,
-    message: String,
+    pub(super) message: String,
 }
 
 impl Event {
-    fn parse(json: &[u8]) -> Option<Self> {
+    pub(super) fn parse(json: &[u8]) -> Option<Self> {
         let json: Value = serde_json::from_slice(json).ok()?;
         let id = json["WirelessDeviceId"].as_str()?.replace('-', "");
         let device = number_of(hex::decode(id).ok()?.try_into().ok()?)?;
@@ -78,7 +79,8 @@ impl Uplinks {
         let earlier = self.asked.range((device, 0)..(device, serial));
         let unseen = earlier.filter(|(_, asked)| asked.seen.is_empty()).count() as u32;
         let late = unseen + spoken.saturating_sub(serial);
-        self.asked.insert(of, Asked { method, before, spoken, late, seen: BTreeMap::new() });
+        let (seen, is_acknowledged) = (BTreeMap::new(), false);
+        self.asked.insert(of, Asked { method, before, spoken, late, seen, is_acknowledged });
     }
 
     /// The subscriber has a message. `spoken`: what a device has sent by now.
@@ -127,12 +129,13 @@ impl Uplinks {
         at_first == allowed || since.iter().any(|(_, allows)| *allows == allowed)
     }
 
-    /// A device has the response to its request.
+    /// A device has the response to its request. `is_stored`: the store has the request, and that
+    /// is what a confirmation means.
     pub(crate) fn on_answered(
         &mut self,
         of: (usize, u32),
-        code: Code,
-        payload: &[u8],
+        (code, payload): (Code, &[u8]),
+        is_stored: bool,
     ) -> Result<(), String> {
         let name = uplink_text(of.0, of.1);
         let asked = self.asked.get(&of).ok_or(format!("{name} was answered and never asked"))?;
@@ -156,11 +159,23 @@ impl Uplinks {
         if !self.was(of.0, true, asked.before.ms) {
             return Err(format!("{name} was answered {code} and was forbidden all the time"));
         }
-        if asked.seen.is_empty() {
+        if asked.seen.is_empty() && !is_stored {
             return Err(format!("{name} was acknowledged and never reached the subscriber"));
         }
         self.acknowledged += 1;
+        self.asked.entry(of).and_modify(|asked| asked.is_acknowledged = true);
         Ok(())
+    }
+
+    /// The run is over: what was acknowledged is with the subscriber.
+    pub(crate) fn at_the_end(&self) -> Result<(), String> {
+        let is_lost = |asked: &Asked| asked.is_acknowledged && asked.seen.is_empty();
+        match self.asked.iter().find(|(_, asked)| is_lost(asked)) {
+            Some((of, _)) => {
+                Err(format!("{} was acknowledged and lost on its way", uplink_text(of.0, of.1)))
+            }
+            None => Ok(()),
+        }
     }
 }
 

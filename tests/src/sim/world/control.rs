@@ -174,7 +174,11 @@ impl World {
                 self.trace.note(self.now_ms, "publishes", id.0 as usize, &payload);
                 self.broker.orders(id, payload);
             }
-            Effect::Abandon { id } => self.broker.abandons(id),
+            Effect::Abandon { id } => {
+                // What waits in the store is published again.
+                self.checks.interruptions.publishing += u32::from(self.plan.is_stored);
+                self.broker.abandons(id);
+            }
             Effect::Write { transaction, ticket } => {
                 let id = self.control.writes.begin(&transaction, ticket);
                 self.writes(id, transaction);
@@ -283,6 +287,8 @@ impl World {
         if result.is_ok() {
             let held = self.checks.downlinks.on_stored(&changes);
             self.checks.blame(held);
+            let held = self.checks.outbox.on_stored(&changes);
+            self.checks.blame(held);
         }
         result
     }
@@ -334,7 +340,11 @@ impl World {
         };
         let (uplinks, now) = (&mut self.checks.uplinks, self.checks.interruptions);
         match uplinks.on_published(&publish.payload, now, spoken) {
-            Ok(event) if event.serial().is_some() => self.subscriber_reads(&event),
+            Ok(event) if event.serial().is_some() => {
+                let held = self.checks.outbox.on_published(&event);
+                self.checks.blame(held);
+                self.subscriber_reads(&event);
+            }
             Ok(event) => {
                 let held = self.checks.downlinks.on_response(event.device, &event.payload);
                 self.checks.blame(held);

@@ -224,6 +224,8 @@ impl World {
         self.is_over = true;
         let held = self.checks.downlinks.at_the_end();
         self.checks.blame(held);
+        let held = self.checks.uplinks.at_the_end();
+        self.checks.blame(held);
         let held = self.is_drained();
         self.checks.blame(held);
     }
@@ -264,6 +266,10 @@ impl World {
                 "{} publishes, {} messages open, {} entries malformed",
                 health.in_flight, health.open_messages, health.malformed
             ));
+        }
+        if health.outbox.entries > 0 || health.uplinks_dropped > 0 {
+            let (left, dropped) = (health.outbox.entries, health.uplinks_dropped);
+            return Err(format!("{left} entries are left in the outbox, {dropped} were dropped"));
         }
         for worker in &health.workers {
             for gauge in [Gauge::Exchanges, Gauge::Downlinks, Gauge::Handshakes] {

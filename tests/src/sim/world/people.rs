@@ -229,7 +229,8 @@ impl World {
             }
             Said::Answered { serial, code, payload } => {
                 self.note("is answered", number, &[code.0]);
-                self.checks.uplinks.on_answered((number, serial), code, &payload)
+                let is_stored = self.checks.outbox.has_had((number, serial));
+                self.checks.uplinks.on_answered((number, serial), (code, &payload), is_stored)
             }
             Said::Saw { payload } => {
                 self.note("gets", number, &payload);
