@@ -230,7 +230,7 @@ fn hands_over(air: &mut Air, body: &[u8], is_long: bool) {
 /// A request that the device had not seen; its answer.
 fn takes(taken: &mut Vec<u8>, request: &Message<'_>) -> Vec<u8> {
     let block1 = Block::of(&request.options, Number::BLOCK1);
-    let offset = block1.map_or(0, |block| block.offset());
+    let offset = block1.map_or(0, Block::offset);
     if offset == 0 {
         taken.clear();
     }
