@@ -274,6 +274,38 @@ fn a_long_answer_is_read_block_by_block() {
     }
 }
 
+/// RFC 7959 figure 11: a long POST, answered by a long body; the application hears of one request.
+#[test]
+fn td_coap_block_05() {
+    let (mut story, device) = with_blocks_of(128);
+    let (question, answer) = (body_of(200), body_of(300));
+    let post = |mid, option, block: Block, payload: &[u8]| {
+        message(Type::Con, Code::POST, mid, &Token::new(b"soap"), |writer| {
+            writer.option(Number::URI_PATH, b"log").option_uint(option, block.value());
+            writer.payload(payload);
+        })
+    };
+    story.sends(device, &post(1, Number::BLOCK1, block(0, true, 128), &question[..128]));
+    let reply = heard(&mut story, device);
+    assert_eq!(Message::parse(&reply).expect("a message").code, Code::CONTINUE);
+    let last = post(2, Number::BLOCK1, block(1, false, 128), &question[128..]);
+    let first = answered(&mut story, device, &last, &answer);
+    let first = Message::parse(&first).expect("a message");
+    assert_eq!(Block::of(&first.options, Number::BLOCK1), Some(block(1, false, 128)));
+    assert_eq!(Block::of(&first.options, Number::BLOCK2), Some(block(0, true, 128)));
+    let mut read = first.payload.to_vec();
+    for number in 1..3 {
+        let mid = 2 + number as u16;
+        story.sends(device, &post(mid, Number::BLOCK2, block(number, false, 128), b""));
+        let reply = heard(&mut story, device);
+        let reply = Message::parse(&reply).expect("a message");
+        let expected = block(number, number < 2, 128);
+        assert_eq!(Block::of(&reply.options, Number::BLOCK2), Some(expected));
+        read.extend_from_slice(reply.payload);
+    }
+    assert_eq!((read, story.uplinks.len(), &story.bodies[0]), (answer, 1, &question));
+}
+
 /// A copy of a request for a block is answered like the request, the first one from memory; the
 /// application hears of none of them.
 #[test]
