@@ -15,6 +15,7 @@ use crate::control::{Limits, MqttSettings, Settings};
 use crate::core::{ConfirmedBy, OutboxLimits};
 use crate::iam::quota::Quotas;
 use crate::identity::{IDENTITIES_MAX, ServerIdentity, ServerPublicKey};
+use crate::payloads;
 use crate::sinks;
 pub use watch::{CustomerLogConfig, DeviceQuotasConfig, MetricsConfig, SummaryMetricsConfig};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub outbox: OutboxConfig,
     /// `[actions]`: what rules may reach.
     pub actions: sinks::Settings,
+    /// `[payloads]`: what messages may refer to.
+    pub payloads: payloads::Settings,
     /// `[queue]`
     pub queue: QueueConfig,
     /// `[stream]`
@@ -268,6 +271,7 @@ impl Config {
         within("stream.bytes_max", self.stream.bytes_max, 1 << 20, 1 << 40)?;
         within("stream.age_max_s", self.stream.age_max_s, 1, YEAR_S)?;
         self.actions.check(self.publish.timeout_ms)?;
+        self.payloads.check()?;
         self.device_quotas.check()?;
         self.customer_log.check()?;
         self.summary_metrics.check()?;
@@ -296,6 +300,7 @@ impl Config {
         Settings {
             identities,
             actions: self.actions.clone(),
+            payloads: self.payloads.clone(),
             account_id: self.aws.account_id.clone(),
             run_dir: self.run_dir.clone(),
             data_dir: self.data_dir.clone(),
@@ -429,6 +434,7 @@ impl Default for Config {
             publish: PublishConfig::default(),
             outbox: OutboxConfig::default(),
             actions: sinks::Settings::default(),
+            payloads: payloads::Settings::default(),
             queue: QueueConfig::default(),
             stream: StreamConfig::default(),
             account_quotas: Quotas::default(),

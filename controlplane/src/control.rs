@@ -22,6 +22,7 @@ mod start;
 mod summary;
 mod tags;
 mod things;
+mod uploads;
 mod validate;
 
 use std::path::PathBuf;
@@ -50,6 +51,7 @@ use crate::iam::directory::Directory;
 use crate::iam::quota::Quotas;
 use crate::identity::ServerIdentity;
 use crate::model::{DeviceId, Refused, ResourceType, StreamedUplink};
+use crate::payloads::{self, Payloads};
 use crate::publish::broker_url::BrokerUrl;
 use crate::publish::stream::StreamReader;
 use crate::sinks;
@@ -80,6 +82,8 @@ struct Held {
     may_reach: bool,
     /// Where the files of import tasks lie.
     import_dir: PathBuf,
+    /// What messages may refer to.
+    payloads: Arc<Payloads>,
     feed: Feed,
     /// Whose records it sees.
     account: Account,
@@ -102,6 +106,8 @@ pub struct Settings {
     pub account_id: String,
     /// What actions of rules may reach; nothing by default.
     pub actions: sinks::Settings,
+    /// What messages may refer to; nothing by default.
+    pub payloads: payloads::Settings,
     /// Bounds.
     pub limits: Limits,
 }
@@ -263,6 +269,7 @@ impl Control {
             actions: self.held.actions.clone(),
             // Files of others are none of its business.
             import_dir: self.held.import_dir.join(account.to_string()),
+            payloads: self.held.payloads.clone(),
             feed: self.held.feed.clone(),
             account,
             metric_hours_max: self.held.metric_hours_max,

@@ -13,6 +13,7 @@ pub mod iam;
 pub mod identity;
 pub mod metrics;
 pub mod model;
+pub mod payloads;
 pub mod policy;
 pub mod private_file;
 pub mod publish;

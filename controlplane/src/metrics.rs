@@ -74,6 +74,10 @@ fn process(page: &mut Page, control: &Control, health: &Health, core: Option<&Co
     let told = "Responses of devices that could not be kept, or that their rule refused.";
     page.counter("responses_dropped", told, core.responses_dropped);
     outbox(page, core);
+    let (held, most) = core.bodies_held;
+    page.gauge("bodies_held_bytes", "Bytes of long bodies for devices at hand.", held);
+    let told = "The most of them there were at hand since the start, bytes.";
+    page.gauge("bodies_held_bytes_max", told, most);
     let log = core.log;
     page.counter("customer_log_entries", "Entries written into the customer log.", log.entries);
     let told = "Entries left out because their device had too many in a minute.";

@@ -18,6 +18,7 @@ mod refused;
 mod resource;
 mod security;
 mod settings;
+mod upload;
 
 pub use action::{Action, Header};
 pub use authority::Authority;
@@ -30,13 +31,13 @@ pub use edge_resource::{
     EdgeResource, NewEdgeResource, RESOURCE_BYTES_MAX, RESOURCE_MAX_AGE_S, RESOURCE_PATH_BYTES_MAX,
     RESOURCES_PER_DEVICE_MAX,
 };
-pub use id::{DeviceId, ImportId, MessageId, ProfileId};
+pub use id::{DeviceId, ImportId, MessageId, ProfileId, UploadId};
 pub use import::{ImportSource, ImportStatus, ImportTask, Imported};
 pub use layout::{Holds, INITIAL_BYTES_MAX, Initial, LAYOUT_ROWS_MAX, LayoutRow};
 pub(crate) use message::base64_text;
 pub use message::{
     CoapOption, Downlink, DownlinkRequest, DownlinkResponse, Failure, MessageState, MessageStatus,
-    MessageType, Method, Priority, QueueMode, QueuedMessage, TTL_S_MAX,
+    MessageType, Method, PayloadReference, Priority, QueueMode, QueuedMessage, TTL_S_MAX,
 };
 pub use metric::{METRIC_NAMES, Metric, MetricOf, Period, Statistics};
 pub use profile::{ACK_RANDOM_PERCENT, ApplicationProfile, ProfileTerms, TERM_RULES, TermRule};
@@ -48,6 +49,7 @@ pub use settings::{
     EventLogOption, LogLevel, LogLevels, LogOption, MetricConfiguration, ResourceLogLevel,
     SummaryMetric, Switch,
 };
+pub use upload::{PIECE_BYTES, Upload};
 
 /// A tag of a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,6 +19,7 @@ pub mod edge;
 pub mod fleet;
 pub mod foreign;
 pub mod foreign_server;
+pub mod long_bodies;
 pub mod matrix;
 pub mod mosquitto;
 pub mod moto;

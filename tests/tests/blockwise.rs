@@ -9,6 +9,7 @@ use serde_json::json;
 use tidegate_tests::api::{Events, coap, payload, text};
 use tidegate_tests::coap_client::Flavour;
 use tidegate_tests::edge::{Edge, Options, Provisioned};
+use tidegate_tests::long_bodies::{Listening, aiocoap, small_credential, text_of};
 use tidegate_tests::place::{Directory, free_ports, is_taken};
 use tidegate_tests::process::Process;
 use tidegate_tests::repository::cached;
@@ -64,7 +65,7 @@ fn aiocoap_puts_a_long_body() {
         let device = small_credential(&edge, "aiocoap");
         let body = text_of("aiocoap", 30_000);
         let place = Directory::new("bodies");
-        let mut command = aiocoap(&edge, &device, &place);
+        let mut command = aiocoap(edge.coap_port, &device, &place);
         command.args(["-v", "-m", "PUT", "--payload"]);
         command.arg(format!("@{}", place.write("body", &body).display()));
         command.arg(format!("coaps://127.0.0.1:{}/log", edge.coap_port));
@@ -131,7 +132,7 @@ fn aiocoap_reads_a_long_answer() {
     let place = Directory::new("answers");
     let device = small_credential(&edge, "aiocoap");
     let body = text_of("aiocoap", 30_000);
-    let mut command = aiocoap(&edge, &device, &place);
+    let mut command = aiocoap(edge.coap_port, &device, &place);
     command.arg(format!("coaps://127.0.0.1:{}/firmware", edge.coap_port));
     let mut client = Process::start("aiocoap-client", &mut command);
     answers_next(&edge, &device, &body);
@@ -153,43 +154,6 @@ fn answers_next(edge: &Edge, device: &Provisioned, body: &str) -> String {
     };
     assert_eq!(coap(&asked)["RequestMethod"], "GET");
     api.answer(&device.id, &text(coap(&asked), "ResponseToken"), body)
-}
-
-/// libcoap's server, a device that listens and keeps what is put to it.
-struct Listening {
-    device: Provisioned,
-    _process: Process,
-}
-
-impl Listening {
-    fn start(edge: &Edge, name: &str, more: &[&str]) -> Self {
-        // It has one port for plain CoAP and the next for DTLS.
-        let port = free_ports(2) + 1;
-        let key = format!("{name:-<16}");
-        let mut command = Command::new("coap-server-openssl");
-        command.args(["-A", "127.0.0.1", "-p", &(port - 1).to_string(), "-v", "7", "-d", "4"]);
-        command.args(["-k", &key]).args(more);
-        let mut process = Process::start("coap-server-openssl", &mut command);
-        eventually("the server's port is taken", || {
-            assert!(process.try_wait().is_none(), "{}", process.said());
-            is_taken(port).then_some(())
-        });
-        let mut device = Provisioned {
-            id: String::new(),
-            identity: format!("{name:-<32}"),
-            secret: format!("0x{}", hex::encode(&key)),
-            destination: format!("to-{name}"),
-            topic: format!("fleet/{name}"),
-        };
-        let cellular = json!({
-            "DtlsV1_2": {
-                "PreSharedKeyIdentity": device.identity, "PreSharedKeySecret": device.secret,
-            },
-            "Endpoint": format!("127.0.0.1:{port}"),
-        });
-        device.id = edge.provision_block(&device.destination, &device.topic, &cellular);
-        Self { device, _process: process }
-    }
 }
 
 /// The next uplink is this one.
@@ -217,35 +181,4 @@ fn libcoap(
     command.arg("-f").arg(place.write("body", body));
     command.arg(format!("coaps://127.0.0.1:{}/log", edge.coap_port));
     Process::run(flavour.program(), &mut command).unwrap_or_else(|said| said)
-}
-
-/// A device whose identity and key are as short as tinydtls has them.
-fn small_credential(edge: &Edge, name: &str) -> Provisioned {
-    edge.provision_as(Provisioned {
-        id: String::new(),
-        identity: format!("{name:-<32}"),
-        secret: format!("0x{}", hex::encode(format!("{name:-<16}"))),
-        destination: format!("to-{name}"),
-        topic: format!("fleet/{name}"),
-    })
-}
-
-/// aiocoap's client with the device's credentials.
-fn aiocoap(edge: &Edge, device: &Provisioned, place: &Directory) -> Command {
-    let whole_edge = format!("coaps://127.0.0.1:{}/*", edge.coap_port);
-    let dtls = json!({
-        "psk": {"hex": hex::encode(device.key())}, "client-identity": {"ascii": device.identity},
-    });
-    let credentials = json!({whole_edge: {"dtls": dtls}}).to_string();
-    let mut command = Command::new(cached("foreign/python/bin/aiocoap-client", "foreign"));
-    command.arg("--credentials").arg(place.write("credentials.json", &credentials));
-    command
-}
-
-/// Text in which no two parts of 16 bytes are alike.
-fn text_of(name: &str, bytes: usize) -> String {
-    let lines = (0..).map(|line| format!("{name} line {line:06}\n"));
-    let mut text: String = lines.take(bytes / 16 + 1).collect();
-    text.truncate(bytes);
-    text
 }

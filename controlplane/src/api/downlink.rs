@@ -16,7 +16,8 @@ use super::validate::{Members, NOT_NULL, Violations};
 use super::{Api, Call, Reply, options};
 use crate::control::PAYLOAD_BYTES_MAX;
 use crate::model::{
-    Downlink, DownlinkRequest, DownlinkResponse, MessageType, Method, Priority, QueueMode,
+    Downlink, DownlinkRequest, DownlinkResponse, MessageType, Method, PayloadReference, Priority,
+    QueueMode,
 };
 
 /// `POST /wireless-devices/{Id}/data`
@@ -60,8 +61,15 @@ fn request(
     let method = coap.required("RequestMethod")?;
     let method = Method::ALL.into_iter().find(|known| known.as_str() == method);
     let method = method.unwrap_or(Method::Get);
-    if payload.is_none() && !matches!(method, Method::Get | Method::Delete) {
+    let reference = coap.owned("PayloadReference")?;
+    let has_body = !matches!(method, Method::Get | Method::Delete);
+    if payload.is_none() && reference.is_none() && has_body {
         violations.add("PayloadData", NOT_NULL);
+    }
+    if reference.is_some() && (payload.is_some() || !has_body) {
+        let constraint =
+            "Member must stand in the place of PayloadData, and not with GET or DELETE";
+        violations.add(&coap.path("PayloadReference"), constraint);
     }
     let priority = coap.text("Priority")?;
     let priority = Priority::ALL.into_iter().find(|level| Some(level.as_str()) == priority);
@@ -82,6 +90,7 @@ fn request(
         ttl_s: coap.integer("TtlSeconds")?.and_then(|s| u32::try_from(s).ok()),
         queue_mode: if is_queued { QueueMode::Queued } else { QueueMode::Immediate },
         payload: payload.unwrap_or_default(),
+        reference: reference.map(PayloadReference::to),
     })
 }
 
@@ -93,6 +102,11 @@ fn response(
     needs(coap, "ResponseToken", violations);
     needs(coap, "ResponseStatus", violations);
     let location_query = pairs(coap, "LocationQuery", violations)?;
+    let reference = coap.owned("PayloadReference")?;
+    if reference.is_some() && payload.is_some() {
+        let constraint = "Member must stand in the place of PayloadData";
+        violations.add(&coap.path("PayloadReference"), constraint);
+    }
     Ok(DownlinkResponse {
         token: coap.required("ResponseToken")?.to_owned(),
         status: Code::parse_response(coap.required("ResponseStatus")?).map_or(0, |code| code.0),
@@ -100,6 +114,7 @@ fn response(
         content_format: format_number(coap, "ContentFormat")?,
         options: options::of_response(coap, location_query, violations)?,
         payload: payload.unwrap_or_default(),
+        reference: reference.map(PayloadReference::to),
     })
 }
 

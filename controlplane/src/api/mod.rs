@@ -25,6 +25,7 @@ pub mod logs;
 pub mod metrics;
 pub mod options;
 pub mod page;
+pub mod payloads;
 pub mod policies;
 pub mod profiles;
 pub mod query;

@@ -69,6 +69,9 @@ fn listed(message: QueuedMessage) -> Value {
         coap.insert("ExpiresAt".into(), json!(shape::iso8601(unix_ms)));
     }
     coap.insert("Status".into(), json!(message.state.as_str()));
+    if let Some(reference) = request.reference {
+        coap.insert("PayloadReference".into(), json!(reference.url));
+    }
     json!({
         "MessageId": message.id.to_string(),
         "TransmitMode": u8::from(confirmable),

@@ -137,6 +137,10 @@ pub const LAYOUT_PATH: Rule = Rule {
 pub const HOLDS: Rule = Rule::one_of(&["Event", "LastValue"]);
 /// As AWS has it. Bits behind the last byte are zero, too.
 const BASE64: &str = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$";
+/// Where a payload lies.
+pub const PAYLOAD_REFERENCE: Rule =
+    Rule { min: 6, max: 1_024, form: Form::Pattern(REFERENCE, is_reference) };
+const REFERENCE: &str = "^(s3://[a-zA-Z0-9._-]+/[^\\x00-\\x1f\\x7f]+|upload://[a-fA-F0-9-]{36})$";
 /// The name of an answer's code.
 pub const RESPONSE_STATUS: Rule = Rule {
     min: 0,
@@ -189,6 +193,21 @@ pub fn iso8601(unix_ms: u64) -> String {
 
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn is_reference(text: &str) -> bool {
+    if let Some(id) = text.strip_prefix("upload://") {
+        return id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    }
+    let parts = text.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+    parts.is_some_and(|(bucket, key)| {
+        let is_known = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let is_control = |b: u8| b < 0x20 || b == 0x7f;
+        !bucket.is_empty()
+            && bucket.bytes().all(is_known)
+            && !key.is_empty()
+            && !key.bytes().any(is_control)
+    })
 }
 
 fn is_printable(text: &str) -> bool {

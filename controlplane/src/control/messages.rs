@@ -6,7 +6,7 @@ use super::{Control, PAYLOAD_BYTES_MAX, validate};
 use crate::core::{self, Body, Reply, Request};
 use crate::model::{
     Downlink, DownlinkRequest, DownlinkResponse, MessageId, MessageStatus, Page, PageRequest,
-    QueuedMessage, Refused, ResourceType, TTL_S_MAX,
+    PayloadReference, QueuedMessage, Refused, ResourceType, TTL_S_MAX, UploadId,
 };
 use crate::store::queue::{Queued, Waiting};
 use crate::store::records::{Message, read};
@@ -19,12 +19,14 @@ impl Control {
         // Of this account: the core knows all devices.
         self.read_device(device)?;
         let body = match downlink {
-            Downlink::Request(request) => {
+            Downlink::Request(mut request) => {
                 check_request(&request)?;
+                self.find_payload(&mut request.reference).await?;
                 Body::Request(request)
             }
-            Downlink::Response(response) => {
+            Downlink::Response(mut response) => {
                 check_response(&response)?;
+                self.find_payload(&mut response.reference).await?;
                 Body::Response(response)
             }
         };
@@ -32,6 +34,18 @@ impl Control {
             Reply::Accepted(id) => Ok(id),
             other => unreachable!("a Send is answered by Accepted, not {other:?}"),
         }
+    }
+
+    /// What lies now where a message says that its payload lies.
+    async fn find_payload(&self, reference: &mut Option<PayloadReference>) -> Result<(), Refused> {
+        if let Some(reference) = reference {
+            if let Some(id) = UploadId::of_url(&reference.url) {
+                *reference = self.uploaded(id, &reference.url)?;
+                return Ok(());
+            }
+            *reference = self.held.payloads.find(self.held.account, &reference.url).await?;
+        }
+        Ok(())
     }
 
     /// Lists the open messages of a device in delivery order.

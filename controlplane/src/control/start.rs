@@ -11,6 +11,7 @@ use crate::core::{Core, Now};
 use crate::customer_log::feed::Feed;
 use crate::edge::{self, Event};
 use crate::iam::directory::Directory;
+use crate::payloads::Payloads;
 use crate::publish::broker_url::BrokerUrl;
 use crate::publish::mqtt::MqttPublisher;
 use crate::publish::{MakePublisher, Tell, stream};
@@ -60,6 +61,7 @@ impl Control {
         let tell: TellDelivered =
             Arc::new(move |id, delivered| teller.tell(Event::Delivered(id, delivered)));
         let sinks = Sinks::start(&settings.actions, tell).map_err(StartError)?;
+        let payloads = Arc::new(Payloads::open(&settings.payloads).map_err(StartError)?);
         let directory = Arc::new(directory);
         core.set_directory(directory.clone());
         let feed = Feed::new();
@@ -68,6 +70,7 @@ impl Control {
             store: all,
             publisher,
             sinks,
+            payloads: payloads.clone(),
             run_dir: settings.run_dir,
             message_history_ms: limits.message_history_ms,
             feed: feed.clone(),
@@ -86,6 +89,7 @@ impl Control {
             actions,
             may_reach: true,
             import_dir,
+            payloads,
             feed,
             account: Account::ROOT,
             metric_hours_max: limits.metrics.hours_max,

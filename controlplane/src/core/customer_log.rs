@@ -314,6 +314,10 @@ impl Core {
                 Failure::Malformed => ("MALFORMED", "it, or its response, does not fit together"),
                 Failure::TooLarge => ("TOO_LARGE", "the device's response is too long"),
                 Failure::Restarted => ("RESTARTED", "the dataplane restarted meanwhile"),
+                Failure::PayloadGone => {
+                    ("PAYLOAD_GONE", "what it refers to can't be read any more")
+                }
+                Failure::PayloadChanged => ("PAYLOAD_CHANGED", "what it refers to has changed"),
             },
             MessageState::Expired => ("EXPIRED", "it waited too long for the device"),
             _ => return,

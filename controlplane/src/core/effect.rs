@@ -12,7 +12,8 @@ use super::trial::Trial;
 use crate::control::WorkerHealth;
 use crate::customer_log::Logged;
 use crate::model::{
-    DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Network, NewEdgeResource, Refused,
+    DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Network, NewEdgeResource,
+    PayloadReference, Refused,
 };
 use crate::rules::{Lane, Sink};
 use crate::store::Transaction;
@@ -82,6 +83,17 @@ pub enum Effect {
         sink: Sink,
         /// The message.
         payload: Vec<u8>,
+    },
+    /// Read a part of a payload that lies elsewhere; [`super::Core::on_read`] follows.
+    Read {
+        /// Of which message.
+        message: MessageId,
+        /// Whose it is.
+        account: Account,
+        /// Where it lies.
+        reference: PayloadReference,
+        /// From there on.
+        at: usize,
     },
     /// Nobody waits for this publish any more.
     Abandon {
@@ -342,6 +354,8 @@ pub struct CoreHealth {
     pub sessions: usize,
     /// Messages without a final state.
     pub open_messages: usize,
+    /// Bytes of long bodies at hand, and the most there ever were.
+    pub bodies_held: (u64, u64),
     /// The customer's log.
     pub log: super::LogCounts,
     /// How long publishing takes.

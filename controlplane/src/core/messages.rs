@@ -17,11 +17,11 @@ use super::subscriptions::observes;
 use super::terms::Terms;
 use super::token::ResponseToken;
 use super::{ByDevice, Core, Effect, LinkId, Now, Post, Reply, RequestId, Ticket};
-use crate::control::Limits;
+use crate::control::{Limits, PAYLOAD_BYTES_MAX};
 use crate::iam::quota::Quota;
 use crate::model::{
     CoapOption, DeviceId, DownlinkRequest, DownlinkResponse, Failure, MessageId, MessageState,
-    MessageStatus, MessageType, Priority, QueueMode, Refused, ResourceType,
+    MessageStatus, MessageType, PayloadReference, Priority, QueueMode, Refused, ResourceType,
 };
 use crate::store::keys::Place;
 use crate::store::queue::{self, Queued, Waiting};
@@ -160,12 +160,7 @@ impl Core {
         status.expires_unix_ms = (waiting == Waiting::Queued).then(|| now.unix_ms + ttl_ms);
         let message = Message { status, attempts: 0, session: None };
         let mut tx = Transaction::new();
-        let kept = match &body {
-            Body::Request(request) => records::encode(request),
-            Body::Response(response) if is_long(response) => response.payload.clone(),
-            Body::Response(_) => Vec::new(),
-        };
-        queue::enqueue(&mut tx, &message, place, waiting, &kept);
+        queue::enqueue(&mut tx, &message, place, waiting, &kept(&body));
         let due_ms = now.ms + time_ms;
         let phase = Phase::Storing(answer);
         self.messages.insert(Open { message, place, waiting, phase, due_ms });
@@ -180,14 +175,20 @@ impl Core {
         let terms = self.terms(device).map_err(|_| store_failed())?;
         let missing = || Refused::not_found(ResourceType::WirelessDevice, device);
         let terms = terms.ok_or_else(missing)?;
-        let payload = match body {
-            Body::Request(request) => &request.payload,
-            Body::Response(response) => &response.payload,
+        let most = terms.downlink_payload_bytes;
+        let (member, bytes, most) = match body {
+            Body::Request(DownlinkRequest { reference: Some(reference), .. })
+            | Body::Response(DownlinkResponse { reference: Some(reference), .. }) => {
+                ("CoAP.PayloadReference", reference.bytes as usize, most.unwrap_or(usize::MAX))
+            }
+            Body::Request(DownlinkRequest { payload, .. })
+            | Body::Response(DownlinkResponse { payload, .. }) => {
+                ("PayloadData", payload.len(), most.unwrap_or(PAYLOAD_BYTES_MAX))
+            }
         };
-        if payload.len() > terms.downlink_payload_bytes {
-            let most = terms.downlink_payload_bytes;
+        if bytes > most {
             let constraint = format!("Member must decode to at most {most} bytes");
-            return Err(Refused::invalid("PayloadData", constraint));
+            return Err(Refused::invalid(member, constraint));
         }
         if matches!(body, Body::Request(request) if observes(request)) {
             self.admit_subscription(device)?;
@@ -387,10 +388,20 @@ pub fn check_response(response: &DownlinkResponse) -> Result<(), WriteError> {
     encode_response(response).map(|_| ())
 }
 
-/// Is its payload longer than the largest block, or does it not fit beside its options? Then it
-/// stays here, and the worker asks for it piece by piece.
-fn is_long(response: &DownlinkResponse) -> bool {
-    encode_response(response).is_ok_and(|(_, body_bytes)| body_bytes > 0)
+/// What stays in the queue: a request whole; of a response the payload, when it is longer than the
+/// largest block or does not fit beside its options, and where it lies when that is elsewhere.
+fn kept(body: &Body) -> queue::Kept {
+    match body {
+        Body::Request(request) => queue::Kept::Request(records::encode(request)),
+        Body::Response(DownlinkResponse { reference: Some(reference), .. }) => {
+            queue::Kept::Reference(records::encode(reference))
+        }
+        Body::Response(response) => {
+            let is_long = encode_response(response).is_ok_and(|(_, body_bytes)| body_bytes > 0);
+            let payload = is_long.then(|| response.payload.clone());
+            queue::Kept::Payload(payload.unwrap_or_default())
+        }
+    }
 }
 
 /// The payload as it stands in the message, and how long it is when it does not.
@@ -414,7 +425,9 @@ pub(super) fn encode_request(request: &DownlinkRequest) -> Result<(Vec<u8>, usiz
     let format = |number, format: Option<u16>| Some(CoapOption::uint(number, format?.into()));
     options.extend(format(Number::CONTENT_FORMAT, request.content_format));
     options.extend(format(Number::ACCEPT, request.accept));
-    encode((ty, Code(request.method as u8)), &Token::EMPTY, options, &request.payload)
+    let code = Code(request.method as u8);
+    let (message, here) = encode((ty, code), &Token::EMPTY, options, &request.payload)?;
+    Ok((message, elsewhere(request.reference.as_ref()).unwrap_or(here)))
 }
 
 /// The same of a response.
@@ -424,7 +437,13 @@ fn encode_response(response: &DownlinkResponse) -> Result<(Vec<u8>, usize), Writ
     options.extend(segments.map(|text| CoapOption::new(Number::LOCATION_PATH, text.as_bytes())));
     let format = response.content_format;
     options.extend(format.map(|format| CoapOption::uint(Number::CONTENT_FORMAT, format.into())));
-    encode((Type::Con, Code(response.status)), &Token::EMPTY, options, &response.payload)
+    let code = Code(response.status);
+    let (message, here) = encode((Type::Con, code), &Token::EMPTY, options, &response.payload)?;
+    Ok((message, elsewhere(response.reference.as_ref()).unwrap_or(here)))
+}
+
+fn elsewhere(reference: Option<&PayloadReference>) -> Option<usize> {
+    reference.map(|reference| reference.bytes as usize)
 }
 
 /// Writes a message for a worker; options of one number stay in their order.

@@ -440,6 +440,7 @@ impl Core {
             trust_omitted: self.trust.omitted(),
             sessions: self.sessions.alive(),
             open_messages: self.messages.open(),
+            bodies_held: self.long.held_bytes(),
             log: self.log.counts(),
             publish_latency: self.counts.publish_latency,
         }

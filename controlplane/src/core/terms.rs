@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidegate_ring::contract::{self, OWN_WINDOW};
 
 use super::{ByDevice, Core};
-use crate::control::{Limits, PAYLOAD_BYTES_MAX};
+use crate::control::Limits;
 use crate::model::{ApplicationProfile, Device, DeviceId, LayoutRow, ProfileId, ProfileTerms};
 use crate::store::account::Account;
 use crate::store::records::read;
@@ -26,8 +26,8 @@ pub(super) struct Terms {
     pub(super) queue_ttl_ms: u64,
     /// Longest payload of a device's request, bytes.
     pub(super) uplink_payload_bytes: usize,
-    /// Longest payload of a request for the device, bytes.
-    pub(super) downlink_payload_bytes: usize,
+    /// Longest payload of a request for the device, bytes, where its profile says so.
+    pub(super) downlink_payload_bytes: Option<usize>,
     /// As it crosses in a published request's answer.
     pub(super) piggyback_window_ms: u32,
     /// What its paths are for.
@@ -77,9 +77,7 @@ impl Terms {
             uplink_payload_bytes: said
                 .uplink_payload_bytes
                 .map_or(usize::MAX, |bytes| bytes as usize),
-            downlink_payload_bytes: said
-                .downlink_payload_bytes
-                .map_or(PAYLOAD_BYTES_MAX, |bytes| bytes as usize),
+            downlink_payload_bytes: said.downlink_payload_bytes.map(|bytes| bytes as usize),
             piggyback_window_ms: said.piggyback_window_ms.unwrap_or(OWN_WINDOW),
             wire: contract::Terms {
                 ack_timeout_ms: or_own(said.ack_timeout_ms).into(),

@@ -73,6 +73,8 @@ struct Story {
     parts: Vec<Seq>,
     publishes: Vec<(PublishId, String, Vec<u8>)>,
     deliveries: Vec<(PublishId, Lane, Sink, Vec<u8>)>,
+    /// What is to be read elsewhere, and from where on.
+    reads: Vec<(MessageId, usize)>,
     abandoned: Vec<PublishId>,
     replies: Vec<(RequestId, Result<Reply, Refused>)>,
     logged: Vec<crate::customer_log::LogEntry>,
@@ -146,6 +148,7 @@ impl Story {
             parts: Vec::new(),
             publishes: Vec::new(),
             deliveries: Vec::new(),
+            reads: Vec::new(),
             abandoned: Vec::new(),
             replies: Vec::new(),
             logged: Vec::new(),
@@ -197,6 +200,7 @@ impl Story {
                     Effect::Publish { id, topic, payload, .. } => {
                         self.publishes.push((id, topic.to_string(), payload));
                     }
+                    Effect::Read { message, at, .. } => self.reads.push((message, at)),
                     Effect::Deliver { id, lane, sink, payload, .. } => {
                         self.deliveries.push((id, lane, sink, payload));
                     }
@@ -450,6 +454,7 @@ fn send(queue_mode: QueueMode, payload: &[u8]) -> Request {
         ttl_s: None,
         options: Vec::new(),
         payload: payload.to_vec(),
+        reference: None,
     };
     Request::Send { device: DEVICE, body: Body::Request(request) }
 }

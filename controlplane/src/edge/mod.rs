@@ -21,11 +21,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::core::{Core, Effect, Now, PublishId, PublishResult, Reply, Request, RequestId};
 use crate::customer_log::feed::Feed;
-use crate::model::Refused;
+use crate::model::{MessageId, Refused};
+use crate::payloads::{self, Payloads};
 use crate::publish::{MakePublisher, Publisher, Said};
 use crate::sinks::{Delivered, Sinks};
 use crate::store::{Store, StoreError, Transaction};
@@ -48,6 +50,8 @@ pub enum Event {
     Publisher(Said),
     /// A sink says what became of a delivery.
     Delivered(PublishId, Delivered),
+    /// What came of reading a part of a payload that lies elsewhere, and where it begins.
+    Read(MessageId, usize, Result<Bytes, payloads::Fault>),
     /// Leave.
     Stop(oneshot::Sender<()>),
 }
@@ -113,6 +117,8 @@ pub struct Parts {
     pub publisher: MakePublisher,
     /// Where actions of rules go.
     pub sinks: Sinks,
+    /// Where payloads lie that messages refer to.
+    pub payloads: Arc<Payloads>,
     /// Where the rings are.
     pub run_dir: PathBuf,
     /// Final states are kept so long, milliseconds.
@@ -152,6 +158,7 @@ struct Turn {
     feed: Feed,
     publisher: Box<dyn Publisher>,
     sinks: Sinks,
+    payloads: Arc<Payloads>,
     links: links::Links,
     janitor: janitor::Janitor,
     inbox: Inbox,
@@ -174,6 +181,7 @@ enum Woken {
 impl Turn {
     fn new(parts: Parts, inbox: Inbox) -> Self {
         let bell = Arc::new(Notify::new());
+        let upload_age_ms = parts.payloads.settings().upload_age_s * 1_000;
         Self {
             core: parts.core,
             store: parts.store,
@@ -181,8 +189,9 @@ impl Turn {
             feed: parts.feed,
             publisher: (parts.publisher)(),
             sinks: parts.sinks,
+            payloads: parts.payloads,
             links: links::Links::new(parts.run_dir, bell.clone()),
-            janitor: janitor::Janitor::new(parts.message_history_ms),
+            janitor: janitor::Janitor::new(parts.message_history_ms, upload_age_ms),
             inbox,
             effects: Vec::new(),
             replies: HashMap::new(),
@@ -270,6 +279,7 @@ impl Turn {
                 }
             }
             Event::Delivered(id, delivered) => self.core.on_delivered(now, id, delivered),
+            Event::Read(id, at, read) => self.core.on_read(now, id, at, read),
             Event::Stop(stopped) => {
                 self.core.on_stop();
                 self.stopped = Some(stopped);
@@ -289,6 +299,12 @@ impl Turn {
                 }
                 Effect::Deliver { id, account, lane, sink, payload } => {
                     self.sinks.deliver(id, account, &lane, sink, payload);
+                }
+                Effect::Read { message, account, reference, at } => {
+                    let events = self.inbox.sender.clone();
+                    self.payloads.read(account, &reference, at, move |read| {
+                        let _ = events.send(Event::Read(message, at, read));
+                    });
                 }
                 Effect::Abandon { id } => self.publisher.abandon(id),
                 Effect::Write { transaction, ticket } => {

@@ -65,3 +65,7 @@ uuid_id! {
     /// An import task.
     ImportId
 }
+uuid_id! {
+    /// A payload that was uploaded beforehand.
+    UploadId
+}

@@ -85,6 +85,27 @@ pub struct DownlinkRequest {
     /// ≤ [`crate::control::PAYLOAD_BYTES_MAX`].
     #[serde(with = "base64_text")]
     pub payload: Vec<u8>,
+    /// Where the payload lies instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<PayloadReference>,
+}
+
+/// A payload that lies elsewhere, as it was when its message was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadReference {
+    /// `s3://bucket/key`.
+    pub url: String,
+    /// How long it is.
+    pub bytes: u32,
+    /// Changes when it does.
+    pub etag: Option<String>,
+}
+
+impl PayloadReference {
+    /// To what is not looked for yet.
+    pub fn to(url: String) -> Self {
+        Self { url, bytes: 0, etag: None }
+    }
 }
 
 /// The answer to a request of the device.
@@ -102,6 +123,8 @@ pub struct DownlinkResponse {
     pub options: Vec<CoapOption>,
     /// ≤ [`crate::control::PAYLOAD_BYTES_MAX`].
     pub payload: Vec<u8>,
+    /// Where the payload lies instead.
+    pub reference: Option<PayloadReference>,
 }
 
 /// An option that has no member of its own.
@@ -241,6 +264,10 @@ pub enum Failure {
     TooLarge,
     /// The dataplane restarted while it was under way.
     Restarted,
+    /// What it refers to is not there any more, or can't be read.
+    PayloadGone,
+    /// What it refers to is not what it was.
+    PayloadChanged,
 }
 
 impl Failure {
@@ -255,6 +282,8 @@ impl Failure {
             Self::Malformed => "MALFORMED",
             Self::TooLarge => "TOO_LARGE",
             Self::Restarted => "RESTARTED",
+            Self::PayloadGone => "PAYLOAD_GONE",
+            Self::PayloadChanged => "PAYLOAD_CHANGED",
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum ResourceType {
     Thing,
     /// An import task.
     ImportTask,
+    /// A payload that was uploaded beforehand.
+    Payload,
     /// The data-plane policy of a device or profile.
     DataPlanePolicy,
     /// A certificate authority.
@@ -43,6 +45,7 @@ impl ResourceType {
             Self::ApplicationProfile => "ApplicationProfile",
             Self::Thing => "Thing",
             Self::ImportTask => "ImportTask",
+            Self::Payload => "Payload",
             Self::DataPlanePolicy => "DataPlanePolicy",
             Self::Authority => "CACertificate",
             Self::UplinkStream => "UplinkStream",

@@ -14,7 +14,7 @@ mod file;
 mod http;
 mod kafka;
 mod nats;
-mod object;
+pub(crate) mod object;
 mod settings;
 mod tls;
 

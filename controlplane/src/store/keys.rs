@@ -38,6 +38,11 @@ pub fn thing(name: &str) -> Vec<u8> {
     [b"thing/", name.as_bytes()].concat()
 }
 
+/// `Pieces`: a piece of an upload, by what its record lies under.
+pub fn piece(upload: &[u8], number: u32) -> Vec<u8> {
+    [upload, &number.to_be_bytes()].concat()
+}
+
 /// Where an open message stands in its device's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {

@@ -143,6 +143,10 @@ pub enum Table {
     Imports,
     /// Task id, line → what became of it.
     Imported,
+    /// Upload id → a payload that was uploaded beforehand.
+    Payloads,
+    /// Upload id, number → a piece of it.
+    Pieces,
     /// Hour, device or account → what was counted.
     Measured,
     /// Device, priority, order → message id: the open messages.
@@ -178,7 +182,7 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::Meta,
         Self::Devices,
         Self::Identities,
@@ -192,6 +196,8 @@ impl Table {
         Self::Settings,
         Self::Imports,
         Self::Imported,
+        Self::Payloads,
+        Self::Pieces,
         Self::Measured,
         Self::Queue,
         Self::Messages,
@@ -225,6 +231,8 @@ impl Table {
             Self::Settings => "settings",
             Self::Imports => "imports",
             Self::Imported => "imported",
+            Self::Payloads => "payloads",
+            Self::Pieces => "pieces",
             Self::Measured => "measured",
             Self::Queue => "queue",
             Self::Messages => "messages",

@@ -7,7 +7,7 @@
 use super::keys::{self, Place};
 use super::records::{self, Message};
 use super::{Store, StoreError, Table, Transaction};
-use crate::model::{DeviceId, DownlinkRequest, MessageId};
+use crate::model::{DeviceId, DownlinkRequest, MessageId, PayloadReference};
 
 /// What kind of message waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,27 @@ pub struct Queued {
     pub id: MessageId,
     /// How it waits.
     pub waiting: Waiting,
-    /// `DownlinkRequest` as JSON; of an answer its payload, when that is read block by block.
-    pub body: Vec<u8>,
+    kept: Kept,
+}
+
+/// What is kept of a message as long as it is open.
+#[derive(Clone, Debug)]
+pub enum Kept {
+    /// A `DownlinkRequest` as JSON.
+    Request(Vec<u8>),
+    /// The payload of an answer, when that is read block by block; else nothing.
+    Payload(Vec<u8>),
+    /// A `PayloadReference` as JSON: where the payload of an answer lies.
+    Reference(Vec<u8>),
+}
+
+/// Where a payload is.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// These bytes.
+    Here(Vec<u8>),
+    /// There.
+    Elsewhere(PayloadReference),
 }
 
 impl Queued {
@@ -42,20 +61,43 @@ impl Queued {
         let (device, place) = keys::queued_parts(key).ok_or(DAMAGED)?;
         let (waiting, rest) = value.split_first().ok_or(DAMAGED)?;
         let (id, body) = rest.split_first_chunk::<16>().ok_or(DAMAGED)?;
-        let waiting = match waiting {
-            0 => Waiting::Immediate,
-            1 => Waiting::Queued,
-            2 => Waiting::Answer,
+        let body = body.to_vec();
+        let (waiting, kept) = match *waiting {
+            0 => (Waiting::Immediate, Kept::Request(body)),
+            1 => (Waiting::Queued, Kept::Request(body)),
+            2 => (Waiting::Answer, Kept::Payload(body)),
+            ELSEWHERE => (Waiting::Answer, Kept::Reference(body)),
             _ => return Err(DAMAGED),
         };
-        Ok(Self { device, place, id: MessageId(*id), waiting, body: body.to_vec() })
+        Ok(Self { device, place, id: MessageId(*id), waiting, kept })
     }
 
     /// What is to be sent.
     pub fn request(&self) -> Result<DownlinkRequest, StoreError> {
-        records::decode(&self.body, "queued request")
+        let Kept::Request(request) = &self.kept else {
+            return Err(StoreError::Corrupt("queued request"));
+        };
+        records::decode(request, "queued request")
+    }
+
+    /// Its payload, when that is not with its worker.
+    pub fn payload(self) -> Result<Payload, StoreError> {
+        Ok(match self.kept {
+            Kept::Payload(payload) => Payload::Here(payload),
+            Kept::Reference(reference) => {
+                Payload::Elsewhere(records::decode(&reference, "queued reference")?)
+            }
+            Kept::Request(request) => {
+                let request: DownlinkRequest = records::decode(&request, "queued request")?;
+                let here = Payload::Here(request.payload);
+                request.reference.map_or(here, Payload::Elsewhere)
+            }
+        })
     }
 }
+
+/// In the place of `Waiting::Answer`: its payload lies elsewhere.
+const ELSEWHERE: u8 = 3;
 
 /// A new message enters.
 pub fn enqueue(
@@ -63,10 +105,14 @@ pub fn enqueue(
     message: &Message,
     place: Place,
     waiting: Waiting,
-    body: &[u8],
+    kept: &Kept,
 ) {
     let status = &message.status;
-    let value = [&[waiting as u8], &status.id.0[..], body].concat();
+    let (waiting, body) = match kept {
+        Kept::Request(body) | Kept::Payload(body) => (waiting as u8, body),
+        Kept::Reference(body) => (ELSEWHERE, body),
+    };
+    let value = [&[waiting], &status.id.0[..], body].concat();
     tx.put(Table::Queue, keys::queued(status.device, place), value);
     note(tx, message);
 }

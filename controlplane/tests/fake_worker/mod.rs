@@ -53,6 +53,7 @@ impl Place {
             identities: Vec::new(),
             account_id: "123456789012".to_owned(),
             actions: tidegate_controlplane::sinks::Settings::default(),
+            payloads: tidegate_controlplane::payloads::Settings::default(),
             limits: Limits::default(),
         }
     }
@@ -130,6 +131,7 @@ pub fn request(queue_mode: QueueMode, payload: &[u8]) -> DownlinkRequest {
         ttl_s: None,
         options: Vec::new(),
         payload: payload.to_vec(),
+        reference: None,
     }
 }
 

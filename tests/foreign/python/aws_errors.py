@@ -203,6 +203,7 @@ GOOD = dict(
     GetMessageStatus=dict(Id=id, MessageId=sent), DeleteQueuedMessages=dict(Id=id, MessageId="*"),
     PutWirelessDeviceResource=dict(Id=id, UriPaths=["x"], PayloadData=""),
     DeleteWirelessDeviceResource=dict(Id=id, UriPath="x"),
+    CreatePayload=dict(Bytes=9), PutPayloadPart=dict(Id=id, Offset=0, PayloadData="AQ=="),
     DeregisterWirelessDevice=dict(Identifier=id), CreateApplicationProfile={},
     TagResource=dict(ResourceArn=arn, Tags=[]), ListTagsForResource=dict(ResourceArn=arn),
     UntagResource=dict(ResourceArn=arn, TagKeys=["k"]), PutResourceLogLevel=dict(LogLevel="INFO", **level),
@@ -341,7 +342,7 @@ for op in SDK:
         fails(INVALID if SERVICE[op] == "iot" else V, op, **{**good(op), **labels})
 page = dict(MaxResults=251)
 for op in ("ListDestinations", "ListWirelessDevices", "ListApplicationProfiles", "ListDeviceProfiles",
-           "ListServiceProfiles", "ListWirelessDeviceImportTasks"):
+           "ListServiceProfiles", "ListWirelessDeviceImportTasks", "ListPayloads"):
     fails(V, op, **page)
 fails(V, "ListEventConfigurations", ResourceType="Toaster")
 fails(V, "ListDevicesForWirelessDeviceImportTask", Id=task, Status="LOST")
@@ -360,6 +361,7 @@ fails(V, "UpdateEventConfigurationByResourceTypes",
       Join=dict(CoAP=dict(WirelessDeviceEventTopic="On")))
 fails(V, "UpdateMetricConfiguration", SummaryMetric=dict(Status="On"))
 fails(V, "GetMetrics", SummaryMetricQueries=[{**question, "MetricName": "Nothing"}])
+fails(V, "CreatePayload", Bytes=0)
 fails(V, "GetServiceEndpoint", ServiceType="FTP")
 fails(V, "GetAccountQuotas", AccountId="12")
 fails(V, "UpdateAccountQuotas", Quotas=dict(Rules=10_001))
@@ -409,6 +411,9 @@ fails(C, "StartSingleWirelessDeviceImportTask", DestinationName="spare",
 for _ in range(98):
     ok("UpdateWirelessDeviceImportTask", Id=task, CoAP=dict(DeviceCreationData=LINE))
 fails(C, "UpdateWirelessDeviceImportTask", Id=task, CoAP=dict(DeviceCreationData=LINE))
+payloads = [ok("CreatePayload", Bytes=9)["Id"] for _ in range(16)]
+fails(C, "CreatePayload", Bytes=9)
+fails(C, "PutPayloadPart", Id=payloads[0], Offset=1, PayloadData="AQ==")
 ok("TagResource", ResourceArn=arn, Tags=[dict(Key="first", Value="")])
 fails("TooManyTagsException", "TagResource", ResourceArn=arn,
       Tags=[dict(Key=str(n), Value="") for n in range(50)])

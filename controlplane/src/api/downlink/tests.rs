@@ -60,6 +60,7 @@ fn a_request_carries_what_was_asked_for() {
         ttl_s: None,
         options: Vec::new(),
         payload: b"21.5".to_vec(),
+        reference: None,
     };
     assert_eq!(request, expected);
 }

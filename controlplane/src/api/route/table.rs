@@ -9,8 +9,8 @@ use warp::http::StatusCode;
 use crate::api::spec::openapi;
 use crate::api::{
     Reply, authorities, customer_logs, destinations, devices, downlink, endpoint, events, imports,
-    logs, metrics, policies, profiles, queue, quotas, radio_profiles, resources, rules, tags,
-    things, uplinks,
+    logs, metrics, payloads, policies, profiles, queue, quotas, radio_profiles, resources, rules,
+    tags, things, uplinks,
 };
 use crate::control::PolicyOf;
 
@@ -103,6 +103,21 @@ pub static OPERATIONS: &[Operation] = &[
         &[DEVICE],
         |api, call, at| Box::pin(resources::delete(api, call, at[0])),
     ),
+    at("POST /payloads", "iotwireless:CreatePayload", &[], |api, call, _| {
+        Box::pin(payloads::create(api, call))
+    }),
+    at("GET /payloads", "iotwireless:ListPayloads", &[], |api, call, _| {
+        Box::pin(payloads::list(api, call))
+    }),
+    at("PUT /payloads/{Id}", "iotwireless:PutPayloadPart", &[], |api, call, at| {
+        Box::pin(payloads::put_part(api, call, at[0]))
+    }),
+    at("GET /payloads/{Id}", "iotwireless:GetPayload", &[], |api, _, at| {
+        Box::pin(payloads::get(api, at[0]))
+    }),
+    at("DELETE /payloads/{Id}", "iotwireless:DeletePayload", &[], |api, _, at| {
+        Box::pin(payloads::delete(api, at[0]))
+    }),
     at(
         "GET /wireless-devices/{Id}/statistics",
         "iotwireless:GetWirelessDeviceStatistics",

@@ -1,4 +1,5 @@
-//! Which shapes have the requests and answers about what the edge has for a device?
+//! Which shapes have the requests and answers about what the edge has for a device: resources, and
+//! payloads that come before their messages?
 
 use super::Kind::{Integer, List, Structure, Text};
 use super::shapes::{FORMAT, NEXT, SEGMENTS, TEXT};
@@ -25,3 +26,24 @@ const RESOURCE_LISTED: super::Kind = Structure(&[
 /// ListWirelessDeviceResources.
 pub const RESOURCES: &[Member] =
     &[must("WirelessDeviceResourceList", List(&RESOURCE_LISTED, 250)), NEXT];
+
+/// Longest payload that a message may refer to, bytes: what Block1 can number (RFC 7959).
+const PAYLOAD_BYTES: i64 = crate::payloads::BYTES_MAX as i64;
+/// CreatePayload.
+pub const NEW_PAYLOAD: &[Member] =
+    &[may("Name", Text(&shape::NAME)), must("Bytes", Integer(1, PAYLOAD_BYTES))];
+/// PutPayloadPart.
+pub const PAYLOAD_PART: &[Member] =
+    &[must("Offset", Integer(0, PAYLOAD_BYTES)), must("PayloadData", Text(&shape::PAYLOAD_DATA))];
+/// What they answer, and GetPayload.
+pub const PAYLOAD: &[Member] = &[
+    must("Id", TEXT),
+    must("PayloadReference", TEXT),
+    may("Name", TEXT),
+    must("Bytes", Integer(1, PAYLOAD_BYTES)),
+    must("ReceivedBytes", Integer(0, PAYLOAD_BYTES)),
+    must("CreatedAt", TEXT),
+    must("ExpiresAt", TEXT),
+];
+/// ListPayloads.
+pub const PAYLOADS: &[Member] = &[must("PayloadList", List(&Structure(PAYLOAD), 250)), NEXT];

@@ -385,6 +385,7 @@ pub const SEND: &[Member] = &[
             may("QueueMode", Integer(0, 1)),
             may("Priority", Text(&PRIORITY)),
             may("TtlSeconds", Integer(1, crate::model::TTL_S_MAX as i64)),
+            may("PayloadReference", Text(&shape::PAYLOAD_REFERENCE)),
         ]),
     ),
 ];
@@ -413,6 +414,7 @@ const QUEUED: super::Kind = Structure(&[
             must("Priority", Text(&PRIORITY)),
             may("ExpiresAt", TEXT),
             must("Status", Text(&STATUS)),
+            may("PayloadReference", Text(&shape::PAYLOAD_REFERENCE)),
         ]),
     ),
 ]);

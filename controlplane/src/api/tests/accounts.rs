@@ -281,6 +281,13 @@ async fn nothing_of_a_terminated_account_is_left_in_the_files() {
         "CoAP": { "RequestMethod": "PUT", "UriPaths": [MARKER], "QueueMode": 1 } });
     let sent = server.call_as(&key, "POST", &format!("/wireless-devices/{id}/data"), &sent).await;
     assert_eq!(sent.status, 202, "{}", sent.text);
+    let upload = json!({ "Name": MARKER, "Bytes": MARKER.len() });
+    let upload = server.call_as(&key, "POST", "/payloads", &upload).await;
+    assert_eq!(upload.status, 201, "{}", upload.text);
+    let upload = format!("/payloads/{}", upload.json["Id"].as_str().unwrap());
+    assert_eq!(server.get(&upload).await.status, 404, "of another account");
+    let part = json!({ "Offset": 0, "PayloadData": payload });
+    assert_eq!(server.call_as(&key, "PUT", &upload, &part).await.status, 200);
     server
         .user(
             account,

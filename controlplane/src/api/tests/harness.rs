@@ -25,7 +25,7 @@ use crate::store::Store;
 use crate::store::vault::Vault;
 
 pub(super) const SECRET: &str = "a-secret-of-the-tests-that-nobody-may-see";
-pub(super) const BODY_BYTES_MAX: usize = 16_384;
+pub(super) const BODY_BYTES_MAX: usize = 524_288;
 pub(super) const FOLLOWERS_MAX: usize = 4;
 pub(super) const COAP: &str = "coaps://edge.example.com:5684";
 const ACCESS_KEY_ID: &str = "TGRKTESTTESTTESTTEST";
@@ -120,6 +120,7 @@ impl Server {
             identities: Vec::new(),
             account_id: "123456789012".to_owned(),
             actions,
+            payloads: crate::payloads::Settings::default(),
             limits,
         };
         std::fs::create_dir_all(dir.join("run")).unwrap();

@@ -8,6 +8,7 @@ mod devices;
 mod harness;
 mod measured;
 mod messages;
+mod payloads;
 mod private;
 mod profiles;
 mod rules;

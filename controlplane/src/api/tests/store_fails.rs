@@ -64,6 +64,8 @@ fn body_of(name: &str) -> Option<Value> {
         "StartSingleWirelessDeviceImportTask" => {
             json!({ "DestinationName": "d", "Cellular": device(1)["Cellular"] })
         }
+        "CreatePayload" => json!({ "Bytes": 1 }),
+        "PutPayloadPart" => json!({ "Offset": 0, "PayloadData": "AQ==" }),
         "PutWirelessDeviceResource" => json!({ "UriPaths": ["t"], "PayloadData": "" }),
         "SendDataToWirelessDevice" => json!({ "CoAP": { "RequestMethod": "GET" } }),
         "AssociateWirelessDeviceWithThing" => {

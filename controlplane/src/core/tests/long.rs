@@ -1,7 +1,12 @@
 //! Messages whose body goes to its device block by block, and responses that come so.
 
 use super::*;
-use crate::model::DownlinkResponse;
+use crate::model::{
+    DownlinkResponse, Failure, PIECE_BYTES, PayloadReference, ProfileTerms, UploadId,
+};
+use crate::payloads::{Fault, READ_BYTES};
+use crate::store::keys;
+use bytes::Bytes;
 use tidegate_ring::contract::TAIL_BYTES_MAX;
 
 fn body_of(bytes: usize) -> Vec<u8> {
@@ -45,6 +50,7 @@ impl Story {
             content_format: Some(42),
             options: Vec::new(),
             payload: payload.to_vec(),
+            reference: None,
         };
         let body = Body::Response(response);
         match self.asks(Request::Send { device: DEVICE, body }) {
@@ -173,4 +179,144 @@ fn a_long_response_is_published_as_one() {
     story.entry(Kind::Outcome, &[outcome.as_bytes(), &response]);
     assert_eq!(story.state(id), MessageState::Responded);
     assert_eq!(story.last_payload(), body);
+}
+
+/// A payload of so many bytes that lies elsewhere.
+fn elsewhere(bytes: u32) -> PayloadReference {
+    PayloadReference { url: "s3://firmware/v2".to_owned(), bytes, etag: Some("1".to_owned()) }
+}
+
+impl Story {
+    fn sends_reference(&mut self, reference: PayloadReference) -> Option<MessageId> {
+        let Request::Send { device, body: Body::Request(request) } = send(QueueMode::Queued, b"")
+        else {
+            panic!("a request")
+        };
+        let body = Body::Request(DownlinkRequest { reference: Some(reference), ..request });
+        match self.asks(Request::Send { device, body }) {
+            Some(Ok(Reply::Accepted(id))) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The worker asks; the entry is finished, with or without a piece.
+    fn asks_for(&mut self, id: MessageId, offset: usize) {
+        let wanted = contract::Wanted {
+            body: 5.into(),
+            message_id: id.0,
+            device: DEVICE.0,
+            offset: (offset as u32).into(),
+        };
+        let seq = self.entry(Kind::Wanted, &[wanted.as_bytes()]);
+        assert!(self.done.contains(&seq), "no entry waits for a read");
+    }
+
+    fn brings(&mut self, id: MessageId, at: usize, read: Result<&[u8], Fault>) {
+        self.core.on_read(self.now(), id, at, read.map(Bytes::copy_from_slice));
+        self.settles();
+    }
+
+    /// Pieces so far: where each begins, and its bytes.
+    fn pieces(&self) -> Vec<(usize, Vec<u8>)> {
+        let split = |post: &&Post| {
+            let (piece, bytes) = contract::Piece::split(&post.bytes).unwrap();
+            (piece.offset.get() as usize, bytes.to_vec())
+        };
+        self.posted(Kind::Piece).iter().map(split).collect()
+    }
+}
+
+/// One read at a time, of one part; what it brings serves the pieces in it.
+#[test]
+fn a_body_that_lies_elsewhere_is_read_as_its_device_takes_it() {
+    let body = body_of(READ_BYTES + 3_000);
+    let mut story = Story::new();
+    let id = story.sends_reference(elsewhere(body.len() as u32)).unwrap();
+    story.session_up(1);
+    let post = story.posted(Kind::Downlink)[0];
+    let (downlink, _) = contract::Downlink::split(&post.bytes).unwrap();
+    assert_eq!(downlink.body_bytes.get() as usize, body.len());
+    story.asks_for(id, 0);
+    story.asks_for(id, 0);
+    assert_eq!((story.reads.clone(), story.pieces()), (vec![(id, 0)], vec![]));
+    story.brings(id, 0, Ok(&body[..READ_BYTES]));
+    story.asks_for(id, TAIL_BYTES_MAX);
+    let at = TAIL_BYTES_MAX;
+    let pieces = vec![(0, body[..at].to_vec()), (at, body[at..2 * at].to_vec())];
+    assert_eq!((story.reads.len(), story.pieces()), (1, pieces));
+    // Behind it, and after a restart that has nothing at hand.
+    story.hello(1);
+    let mut story = story.restarts();
+    story.asks_for(id, READ_BYTES);
+    assert_eq!(story.reads, [(id, READ_BYTES)]);
+    story.brings(id, READ_BYTES, Ok(&body[READ_BYTES..]));
+    story.asks_for(id, READ_BYTES + TAIL_BYTES_MAX);
+    assert_eq!(story.reads.len(), 1);
+    assert_eq!(story.pieces()[1].1, body[READ_BYTES + TAIL_BYTES_MAX..]);
+    story.asks_for(id, body.len());
+    assert_eq!((story.reads.len(), story.pieces()[2].1.len()), (1, 0), "there is no more");
+}
+
+/// One that is not there any more ends its message; one that can't be read now is asked for again.
+#[test]
+fn a_read_that_fails_is_tried_again_or_ends_the_message() {
+    let mut story = Story::new();
+    let id = story.sends_reference(elsewhere(9_000)).unwrap();
+    story.session_up(1);
+    story.asks_for(id, 0);
+    story.brings(id, 0, Err(Fault::Later));
+    assert!(story.pieces().is_empty());
+    story.asks_for(id, 0);
+    assert_eq!(story.reads.len(), 2);
+    // A read that is never heard of is begun anew.
+    story.waits_ms(60_001);
+    story.asks_for(id, 0);
+    assert_eq!(story.reads.len(), 3);
+    story.brings(id, 0, Err(Fault::Gone));
+    assert_eq!(story.pieces(), [(0, Vec::new())]);
+    assert_eq!(story.state(id), MessageState::Failed(Failure::PayloadGone));
+    story.brings(id, 0, Ok(b"late"));
+    assert_eq!(story.pieces().len(), 1, "nobody waits for it");
+}
+
+/// An upload lies in the store, piece by piece; at hand is no more of it than one piece.
+#[test]
+fn an_upload_is_read_piece_by_piece() {
+    let body = body_of(2 * PIECE_BYTES + 3_000);
+    let mut story = Story::new();
+    let upload = UploadId([7; 16]);
+    let mut tx = Transaction::new();
+    for (number, piece) in body.chunks(PIECE_BYTES).enumerate() {
+        tx.put(Table::Pieces, keys::piece(&upload.0, number as u32), piece);
+    }
+    story.store.submit(tx, Box::new(|result| assert!(result.is_ok())));
+    let reference = |bytes: usize| PayloadReference {
+        url: format!("upload://{upload}"),
+        bytes: bytes as u32,
+        etag: None,
+    };
+    let id = story.sends_reference(reference(body.len())).unwrap();
+    story.session_up(1);
+    assert!(story.wants_all(id) == body);
+    assert_eq!(story.core.long.held_bytes().1, PIECE_BYTES as u64, "never more of it");
+    // One that was deleted meanwhile ends its message.
+    let mut tx = Transaction::new();
+    tx.delete(Table::Pieces, keys::piece(&upload.0, 1));
+    story.store.submit(tx, Box::new(|result| assert!(result.is_ok())));
+    assert_eq!(story.wants(id, 0), body[..TAIL_BYTES_MAX]);
+    assert!(story.wants(id, PIECE_BYTES).is_empty());
+    assert_eq!(story.state(id), MessageState::Failed(Failure::PayloadGone));
+}
+
+/// As the profile says, where it says something; no other bound is the core's.
+#[test]
+fn a_profile_bounds_what_lies_elsewhere() {
+    let mut story = Story::new();
+    assert!(story.sends_reference(elsewhere(16 << 20)).is_some());
+    story.profile_says(ProfileTerms {
+        downlink_payload_bytes: Some(100_000),
+        ..ProfileTerms::default()
+    });
+    assert!(story.sends_reference(elsewhere(100_000)).is_some());
+    assert!(story.sends_reference(elsewhere(100_001)).is_none());
 }

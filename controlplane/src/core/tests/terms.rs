@@ -7,7 +7,7 @@ const PROFILE: ProfileId = ProfileId([3; 16]);
 
 impl Story {
     /// The device refers to a profile that says this; the API says so.
-    fn profile_says(&mut self, terms: ProfileTerms) {
+    pub(super) fn profile_says(&mut self, terms: ProfileTerms) {
         let tags = Vec::new();
         let profile =
             ApplicationProfile { id: PROFILE, name: None, terms, tags, created_unix_ms: 1 };

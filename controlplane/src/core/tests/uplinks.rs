@@ -231,6 +231,7 @@ impl Story {
             content_format: None,
             options: Vec::new(),
             payload: b"ok".to_vec(),
+            reference: None,
         };
         let request = Request::Send { device: DEVICE, body: Body::Response(response) };
         self.asks(request).unwrap().map(|reply| match reply {

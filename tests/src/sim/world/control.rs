@@ -187,7 +187,7 @@ impl World {
                 let held = self.application.on_reply(to, &reply, &mut self.checks.downlinks);
                 self.checks.blame(held);
             }
-            Effect::Deliver { .. } | Effect::Logged(_) => {}
+            Effect::Deliver { .. } | Effect::Read { .. } | Effect::Logged(_) => {}
         }
         true
     }

@@ -157,6 +157,7 @@ impl World {
             ttl_s: None,
             options: Vec::new(),
             payload: payload.clone().into_bytes(),
+            reference: None,
         };
         self.checks.downlinks.on_sent(payload.clone(), queued);
         let last_word = (letter == 'z').then_some((device, payload));
@@ -185,6 +186,7 @@ impl World {
             content_format: None,
             options: Vec::new(),
             payload: answer_text(device, serial).into_bytes(),
+            reference: None,
         };
         let body = Body::Response(response);
         self.requests(Request::Send { device: device_id(device), body }, None);
