@@ -37,7 +37,7 @@ pub use layout::{Holds, INITIAL_BYTES_MAX, Initial, LAYOUT_ROWS_MAX, LayoutRow};
 pub(crate) use message::base64_text;
 pub use message::{
     CoapOption, Downlink, DownlinkRequest, DownlinkResponse, Failure, MessageState, MessageStatus,
-    MessageType, Method, PayloadReference, Priority, QueueMode, QueuedMessage, TTL_S_MAX,
+    MessageType, Method, PayloadReference, Priority, QueueMode, QueuedMessage, TTL_S_MAX, Wait,
 };
 pub use metric::{METRIC_NAMES, Metric, MetricOf, Period, Statistics};
 pub use profile::{ACK_RANDOM_PERCENT, ApplicationProfile, ProfileTerms, TERM_RULES, TermRule};

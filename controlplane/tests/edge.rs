@@ -119,7 +119,7 @@ async fn the_queue_survives_a_restart_of_both() {
     }
     for message in in_order {
         let state = until("the final state", async || {
-            let status = control.message_status(&id, &message.to_string()).await.unwrap();
+            let (status, _) = control.message_status(&id, &message.to_string()).await.unwrap();
             status.ended_unix_ms.map(|_| status.state)
         });
         assert_eq!(state.await, MessageState::Delivered);

@@ -6,7 +6,7 @@ use warp::http::StatusCode;
 
 use super::error::ApiError;
 use super::{Api, Call, Reply, options, page, shape};
-use crate::model::{MessageState, MessageStatus, MessageType, QueueMode, QueuedMessage};
+use crate::model::{MessageState, MessageStatus, MessageType, QueueMode, QueuedMessage, Wait};
 
 /// `GET /wireless-devices/{Id}/data`
 pub async fn list(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
@@ -29,8 +29,8 @@ pub async fn delete(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError>
 
 /// `GET /wireless-devices/{Id}/data/{MessageId}`
 pub async fn status(api: &Api, id: &str, message: &str) -> Result<Reply, ApiError> {
-    let status = api.control.message_status(id, message).await?;
-    Ok(Reply::json(StatusCode::OK, described(&status)))
+    let (status, wait) = api.control.message_status(id, message).await?;
+    Ok(Reply::json(StatusCode::OK, described(&status, wait)))
 }
 
 /// The list's name in answers.
@@ -69,6 +69,9 @@ fn listed(message: QueuedMessage) -> Value {
         coap.insert("ExpiresAt".into(), json!(shape::iso8601(unix_ms)));
     }
     coap.insert("Status".into(), json!(message.state.as_str()));
+    if let Some(wait) = message.wait {
+        coap.insert("WaitReason".into(), json!(wait.as_str()));
+    }
     if let Some(reference) = request.reference {
         coap.insert("PayloadReference".into(), json!(reference.url));
     }
@@ -80,7 +83,7 @@ fn listed(message: QueuedMessage) -> Value {
     })
 }
 
-fn described(status: &MessageStatus) -> Value {
+fn described(status: &MessageStatus, wait: Option<Wait>) -> Value {
     let mut body = json!({
         "MessageId": status.id.to_string(),
         "WirelessDeviceId": status.device.to_string(),
@@ -89,6 +92,9 @@ fn described(status: &MessageStatus) -> Value {
     });
     if let MessageState::Failed(failure) = status.state {
         body["Reason"] = json!(failure.as_str());
+    }
+    if let Some(wait) = wait {
+        body["WaitReason"] = json!(wait.as_str());
     }
     let times = [
         ("ExpiresAt", status.expires_unix_ms),

@@ -1,12 +1,15 @@
 //! How does the API send? Validated here, accepted by the core.
 
+use std::collections::HashMap;
+
 use super::devices::device_id;
 use super::draft::refuse;
 use super::{Control, PAYLOAD_BYTES_MAX, validate};
 use crate::core::{self, Body, Reply, Request};
 use crate::model::{
-    Downlink, DownlinkRequest, DownlinkResponse, MessageId, MessageStatus, Page, PageRequest,
-    PayloadReference, QueuedMessage, Refused, ResourceType, TTL_S_MAX, UploadId,
+    DeviceId, Downlink, DownlinkRequest, DownlinkResponse, MessageId, MessageState, MessageStatus,
+    Page, PageRequest, PayloadReference, QueuedMessage, Refused, ResourceType, TTL_S_MAX, UploadId,
+    Wait,
 };
 use crate::store::queue::{Queued, Waiting};
 use crate::store::records::{Message, read};
@@ -56,11 +59,25 @@ impl Control {
     ) -> Result<Page<QueuedMessage>, Refused> {
         let device = device_id(device)?;
         self.read_device(device)?;
-        let page = self.page(Table::Queue, &device.0, &page, |(key, value)| {
+        let mut page = self.page(Table::Queue, &device.0, &page, |(key, value)| {
             let queued = Queued::decode(&key, &value)?;
             self.queued_message(&queued)
-        });
-        std::future::ready(page).await
+        })?;
+        if page.items.iter().any(|message| message.state == MessageState::Queued) {
+            let waits = self.waits(device).await?;
+            for message in &mut page.items {
+                message.wait = waits.get(&message.id).copied();
+            }
+        }
+        Ok(page)
+    }
+
+    /// Why the open messages of a device wait.
+    async fn waits(&self, device: DeviceId) -> Result<HashMap<MessageId, Wait>, Refused> {
+        match self.held.edge.ask(Request::Waits { device }).await? {
+            Reply::Waits(waits) => Ok(waits.into_iter().collect()),
+            other => unreachable!("a Waits is answered by Waits, not {other:?}"),
+        }
     }
 
     /// Deletes one open message; a message already under way is a Conflict.
@@ -78,17 +95,22 @@ impl Control {
         self.ask(Request::Delete { device, message: None }).await
     }
 
-    /// The life of a message so far.
+    /// The life of a message so far, and why it waits when it does.
     pub async fn message_status(
         &self,
         device: &str,
         message: &str,
-    ) -> Result<MessageStatus, Refused> {
+    ) -> Result<(MessageStatus, Option<Wait>), Refused> {
         let (device, id) = (device_id(device)?, message_id(message)?);
         let found = read::<Message>(&*self.held.store, Table::Messages, &id.0).map_err(refuse)?;
         let status = found.map(|found| found.status).filter(|status| status.device == device);
         let missing = || Refused::not_found(ResourceType::Message, message);
-        std::future::ready(status.ok_or_else(missing)).await
+        let status = status.ok_or_else(missing)?;
+        let wait = match status.state {
+            MessageState::Queued => self.waits(device).await?.get(&id).copied(),
+            _ => None,
+        };
+        Ok((status, wait))
     }
 
     /// An entry of the queue as the API lists it; an answer is none.
@@ -106,6 +128,7 @@ impl Control {
             expires_unix_ms: status.expires_unix_ms,
             request: queued.request()?,
             state: status.state,
+            wait: None,
         }))
     }
 }

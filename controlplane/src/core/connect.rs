@@ -157,7 +157,7 @@ impl Core {
 
     /// What is QueueMode 1 and waits may want a session too.
     pub(super) fn wants_session_for_queue(&mut self, now: Now, device: DeviceId) {
-        if self.is_queue_waiting(device) {
+        if self.is_queue_waiting(device) && !self.is_window_closed(now, device) {
             self.wants_session(now, device);
         }
     }
@@ -231,6 +231,11 @@ impl Core {
             self.connects.forget(device);
             return self.hand_over(now, device);
         }
+        let is_urgent = |lane: &Lane| !lane.waiting_immediate().is_empty();
+        let is_wanted = self.messages.lanes.get(&device).is_some_and(is_urgent);
+        if !is_wanted && self.is_window_closed(now, device) {
+            return self.connects.forget(device);
+        }
         let link = self.link_of_worker(WORKER).map(|link| link.id);
         let (link, listener) = match (link, self.listener(device)) {
             (Some(link), Ok(Some(listener))) => (link, listener),
@@ -273,6 +278,12 @@ impl Core {
         for message in immediate {
             self.end(now, device, message, MessageState::Failed(Failure::NoSession));
         }
+    }
+
+    /// Is a session being opened, or will be as soon as there is a turn?
+    pub(super) fn is_connecting(&self, device: DeviceId) -> bool {
+        let phase = self.connects.of.get(&device).map(|known| &known.phase);
+        matches!(phase, Some(Phase::Wanted | Phase::UnderWay { .. }))
     }
 
     fn is_queue_waiting(&self, device: DeviceId) -> bool {

@@ -13,7 +13,7 @@ use crate::control::WorkerHealth;
 use crate::customer_log::Logged;
 use crate::model::{
     DeviceId, DownlinkRequest, DownlinkResponse, MessageId, Network, NewEdgeResource,
-    PayloadReference, Refused,
+    PayloadReference, Refused, Wait,
 };
 use crate::rules::{Lane, Sink};
 use crate::store::Transaction;
@@ -220,6 +220,11 @@ pub enum Request {
         /// Which; `None`: all that were not sent.
         message: Option<MessageId>,
     },
+    /// Why do a device's open messages wait?
+    Waits {
+        /// Which device.
+        device: DeviceId,
+    },
     /// Set what the edge has for a device.
     SetResource {
         /// Which device.
@@ -303,6 +308,8 @@ pub enum Reply {
     Accepted(MessageId),
     /// Done.
     Done,
+    /// Why messages wait, of those that do.
+    Waits(Vec<(MessageId, Wait)>),
     /// A value for a device has changed.
     Changed {
         /// Of the change.

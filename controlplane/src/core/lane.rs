@@ -40,7 +40,7 @@ impl Lane {
     /// while the device is awake; nothing while NSTART requests are outstanding. A request counts
     /// until it is acknowledged, its response may come later (RFC 7252 section 4.7).
     pub(super) fn next(&self, nstart: usize) -> Option<&Open> {
-        if self.open.iter().filter(|open| open.is_outstanding()).count() >= nstart {
+        if self.is_full(nstart) {
             return None;
         }
         let waits = |open: &&Open, how| matches!(open.phase, Phase::Waiting) && open.waiting == how;
@@ -59,6 +59,11 @@ impl Lane {
             first.filter(|open| matches!(open.phase, Phase::Waiting))
         };
         immediate.or_else(|| self.awake.then(queued).flatten())
+    }
+
+    /// Are as many requests outstanding as may be?
+    pub(super) fn is_full(&self, nstart: usize) -> bool {
+        self.open.iter().filter(|open| open.is_outstanding()).count() >= nstart
     }
 
     /// Does QueueMode 1 wait for the device, with nothing on its way?
@@ -96,6 +101,11 @@ impl Open {
     fn is_outstanding(&self) -> bool {
         let is_request = self.waiting != Waiting::Answer;
         is_request && matches!(self.phase, Phase::UnderWay) && !self.is_delivered()
+    }
+
+    /// Its worker has said that it was sent.
+    pub(super) fn is_told(&self) -> bool {
+        self.message.status.state != MessageState::Queued
     }
 
     fn is_delivered(&self) -> bool {

@@ -163,7 +163,12 @@ impl Core {
         queue::enqueue(&mut tx, &message, place, waiting, &kept(&body));
         let due_ms = now.ms + time_ms;
         let phase = Phase::Storing(answer);
+        let listens =
+            !self.messages.lanes.contains_key(&device) && self.is_window_open(now, device);
         self.messages.insert(Open { message, place, waiting, phase, due_ms });
+        if let Some(lane) = self.messages.lanes.get_mut(&device) {
+            lane.awake |= listens;
+        }
         if has(Bug::AcceptedBeforeDurable) {
             self.reply(to, Ok(Reply::Accepted(id)));
         }
@@ -236,6 +241,7 @@ impl Core {
 
     /// The device has shown itself: what waits for that may go.
     pub(super) fn on_awake(&mut self, now: Now, device: DeviceId) {
+        self.sessions.wake(now, device);
         self.register_again(device);
         self.notify_observers(now, device);
         if let Some(lane) = self.messages.lanes.get_mut(&device) {
@@ -248,6 +254,9 @@ impl Core {
     pub(super) fn hand_over(&mut self, now: Now, device: DeviceId) {
         if !self.messages.lanes.contains_key(&device) {
             return;
+        }
+        if self.is_window_closed(now, device) {
+            self.sleeps(device);
         }
         let terms = self.terms(device).ok().flatten();
         let nstart = terms.as_ref().map_or(1, |terms| terms.nstart);

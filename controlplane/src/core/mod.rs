@@ -42,6 +42,7 @@ mod trial;
 mod trust;
 pub mod uplink_json;
 mod uplinks;
+mod waits;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -230,6 +231,7 @@ impl Core {
         let reply = match request {
             Request::Send { device, body } => return self.send(now, to, device, body),
             Request::Delete { device, message } => return self.delete(now, to, device, message),
+            Request::Waits { device } => Ok(Reply::Waits(self.waits(now, device))),
             Request::SetResource { device, resource } => {
                 return self.set_resource(now, to, device, resource);
             }

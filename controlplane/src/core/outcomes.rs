@@ -53,6 +53,9 @@ impl Core {
             return Some(());
         };
         open.phase = Phase::UnderWay;
+        if matches!(step, Step::Delivered | Step::Responded) {
+            self.sessions.wake(now, device);
+        }
         let status = &mut open.message.status;
         let before = status.sent_unix_ms;
         let is_step = advance(status, step, outcome.at_unix_ms.get());

@@ -35,6 +35,8 @@ struct Located {
     heard: Option<u64>,
     /// The last uplink that the store knows of, Unix milliseconds.
     stored_unix_ms: u64,
+    /// Its last sign of life in this process's life, milliseconds; 0: none.
+    awake_ms: u64,
 }
 
 /// How far the store's last-uplink time may lag, milliseconds.
@@ -109,10 +111,24 @@ impl Sessions {
         (last > 0).then_some(last)
     }
 
+    /// Its last sign of life, milliseconds.
+    pub(super) fn awake_ms(&self, device: DeviceId) -> Option<u64> {
+        self.located.get(&device).map(|located| located.awake_ms).filter(|at_ms| *at_ms > 0)
+    }
+
+    /// It has shown itself.
+    pub(super) fn wake(&mut self, now: Now, device: DeviceId) {
+        if let Some(located) = self.located.get_mut(&device) {
+            located.awake_ms = now.ms;
+        }
+    }
+
     fn set(&mut self, device: DeviceId, location: Location, stored_unix_ms: u64) {
         let heard = self.located.get(&device).and_then(|located| located.heard);
         let heard = heard.filter(|heard| location.session != Some(*heard));
-        let before = self.located.insert(device, Located { location, heard, stored_unix_ms });
+        let awake_ms = self.located.get(&device).map_or(0, |located| located.awake_ms);
+        let located = Located { location, heard, stored_unix_ms, awake_ms };
+        let before = self.located.insert(device, located);
         self.alive += usize::from(location.session.is_some());
         self.alive -= usize::from(before.is_some_and(|before| before.location.session.is_some()));
     }

@@ -28,6 +28,8 @@ pub(super) struct Terms {
     pub(super) uplink_payload_bytes: usize,
     /// Longest payload of a request for the device, bytes, where its profile says so.
     pub(super) downlink_payload_bytes: Option<usize>,
+    /// How long after a sign of life the device listens, milliseconds; `None`: it may always.
+    pub(super) window_ms: Option<u64>,
     /// As it crosses in a published request's answer.
     pub(super) piggyback_window_ms: u32,
     /// What its paths are for.
@@ -78,6 +80,7 @@ impl Terms {
                 .uplink_payload_bytes
                 .map_or(usize::MAX, |bytes| bytes as usize),
             downlink_payload_bytes: said.downlink_payload_bytes.map(|bytes| bytes as usize),
+            window_ms: said.listening_s.filter(|s| *s > 0).map(|s| u64::from(s) * 1_000),
             piggyback_window_ms: said.piggyback_window_ms.unwrap_or(OWN_WINDOW),
             wire: contract::Terms {
                 ack_timeout_ms: or_own(said.ack_timeout_ms).into(),

@@ -20,6 +20,7 @@ mod sinks;
 mod terms;
 mod trust;
 mod uplinks;
+mod waits;
 
 use std::sync::Arc;
 

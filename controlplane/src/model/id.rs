@@ -15,8 +15,14 @@ macro_rules! uuid_id {
 
         impl $name {
             /// A new random id (UUID version 4): no node has to ask another one.
+            /// *Why it never begins with a NUL:* [`crate::store::account::Account::prefix`].
             pub fn random() -> Self {
-                Self(Uuid::new_v4().into_bytes())
+                loop {
+                    let id = Uuid::new_v4().into_bytes();
+                    if id[0] != 0 {
+                        return Self(id);
+                    }
+                }
             }
 
             /// The same from a source of one's own.
@@ -68,4 +74,15 @@ uuid_id! {
 uuid_id! {
     /// A payload that was uploaded beforehand.
     UploadId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key that does would be taken for one of another account.
+    #[test]
+    fn no_random_id_begins_with_a_nul() {
+        assert!((0..10_000).all(|_| UploadId::random().0[0] != 0));
+    }
 }

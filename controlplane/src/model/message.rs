@@ -207,6 +207,8 @@ pub struct QueuedMessage {
     pub request: DownlinkRequest,
     /// `Queued`, `Sent` or `Delivered`.
     pub state: MessageState,
+    /// Why it waits, when it does.
+    pub wait: Option<Wait>,
 }
 
 /// Where a message is in its life (DESIGN section 8). The state it has when it ends is its final
@@ -338,5 +340,42 @@ pub(crate) mod base64_text {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(from)?;
         STANDARD.decode(text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Why a message that was accepted has not been sent yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// One that goes before it waits, too.
+    BehindAnother,
+    /// As many requests are outstanding with its device as may be (RFC 7252 section 4.7).
+    Nstart,
+    /// Its device has no session.
+    NoSession,
+    /// The edge is opening a session.
+    Connecting,
+    /// The worker that has the session is away.
+    DataplaneAway,
+    /// The device has not shown itself since the message came, or since it did not answer.
+    Asleep,
+    /// The device listens no more, by its profile.
+    WindowClosed,
+    /// It is with the worker, which has not said that it left.
+    HandedOver,
+}
+
+impl Wait {
+    /// The name in answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BehindAnother => "BEHIND_ANOTHER",
+            Self::Nstart => "NSTART",
+            Self::NoSession => "NO_SESSION",
+            Self::Connecting => "CONNECTING",
+            Self::DataplaneAway => "DATAPLANE_AWAY",
+            Self::Asleep => "ASLEEP",
+            Self::WindowClosed => "WINDOW_CLOSED",
+            Self::HandedOver => "HANDED_OVER",
+        }
     }
 }

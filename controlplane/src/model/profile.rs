@@ -61,6 +61,10 @@ pub struct ProfileTerms {
     /// 2.3); 0: of any age.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fresh_s: Option<u32>,
+    /// How long after its last sign of life a device listens, seconds; QueueMode 1 goes to it then
+    /// alone. 0: always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listening_s: Option<u32>,
     /// What the devices' paths are for; ≤ [`LAYOUT_ROWS_MAX`](super::LAYOUT_ROWS_MAX) rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<Vec<LayoutRow>>,
@@ -81,7 +85,7 @@ pub const ACK_RANDOM_PERCENT: RangeInclusive<u32> = 100..=300;
 
 /// The members that are whole numbers in the API. *Bounds of NStart and UplinkPayloadBytes:* what
 /// the contract with the dataplane has room for.
-pub const TERM_RULES: [TermRule; 10] = [
+pub const TERM_RULES: [TermRule; 11] = [
     rule("NStart", 1..=NSTART_MAX as u32, |terms| &mut terms.nstart),
     rule("AckTimeoutMillis", 1_000..=60_000, |terms| &mut terms.ack_timeout_ms),
     rule("MaxRetransmit", 0..=10, |terms| &mut terms.max_retransmit),
@@ -90,9 +94,13 @@ pub const TERM_RULES: [TermRule; 10] = [
     rule("QueueTtlSeconds", 1..=31_536_000, |terms| &mut terms.queue_ttl_s),
     rule("QueueDepth", 1..=10_000, |terms| &mut terms.queue_depth),
     rule("UplinkPayloadBytes", 0..=BODY_BYTES_MAX as u32, |terms| &mut terms.uplink_payload_bytes),
-    rule("DownlinkPayloadBytes", 0..=262_144, |terms| &mut terms.downlink_payload_bytes),
+    rule("DownlinkPayloadBytes", 0..=PAYLOAD_BYTES, |terms| &mut terms.downlink_payload_bytes),
     rule("FreshnessSeconds", 0..=86_400, |terms| &mut terms.fresh_s),
+    rule("ListeningSeconds", 0..=86_400, |terms| &mut terms.listening_s),
 ];
+
+/// What a message may refer to.
+const PAYLOAD_BYTES: u32 = crate::payloads::BYTES_MAX as u32;
 
 const fn rule(
     name: &'static str,

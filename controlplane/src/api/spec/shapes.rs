@@ -346,6 +346,16 @@ const METHOD: Rule = Rule::one_of(&["GET", "PUT", "POST", "DELETE", "FETCH", "PA
 const PRIORITY: Rule = Rule::one_of(&["URGENT", "HIGH", "NORMAL", "LOW"]);
 const STATUS: Rule =
     Rule::one_of(&["PENDING", "SENT", "DELIVERED", "RESPONDED", "FAILED", "EXPIRED", "DELETED"]);
+const WAIT: Rule = Rule::one_of(&[
+    "BEHIND_ANOTHER",
+    "NSTART",
+    "NO_SESSION",
+    "CONNECTING",
+    "DATAPLANE_AWAY",
+    "ASLEEP",
+    "WINDOW_CLOSED",
+    "HANDED_OVER",
+]);
 /// Of an option of CoAP (RFC 7252 section 5.10).
 const OPTION: Rule = Rule::length(1, OPTION_BYTES_MAX);
 const PAIR: super::Kind = Structure(&[must("Key", Text(&OPTION)), may("Value", TEXT)]);
@@ -414,6 +424,7 @@ const QUEUED: super::Kind = Structure(&[
             must("Priority", Text(&PRIORITY)),
             may("ExpiresAt", TEXT),
             must("Status", Text(&STATUS)),
+            may("WaitReason", Text(&WAIT)),
             may("PayloadReference", Text(&shape::PAYLOAD_REFERENCE)),
         ]),
     ),
@@ -426,6 +437,7 @@ pub const MESSAGE_STATUS: &[Member] = &[
     must("WirelessDeviceId", ID),
     must("Status", Text(&STATUS)),
     may("Reason", TEXT),
+    may("WaitReason", Text(&WAIT)),
     must("AcceptedAt", TEXT),
     may("ExpiresAt", TEXT),
     may("SentAt", TEXT),
@@ -454,8 +466,9 @@ macro_rules! profile {
             may("QueueTtlSeconds", Integer(1, 31_536_000)),
             may("QueueDepth", Integer(1, 10_000)),
             may("UplinkPayloadBytes", Integer(0, 1_048_576)),
-            may("DownlinkPayloadBytes", Integer(0, 262_144)),
+            may("DownlinkPayloadBytes", Integer(0, 1_073_741_824)),
             may("FreshnessSeconds", Integer(0, 86_400)),
+            may("ListeningSeconds", Integer(0, 86_400)),
             may("ResourceLayout", List(&Structure(LAYOUT_ROW), LAYOUT_ROWS_MAX)),
             $($after,)*
         ]

@@ -76,7 +76,8 @@ async fn a_profile_s_numbers_are_checked_on_both_sides() {
         ("QueueTtlSeconds", json!(1), json!(31_536_000)),
         ("QueueDepth", json!(1), json!(10_000)),
         ("UplinkPayloadBytes", json!(0), json!(1_048_576)),
-        ("DownlinkPayloadBytes", json!(0), json!(262_144)),
+        ("DownlinkPayloadBytes", json!(0), json!(1_073_741_824)),
+        ("ListeningSeconds", json!(0), json!(86_400)),
     ] {
         for good in [&least, &most] {
             make_profile(&server, json!({ name: good })).await;
