@@ -210,3 +210,69 @@ fn what_a_device_acknowledges_is_told_to_who_wants_it() {
     let of_answer = (&answered["CoAP"]["Status"], &answered["CoAP"]["ResponseStatus"]);
     assert_eq!(of_answer, (&json!("RESPONDED"), &json!("CHANGED(2.04)")), "{answered}");
 }
+
+/// A profile says how long a device listens: inside the window a queued message goes at once,
+/// behind it it waits and says why, and the next uplink brings it. Without a profile it waits for
+/// the next uplink however soon it comes.
+#[test]
+fn queued_messages_go_while_the_device_listens() {
+    let edge = Edge::embedded();
+    let api = edge.api();
+    let led = request("PUT", "led", 1);
+    let send = |device: &Provisioned, what: &str| api.send_data(&device.id, &led, what);
+    let why = |device: &Provisioned, message: &str| {
+        let target = format!("/wireless-devices/{}/data/{message}", device.id);
+        api.succeed("GET", &target, &Value::Null)["WaitReason"].clone()
+    };
+    let plain = edge.provision("plain");
+    let message = send(&plain, "1");
+    assert_eq!(why(&plain, &message), "NO_SESSION");
+    let second = send(&plain, "2");
+    assert_eq!(why(&plain, &second), "BEHIND_ANOTHER");
+    let mut device = Device::connect(edge.coap_port, &plain, &["cid=0"]);
+    for n in 1..=2 {
+        assert_eq!(device.next_request(), format!("put CON led {n}"));
+    }
+    for message in [&message, &second] {
+        assert_eq!(edge.final_state(&plain, message)["Status"], "RESPONDED");
+    }
+    assert_eq!(device.asks("con put t 1").code, "2.04");
+    let message = send(&plain, "3");
+    assert_eq!(why(&plain, &message), "ASLEEP");
+    let target = format!("/wireless-devices/{}/data", plain.id);
+    let list = api.succeed("GET", &target, &Value::Null);
+    assert_eq!(coap_of(&list)["WaitReason"], "ASLEEP", "{list}");
+
+    let listening = edge.provision("listening");
+    let listens = |seconds: u32| {
+        let profile = json!({"ListeningSeconds": seconds});
+        let profile = api.succeed("POST", "/application-profiles", &profile);
+        let refers = json!({"ApplicationProfileId": text(&profile, "Id")});
+        api.succeed("PATCH", &format!("/wireless-devices/{}", listening.id), &refers);
+    };
+    listens(86_400);
+    let mut device = Device::connect(edge.coap_port, &listening, &["cid=0"]);
+    assert_eq!(device.asks("con put t 1").code, "2.04");
+    let message = send(&listening, "now");
+    assert_eq!(device.next_request(), "put CON led now");
+    assert_eq!(edge.final_state(&listening, &message)["Status"], "RESPONDED");
+    listens(1);
+    let message = eventually("the window is closed", || {
+        let message = send(&listening, "later");
+        let is_closed = why(&listening, &message) == "WINDOW_CLOSED";
+        if !is_closed {
+            assert_eq!(device.next_request(), "put CON led later");
+            edge.final_state(&listening, &message);
+        }
+        is_closed.then_some(message)
+    });
+    assert_eq!(device.pending_requests(), [] as [&str; 0]);
+    assert_eq!(device.asks("con put t 2").code, "2.04");
+    assert_eq!(device.next_request(), "put CON led later");
+    assert_eq!(edge.final_state(&listening, &message)["Status"], "RESPONDED");
+}
+
+/// What the first message of a list says of CoAP.
+fn coap_of(list: &Value) -> &Value {
+    &list["DownlinkQueueMessagesList"][0]["CoAP"]
+}

@@ -115,6 +115,30 @@ fn who_asks_again_keeps_the_token() {
     assert_eq!(story.notifications.len(), 1);
 }
 
+/// A device that sleeps does not answer; what it agreed to before counts when it wakes.
+#[test]
+fn who_is_asked_again_and_does_not_answer_still_tells() {
+    let (mut story, device, token) = observing(13, 10);
+    assert_eq!(asks(&mut story, device, 0), token);
+    story.waits_ms(300_000);
+    assert_eq!(last_step(&story), (Step::Failed, 1));
+    story.sends(device, &notification(Type::Con, 7, &token, Some(11), b"on"));
+    assert_eq!(seen(story.hears(device)), Some((Type::Ack, Code::EMPTY, 7)));
+    assert_eq!(story.notifications.len(), 1);
+}
+
+/// Asked again it may disagree: what it tells then is nobody's.
+#[test]
+fn who_is_asked_again_may_disagree() {
+    let (mut story, device, token) = observing(14, 10);
+    assert_eq!(asks(&mut story, device, 0), token);
+    story.sends(device, &notification(Type::Con, 7, &token, None, b"last"));
+    assert_eq!(seen(story.hears(device)), Some((Type::Ack, Code::EMPTY, 7)));
+    assert_eq!(last_step(&story), (Step::Responded, 1));
+    story.sends(device, &notification(Type::Con, 8, &token, Some(12), b""));
+    assert_eq!(seen(story.hears(device)), Some((Type::Rst, Code::EMPTY, 8)));
+}
+
 /// The bound of one device, on both sides; a session that ends takes its observations with it.
 #[test]
 fn a_device_has_so_many_observations_and_a_session_its_own() {

@@ -30,6 +30,7 @@ mod measure;
 mod messages;
 mod outbox;
 mod outcomes;
+mod refresh;
 mod routes;
 mod ruled;
 mod sessions;
@@ -148,7 +149,7 @@ impl Core {
         let messages = messages::Messages::restore(&*store, now, &limits)?;
         let outbox = outbox::Outbox::restore(&*store)?;
         let resources = edge_resources::EdgeResources::restore(&*store)?;
-        let subscriptions = subscriptions::Subscriptions::restore(&*store)?;
+        let subscriptions = subscriptions::Subscriptions::restore(&*store, now)?;
         let events = events::Events::restore(&*store, now)?;
         let classes = classes::Classes::restore(&*store, now, limits.device_uplinks)?;
         let log = customer_log::CustomerLog::restore(&*store, now, limits.log)?;
@@ -351,6 +352,7 @@ impl Core {
         self.give_up_publishes(now);
         self.on_messages_due(now);
         self.on_connects_due(now);
+        self.on_stale(now);
         self.on_trust_due(now);
         self.on_log_due(now);
         self.on_measure_due(now);
@@ -372,7 +374,8 @@ impl Core {
         let events = self.events.due_ms().filter(|_| self.publisher_up);
         let publishing = [self.uplinks.due_ms(), outbox, events];
         let others = [self.messages.due_ms(), self.connects.due_ms(), self.trust.due_ms()];
-        publishing.into_iter().chain(others).flatten().min()
+        let stale = self.subscriptions.due_ms();
+        publishing.into_iter().chain(others).chain([stale]).flatten().min()
     }
 
     /// The process ends: what is only in memory and has to outlive it is written.

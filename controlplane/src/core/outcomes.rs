@@ -65,7 +65,7 @@ impl Core {
         if step == Step::Failed {
             self.on_failed(now, &mut tx, (device, id), reason)?;
         } else if step == Step::Responded {
-            self.begin_subscription(&mut tx, (device, id), response);
+            self.begin_subscription(now, &mut tx, (device, id), response);
             let open = self.messages.get_mut(device, id)?;
             let state = open.message.status.state;
             let by = open.message.session;

@@ -35,8 +35,8 @@ struct Located {
     heard: Option<u64>,
     /// The last uplink that the store knows of, Unix milliseconds.
     stored_unix_ms: u64,
-    /// Its last sign of life in this process's life, milliseconds; 0: none.
-    awake_ms: u64,
+    /// Its last sign of life in this process's life, milliseconds.
+    awake_ms: Option<u64>,
 }
 
 /// How far the store's last-uplink time may lag, milliseconds.
@@ -113,20 +113,20 @@ impl Sessions {
 
     /// Its last sign of life, milliseconds.
     pub(super) fn awake_ms(&self, device: DeviceId) -> Option<u64> {
-        self.located.get(&device).map(|located| located.awake_ms).filter(|at_ms| *at_ms > 0)
+        self.located.get(&device)?.awake_ms
     }
 
     /// It has shown itself.
     pub(super) fn wake(&mut self, now: Now, device: DeviceId) {
         if let Some(located) = self.located.get_mut(&device) {
-            located.awake_ms = now.ms;
+            located.awake_ms = Some(now.ms);
         }
     }
 
     fn set(&mut self, device: DeviceId, location: Location, stored_unix_ms: u64) {
         let heard = self.located.get(&device).and_then(|located| located.heard);
         let heard = heard.filter(|heard| location.session != Some(*heard));
-        let awake_ms = self.located.get(&device).map_or(0, |located| located.awake_ms);
+        let awake_ms = self.located.get(&device).and_then(|located| located.awake_ms);
         let located = Located { location, heard, stored_unix_ms, awake_ms };
         let before = self.located.insert(device, located);
         self.alive += usize::from(location.session.is_some());

@@ -6,6 +6,7 @@
 //! message with Observe 0 ─▶ response with Observe ─▶ subscription, durable with the response
 //!   Notification ─▶ outbox, as a response        last one: the subscription ends
 //!   another session, a worker that restarted ─▶ registered again, at the device's sign of life
+//!   nothing new for Max-Age ─▶ the same ([`super::refresh`])
 //!   deleted by the application ─▶ GET with Observe 1
 //! ```
 //!
@@ -24,6 +25,7 @@ use zerocopy::IntoBytes;
 use super::credentials::from_the_wire;
 use super::edge_resources::everything;
 use super::messages::encode_request;
+use super::refresh::{Stale, fresh_ms};
 use super::uplink_json::{Circumstances, uplink_json};
 use super::{ByDevice, Core, LinkId, Now, RequestId, Ticket};
 use crate::model::{CoapOption, DeviceId, DownlinkRequest, MessageId, Refused};
@@ -36,6 +38,8 @@ use crate::store::{Store, StoreError, Table, Transaction, keys};
 pub(super) struct Subscriptions {
     of: ByDevice<Vec<Subscription>>,
     count: usize,
+    /// When states become stale.
+    stale: Stale,
 }
 
 /// What an application observes.
@@ -48,19 +52,34 @@ struct Subscription {
     /// Where it was asked for and has not been answered yet.
     #[serde(skip)]
     asked: Option<u64>,
+    /// When what the device told last is stale, milliseconds; 0: not known.
+    #[serde(skip)]
+    stale_at_ms: u64,
+    /// It is, and the device is to be asked.
+    #[serde(skip)]
+    is_stale: bool,
 }
 
+/// After a restart states are asked for from then on, so many milliseconds apart.
+const RESTORED_MS: u64 = 60_000;
+const RESTORED_EVERY_MS: u64 = 10;
 /// The same bounds as a worker has for its sessions.
 const SUBSCRIPTIONS_PER_DEVICE_MAX: usize = 16;
 const SUBSCRIPTIONS_MAX: usize = 1 << 16;
 
 impl Subscriptions {
     /// What the store remembers.
-    pub(super) fn restore(store: &dyn Store) -> Result<Self, StoreError> {
+    /// How fresh their states are is not known: they are asked for one after the other.
+    pub(super) fn restore(store: &dyn Store, now: Now) -> Result<Self, StoreError> {
         let mut subscriptions = Self::default();
+        let mut stale_at_ms = now.ms + RESTORED_MS;
         for (key, value) in everything(store, Table::Observed)? {
             if let Some(device) = keys::subscriber_of(&key) {
-                subscriptions.add(device, records::decode(&value, "subscription")?);
+                let subscription: Subscription = records::decode(&value, "subscription")?;
+                let id = subscription.id;
+                subscriptions.add(device, subscription);
+                subscriptions.set_stale_at(device, id, stale_at_ms);
+                stale_at_ms += RESTORED_EVERY_MS;
             }
         }
         Ok(subscriptions)
@@ -79,11 +98,39 @@ impl Subscriptions {
         let all = self.of.get_mut(&device)?;
         let at = all.iter().position(|known| known.id == id)?;
         let removed = all.remove(at);
+        self.stale.remove(&(removed.stale_at_ms, device, id));
         if all.is_empty() {
             self.of.remove(&device);
         }
         self.count -= 1;
         Some(removed)
+    }
+}
+
+impl Subscriptions {
+    pub(super) fn first_stale(&self) -> Option<(u64, DeviceId, MessageId)> {
+        self.stale.first().copied()
+    }
+
+    pub(super) fn due_ms(&self) -> Option<u64> {
+        self.first_stale().map(|(due_ms, ..)| due_ms)
+    }
+
+    /// Its state is fresh until then.
+    pub(super) fn set_stale_at(&mut self, device: DeviceId, id: MessageId, at_ms: u64) {
+        let Some(known) = self.find(device, id) else { return };
+        let before_ms = std::mem::replace(&mut known.stale_at_ms, at_ms);
+        known.is_stale = false;
+        self.stale.remove(&(before_ms, device, id));
+        self.stale.insert((at_ms, device, id));
+    }
+
+    /// Its state is not fresh any more.
+    pub(super) fn is_stale(&mut self, device: DeviceId, id: MessageId) {
+        let Some(known) = self.find(device, id) else { return };
+        let before_ms = std::mem::take(&mut known.stale_at_ms);
+        known.is_stale = true;
+        self.stale.remove(&(before_ms, device, id));
     }
 }
 
@@ -113,20 +160,24 @@ impl Core {
     /// A message is responded to: has it begun a subscription? With the message's end, durably.
     pub(super) fn begin_subscription(
         &mut self,
+        now: Now,
         tx: &mut Transaction,
         (device, id): (DeviceId, MessageId),
         response: &[u8],
     ) {
-        let is_agreed = CoapMessage::parse(response).is_ok_and(|response| agrees(&response));
-        let Some(open) = self.messages.get_mut(device, id).filter(|_| is_agreed) else { return };
+        let agreed = CoapMessage::parse(response).ok().filter(agrees);
+        let Some(fresh_ms) = agreed.as_ref().map(fresh_ms) else { return };
+        let Some(open) = self.messages.get_mut(device, id) else { return };
         let (place, session) = (open.place, open.message.session);
         let queued = queue::claim(&*self.store, device, place).ok().flatten();
         let request = queued.and_then(|queued| queued.request().ok());
         let Some(request) = request.filter(observes) else { return };
-        let subscription = Subscription { id, request, session, asked: None };
+        let (asked, stale_at_ms, is_stale) = (None, 0, false);
+        let subscription = Subscription { id, request, session, asked, stale_at_ms, is_stale };
         let key = keys::subscription(device, id);
         tx.put(Table::Observed, key, records::encode(&subscription));
         self.subscriptions.add(device, subscription);
+        self.is_fresh_for(now, (device, id), fresh_ms);
     }
 
     /// The device tells of what is observed. The ring entry is finished when that is durable.
@@ -162,6 +213,8 @@ impl Core {
         let mut tx = Transaction::new();
         if told.is_last != 0 {
             self.end_subscription(&mut tx, device, id);
+        } else {
+            self.is_fresh_for(now, (device, id), fresh_ms(&notification));
         }
         self.keep_notification(now, tx, device, &json, (link, seq));
         Some(())
@@ -201,6 +254,8 @@ impl Core {
         let mut tx = Transaction::new();
         if step == Step::Failed && is_refused {
             self.end_subscription(&mut tx, device, id);
+        } else if step == Step::Failed {
+            self.subscriptions.is_stale(device, id);
         }
         let (link, seq) = from;
         self.write(tx, Some(Ticket::Entry { link, seq }));
@@ -227,6 +282,7 @@ impl Core {
             known.session = asked;
             let key = keys::subscription(device, id);
             tx.put(Table::Observed, key, records::encode(known));
+            self.is_fresh_for(now, (device, id), fresh_ms(&response));
         } else {
             self.end_subscription(&mut tx, device, id);
         }
@@ -254,13 +310,15 @@ impl Core {
         let Some(all) = self.subscriptions.of.get(&device) else { return };
         let Some(session) = self.sessions.session(device) else { return };
         let here = Some(session.0);
-        let wanting = all.iter().filter(|known| known.session != here && known.asked != here);
+        let is_lacking = |known: &&Subscription| known.session != here || known.is_stale;
+        let wanting = all.iter().filter(is_lacking).filter(|known| known.asked != here);
         let wanting: Vec<_> = wanting.map(|known| (known.id, known.request.clone())).collect();
         for (id, request) in wanting {
             if self.post_registration(device, id, session, &request)
                 && let Some(known) = self.subscriptions.find(device, id)
             {
                 known.asked = here;
+                known.is_stale = false;
             }
         }
     }
@@ -328,6 +386,7 @@ impl Core {
         self.subscriptions.count -= all.len();
         let mut tx = Transaction::new();
         for known in all {
+            self.subscriptions.stale.remove(&(known.stale_at_ms, device, known.id));
             tx.delete(Table::Observed, keys::subscription(device, known.id));
         }
         self.write(tx, None);

@@ -297,8 +297,9 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         let none = FailReason::None;
-        let observation = self.downlinks.get_mut(number).and_then(|downlink| downlink.observation);
-        if let Some(observation) = observation {
+        // Only the first block says whether the device agrees.
+        let first = self.downlinks.get_mut(number).filter(|downlink| downlink.fetching.is_none());
+        if let Some(observation) = first.and_then(|downlink| downlink.observation) {
             self.on_registered(now, observation, response);
         }
         match self.on_block_response(number, response) {

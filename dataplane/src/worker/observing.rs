@@ -134,9 +134,9 @@ impl Worker {
         let found = self.observations.find(slot, &told.message_id);
         let known = found.and_then(|number| self.observations.pool.get_mut(number));
         match (wish, found, known) {
-            // Told anew: the device replaces what it has under this token (section 4.1).
+            // Asked anew: the device replaces what it has under this token (section 4.1). Until it
+            // answers, and if it never does, what it agreed to before counts.
             (Wish::Register, Some(number), Some(observation)) => {
-                observation.freshest = None;
                 Ok((observation.token, Some(number)))
             }
             (Wish::Register, ..) => {
@@ -168,10 +168,8 @@ impl Worker {
     /// The device has answered: does it agree?
     pub(super) fn on_registered(&mut self, now: Now, number: u32, response: &Message<'_>) {
         let agreed = sequence(&response.options).filter(|_| response.code.class() == 2);
-        if let Some(observation) = self.observations.pool.get_mut(number)
-            && let Some(sequence) = agreed
-        {
-            observation.freshest = Some(Freshest::new(now.ms, sequence));
+        if let Some(observation) = self.observations.pool.get_mut(number) {
+            observation.freshest = agreed.map(|sequence| Freshest::new(now.ms, sequence));
         }
     }
 

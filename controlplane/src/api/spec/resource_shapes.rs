@@ -1,9 +1,10 @@
-//! Which shapes have the requests and answers about what the edge has for a device: resources, and
-//! payloads that come before their messages?
+//! Which shapes have the requests and answers about what the edge has for a device: resources,
+//! payloads that come before their messages; and why messages wait?
 
 use super::Kind::{Integer, List, Structure, Text};
 use super::shapes::{FORMAT, NEXT, SEGMENTS, TEXT};
 use super::{Member, may, must};
+use crate::api::validate::Rule;
 use crate::api::{options, shape};
 
 /// PutWirelessDeviceResource.
@@ -47,3 +48,15 @@ pub const PAYLOAD: &[Member] = &[
 ];
 /// ListPayloads.
 pub const PAYLOADS: &[Member] = &[must("PayloadList", List(&Structure(PAYLOAD), 250)), NEXT];
+
+/// Why a message waits.
+pub(super) const WAIT: Rule = Rule::one_of(&[
+    "BEHIND_ANOTHER",
+    "NSTART",
+    "NO_SESSION",
+    "CONNECTING",
+    "DATAPLANE_AWAY",
+    "ASLEEP",
+    "WINDOW_CLOSED",
+    "HANDED_OVER",
+]);

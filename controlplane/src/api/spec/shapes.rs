@@ -1,7 +1,7 @@
 //! Which shapes have the requests and answers? Those of AWS IoT Wireless, and ours for CoAP.
 
 use super::Kind::{Boolean, Decimal, Integer, List, Number, OneOf, Removable, Structure, Text};
-use super::{Member, may, must};
+use super::{Member, may, must, resource_shapes};
 use crate::api::downlink::{OPTION_BYTES_MAX, OPTIONS_MAX};
 use crate::api::validate::Rule;
 use crate::api::{options, shape};
@@ -346,16 +346,6 @@ const METHOD: Rule = Rule::one_of(&["GET", "PUT", "POST", "DELETE", "FETCH", "PA
 const PRIORITY: Rule = Rule::one_of(&["URGENT", "HIGH", "NORMAL", "LOW"]);
 const STATUS: Rule =
     Rule::one_of(&["PENDING", "SENT", "DELIVERED", "RESPONDED", "FAILED", "EXPIRED", "DELETED"]);
-const WAIT: Rule = Rule::one_of(&[
-    "BEHIND_ANOTHER",
-    "NSTART",
-    "NO_SESSION",
-    "CONNECTING",
-    "DATAPLANE_AWAY",
-    "ASLEEP",
-    "WINDOW_CLOSED",
-    "HANDED_OVER",
-]);
 /// Of an option of CoAP (RFC 7252 section 5.10).
 const OPTION: Rule = Rule::length(1, OPTION_BYTES_MAX);
 const PAIR: super::Kind = Structure(&[must("Key", Text(&OPTION)), may("Value", TEXT)]);
@@ -424,7 +414,7 @@ const QUEUED: super::Kind = Structure(&[
             must("Priority", Text(&PRIORITY)),
             may("ExpiresAt", TEXT),
             must("Status", Text(&STATUS)),
-            may("WaitReason", Text(&WAIT)),
+            may("WaitReason", Text(&resource_shapes::WAIT)),
             may("PayloadReference", Text(&shape::PAYLOAD_REFERENCE)),
         ]),
     ),
@@ -437,7 +427,7 @@ pub const MESSAGE_STATUS: &[Member] = &[
     must("WirelessDeviceId", ID),
     must("Status", Text(&STATUS)),
     may("Reason", TEXT),
-    may("WaitReason", Text(&WAIT)),
+    may("WaitReason", Text(&resource_shapes::WAIT)),
     must("AcceptedAt", TEXT),
     may("ExpiresAt", TEXT),
     may("SentAt", TEXT),

@@ -1,7 +1,7 @@
 //! Observe (RFC 7641): what applications observe at devices, and devices at the edge.
 
 use super::*;
-use crate::model::{CoapOption, NewEdgeResource, RESOURCES_PER_DEVICE_MAX};
+use crate::model::{CoapOption, NewEdgeResource, ProfileTerms, RESOURCES_PER_DEVICE_MAX};
 use tidegate_coap::message::Message as CoapMessage;
 use tidegate_ring::contract::{Answer, Notification};
 
@@ -324,6 +324,66 @@ fn a_subscription_is_registered_again_in_the_next_session() {
     assert_eq!(story.publishes.len(), before + 1);
 }
 
+/// RFC 7641 section 3.3.1: 5 to 15 s after the Max-Age of the last state, which is 60 s unless it
+/// says another; a newer state puts that off.
+#[test]
+fn what_a_device_told_last_is_asked_for_again_when_it_is_stale() {
+    for (max_age_s, fresh_ms) in [(None, 60_000), (Some(0), 0), (Some(600), 600_000)] {
+        let mut story = Story::new();
+        story.session_up(1);
+        let id = story.observes();
+        story.agrees_for(id, 5, max_age_s);
+        story.waits_ms(fresh_ms + 4_999);
+        assert_eq!(story.handed_over(), [id], "{max_age_s:?}");
+        story.waits_ms(10_001);
+        assert_eq!(story.handed_over(), [id, id], "{max_age_s:?}");
+        story.waits_ms(600_000);
+        assert_eq!(story.handed_over(), [id, id], "asked for once");
+        story.agrees_for(id, 6, max_age_s);
+        story.waits_ms(fresh_ms);
+        story.notifies(id, Some(7), b"x");
+        story.waits_ms(59_999);
+        assert_eq!(story.handed_over(), [id, id], "a newer state has its own Max-Age");
+        story.waits_ms(15_001);
+        assert_eq!(story.handed_over(), [id, id, id]);
+        // It said no more, and nothing is asked for again.
+        story.notifies(id, None, b"");
+        story.waits_ms(1_000_000);
+        assert_eq!(story.handed_over().len(), 3);
+    }
+}
+
+/// A device that does not answer, or listens no more, is asked at its next sign of life; and after
+/// a restart a state is as old as can be.
+#[test]
+fn a_device_that_sleeps_is_asked_again_when_it_wakes() {
+    let mut story = Story::new();
+    story.session_up(1);
+    let id = story.observes();
+    story.agrees(id, Some(5));
+    story.waits_ms(75_001);
+    story.fails(id, FailReason::Timeout);
+    story.waits_ms(600_000);
+    assert_eq!(story.handed_over(), [id, id]);
+    story.uplink(1, Code::PUT, b"");
+    assert_eq!(story.handed_over(), [id, id, id]);
+    story.agrees(id, Some(6));
+    let listening_s = Some(10);
+    story.profile_says(ProfileTerms { listening_s, ..ProfileTerms::default() });
+    story.waits_ms(600_000);
+    assert_eq!(story.handed_over(), [id, id, id], "its window is closed");
+    story.uplink(2, Code::PUT, b"");
+    assert_eq!(story.handed_over(), [id, id, id, id]);
+    story.agrees(id, Some(7));
+    story.uplink(3, Code::PUT, b"");
+    assert_eq!(story.handed_over().len(), 4, "it is fresh");
+    let mut story = story.restarts();
+    story.hello(1);
+    story.waits_ms(60_001);
+    story.uplink(4, Code::PUT, b"");
+    assert_eq!(story.handed_over(), [id]);
+}
+
 /// A device that has nothing there any more ends it.
 #[test]
 fn a_registration_that_is_refused_is_the_last_word() {
@@ -438,6 +498,18 @@ impl Story {
             Some(Ok(Reply::Accepted(id))) => id,
             other => panic!("not accepted: {other:?}"),
         }
+    }
+
+    fn agrees_for(&mut self, id: MessageId, sequence: u32, max_age_s: Option<u32>) {
+        let mut buffer = [0; 128];
+        let token = Token::new(b"ours");
+        let mut writer = Writer::new(&mut buffer, Type::Con, Code::CONTENT, 9, &token);
+        writer.option_uint(Number::OBSERVE, sequence);
+        if let Some(max_age_s) = max_age_s {
+            writer.option_uint(Number::MAX_AGE, max_age_s);
+        }
+        let len = writer.payload(b"state").finish().unwrap();
+        self.outcome_with(id, Step::Responded, FailReason::None, true, &buffer[..len]);
     }
 
     fn agrees(&mut self, id: MessageId, sequence: Option<u32>) {
