@@ -10,10 +10,8 @@ use tidegate_tests::api::{Events, coap, payload, text};
 use tidegate_tests::coap_client::Flavour;
 use tidegate_tests::edge::{Edge, Options, Provisioned};
 use tidegate_tests::long_bodies::{Listening, aiocoap, small_credential, text_of};
-use tidegate_tests::place::{Directory, free_ports, is_taken};
+use tidegate_tests::place::Directory;
 use tidegate_tests::process::Process;
-use tidegate_tests::repository::cached;
-use tidegate_tests::wait::eventually;
 
 /// libcoap on both of its TLS libraries: a body of 100 KiB in blocks of three sizes.
 #[test]
