@@ -254,7 +254,7 @@ impl Core {
         let mut tx = Transaction::new();
         if step == Step::Failed && is_refused {
             self.end_subscription(&mut tx, device, id);
-        } else if step == Step::Failed {
+        } else if is_final {
             self.subscriptions.is_stale(device, id);
         }
         let (link, seq) = from;

@@ -368,15 +368,23 @@ fn a_device_that_sleeps_is_asked_again_when_it_wakes() {
     story.uplink(1, Code::PUT, b"");
     assert_eq!(story.handed_over(), [id, id, id]);
     story.agrees(id, Some(6));
+    // Acknowledged is not answered.
+    story.waits_ms(75_001);
+    story.outcome(id, Step::Delivered, true);
+    story.waits_ms(600_000);
+    assert_eq!(story.handed_over().len(), 4);
+    story.uplink(5, Code::PUT, b"");
+    assert_eq!(story.handed_over().len(), 5);
+    story.agrees(id, Some(6));
     let listening_s = Some(10);
     story.profile_says(ProfileTerms { listening_s, ..ProfileTerms::default() });
     story.waits_ms(600_000);
-    assert_eq!(story.handed_over(), [id, id, id], "its window is closed");
+    assert_eq!(story.handed_over().len(), 5, "its window is closed");
     story.uplink(2, Code::PUT, b"");
-    assert_eq!(story.handed_over(), [id, id, id, id]);
+    assert_eq!(story.handed_over().len(), 6);
     story.agrees(id, Some(7));
     story.uplink(3, Code::PUT, b"");
-    assert_eq!(story.handed_over().len(), 4, "it is fresh");
+    assert_eq!(story.handed_over().len(), 6, "it is fresh");
     let mut story = story.restarts();
     story.hello(1);
     story.waits_ms(60_001);
