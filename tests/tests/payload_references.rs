@@ -17,7 +17,7 @@ use tidegate_tests::api::{Api, coap, payload, text};
 use tidegate_tests::aws::Aws;
 use tidegate_tests::coap_client::{CoapClient, Flavour, Request};
 use tidegate_tests::edge::{Edge, Options, Provisioned};
-use tidegate_tests::long_bodies::{Listening, Lossy, aiocoap, small_credential, text_of};
+use tidegate_tests::long_bodies::{Listening, text_of};
 use tidegate_tests::moto::Moto;
 use tidegate_tests::place::{Directory, free_port};
 use tidegate_tests::process::Process;
@@ -70,7 +70,8 @@ fn coap_server_takes_an_object_over_a_lossy_link() {
          endpoint = \"{endpoint}\"\ncredentials_file = \"{}\"\n",
         key_file(&place).display()
     );
-    let edge = Edge::with(&Options { controlplane, coap: patient(), ..Options::default() });
+    let coap = patient() + "\nupload_bytes = 1048576";
+    let edge = Edge::with(&Options { controlplane, coap, ..Options::default() });
     let body = text_of("object", 1 << 20);
     let bucket = Bucket { aws: Aws::of(&edge), endpoint };
     let file = place.write("object", &body);
@@ -124,42 +125,6 @@ fn an_object_that_changed_or_went_fails_its_message() {
         let end = edge.final_state(&device, &message);
         assert_eq!((&end["Status"], &end["Reason"]), (&json!("FAILED"), &json!(reason)), "{end}");
         drop(client);
-    }
-}
-
-/// A device downloads its firmware: aiocoap asks for it and reads the answer, which refers to an
-/// upload, block by block over a link that loses datagrams either way.
-#[test]
-fn aiocoap_downloads_a_firmware_over_a_lossy_link() {
-    let edge = Edge::embedded();
-    let api = edge.api();
-    let place = Directory::new("downloads");
-    let mut uplinks = api.events("/uplinks?from=0");
-    for (name, bytes, every) in [("short", 64 << 10, 13), ("long", 1 << 20, 151)] {
-        let device = small_credential(&edge, name);
-        let body = text_of(name, bytes);
-        let reference = uploads(&api, body.as_bytes());
-        let link = Lossy::towards(edge.coap_port, every);
-        let file = place.path().join(name);
-        let mut command = aiocoap(link.port, &device, &place);
-        command.arg("-o").arg(&file);
-        command.arg(format!("coaps://127.0.0.1:{}/firmware", link.port));
-        let mut client = Process::start("aiocoap-client", &mut command);
-        let asked = uplinks.next_event().data;
-        assert_eq!(coap(&asked)["RequestMethod"], "GET");
-        let answer = json!({"CoAP": {
-            "ResponseToken": text(coap(&asked), "ResponseToken"),
-            "ResponseStatus": "CONTENT(2.05)",
-            "PayloadReference": reference,
-        }});
-        let data = format!("/wireless-devices/{}/data", device.id);
-        let message = text(&api.succeed("POST", &data, &answer), "MessageId");
-        let end = ends(&api, &device, &message);
-        assert_eq!(end["Status"], "DELIVERED", "{end}");
-        client.wait();
-        let read = fs::read(&file).unwrap_or_else(|why| panic!("{why}: {}", client.said()));
-        assert!(read == body.as_bytes(), "{} bytes: {}", read.len(), client.said());
-        assert!(link.lost() >= 8, "only {} were lost", link.lost());
     }
 }
 
