@@ -153,13 +153,13 @@ impl Payloads {
             }
         };
         let most = self.settings.bytes_max;
-        match u32::try_from(about.size).ok().filter(|_| about.size <= most) {
-            Some(bytes) => Ok(PayloadReference { url: url.to_owned(), bytes, etag: about.e_tag }),
-            None => {
-                let constraint = format!("Member must be an object of at most {most} bytes");
-                Err(Refused::invalid(MEMBER, constraint))
-            }
-        }
+        let bytes = u32::try_from(about.size).ok().filter(|_| about.size <= most);
+        let too_long = || {
+            let constraint = format!("Member must be an object of at most {most} bytes");
+            Refused::invalid(MEMBER, constraint)
+        };
+        let bytes = bytes.ok_or_else(too_long)?;
+        Ok(PayloadReference { url: url.to_owned(), bytes, etag: about.e_tag })
     }
 
     /// Reads from there on as much as one read may have, and tells what came of it.

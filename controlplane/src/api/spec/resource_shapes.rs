@@ -29,7 +29,7 @@ pub const RESOURCES: &[Member] =
     &[must("WirelessDeviceResourceList", List(&RESOURCE_LISTED, 250)), NEXT];
 
 /// Longest payload that a message may refer to, bytes: what Block1 can number (RFC 7959).
-const PAYLOAD_BYTES: i64 = crate::payloads::BYTES_MAX as i64;
+const PAYLOAD_BYTES: i64 = crate::payloads::BYTES_MAX.cast_signed();
 /// CreatePayload.
 pub const NEW_PAYLOAD: &[Member] =
     &[may("Name", Text(&shape::NAME)), must("Bytes", Integer(1, PAYLOAD_BYTES))];
