@@ -70,8 +70,9 @@ fn coap_server_takes_an_object_over_a_lossy_link() {
          endpoint = \"{endpoint}\"\ncredentials_file = \"{}\"\n",
         key_file(&place).display()
     );
-    let coap = patient() + "\nupload_bytes = 1048576";
-    let edge = Edge::with(&Options { controlplane, coap, ..Options::default() });
+    let patient = patient() + "\nupload_bytes = 1048576";
+    let options = Options { controlplane, coap: patient, ..Options::default() };
+    let edge = Edge::with(&options);
     let body = text_of("object", 1 << 20);
     let bucket = Bucket { aws: Aws::of(&edge), endpoint };
     let file = place.write("object", &body);
