@@ -1,5 +1,6 @@
 //! Where is the body of a message that goes to its device block by block? In the queue, with the
-//! message, or where the message says ([`crate::payloads`]); what workers ask for lately is at hand.
+//! message, or where the message says ([`crate::payloads`]); what workers ask for lately is at
+//! hand.
 //!
 //! ```text
 //! Wanted ─▶ at hand? ─ yes ─▶ Piece

@@ -49,7 +49,8 @@ async fn a_queued_message_is_listed_in_order_until_it_is_deleted() {
         json!({
             "MessageType": "CONFIRMABLE", "RequestMethod": "PUT", "UriPaths": ["led", "1"],
             "UriQuery": [{ "Key": "k", "Value": "v" }], "ContentFormat": "text/plain; charset=utf-8",
-            "QueueMode": 1, "Priority": "NORMAL", "Status": "PENDING", "WaitReason": "NO_SESSION",
+            "QueueMode": 1, "Priority": "NORMAL", "Status": "PENDING",
+            "WaitReason": "NO_SESSION",
         })
     );
     let page = server.get(&format!("{data}?maxResults=2&WirelessDeviceType=CoAP")).await;
