@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
@@ -26,6 +26,7 @@ use tidegate_controlplane::identity::ServerIdentity;
 use tidegate_controlplane::metrics;
 use tidegate_controlplane::store::backup;
 use tidegate_controlplane::tail::Tail;
+use tidegate_ring::contract::CONTRACT_VERSION;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -40,7 +41,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Tidegate control plane: HTTP API, store, rules and publishing.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, long_version = VERSION.as_str(), arg_required_else_help = true)]
 struct Command {
     #[command(subcommand)]
     action: Option<Action>,
@@ -53,6 +54,10 @@ struct Command {
     #[arg(long)]
     print: bool,
 }
+
+/// What a dataplane has to share to be understood: docs/upgrade.md.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{}\nrings: version {CONTRACT_VERSION}", env!("CARGO_PKG_VERSION")));
 
 #[derive(Subcommand)]
 enum Action {

@@ -7,13 +7,15 @@ use std::io::IsTerminal;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tidegate_dataplane::config::Config;
 use tidegate_dataplane::confine::{self, Sandbox};
 use tidegate_dataplane::run::Workers;
 use tidegate_dataplane::supervisor::Supervisor;
-use tracing::{error, info};
+use tidegate_dataplane::{resumptions, slab};
+use tidegate_ring::contract::CONTRACT_VERSION;
+use tracing::{error, info, warn};
 
 // What ships has no bug planted in it, and can't be built so that it has.
 const _: () = assert!(!tidegate_faults::IS_ARMED, "this build is the simulator's");
@@ -23,7 +25,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Tidegate's dataplane: CoAP over DTLS 1.2 for devices.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, long_version = VERSION.as_str())]
 struct Arguments {
     /// Configuration file; without one the defaults serve.
     #[arg(long)]
@@ -35,6 +37,16 @@ struct Arguments {
     #[arg(long)]
     print: bool,
 }
+
+/// What another build has to share to go on with this one's sessions: docs/upgrade.md.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let (version, rings) = (env!("CARGO_PKG_VERSION"), CONTRACT_VERSION);
+    let (sessions, resumable) = (slab::LAYOUT, resumptions::LAYOUT);
+    format!(
+        "{version}\nsessions: layout {sessions}\nresumable sessions: layout {resumable}\n\
+         rings: version {rings}"
+    )
+});
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -80,6 +92,10 @@ fn serve(config: Config) -> Result<(), String> {
         let resumable = started.resumptions.kept;
         let backend = started.backend;
         info!(worker = started.worker, backend, kept, torn, resumable, "started");
+        if started.sessions.is_other {
+            let worker = started.worker;
+            warn!(worker, "sessions of another layout or boot: devices shake hands again");
+        }
     })?;
     let confined = sandbox.enter()?;
     // Not before: whoever hears from this process hears from one that is locked in.

@@ -11,6 +11,8 @@
 mod order;
 mod table;
 
+pub use table::LAYOUT;
+
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use order::{List, Order};

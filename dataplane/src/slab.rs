@@ -44,6 +44,8 @@ pub struct Recovered {
     pub kept: u32,
     /// Slots discarded because a crash tore them.
     pub torn: u32,
+    /// The file was of another layout, boot or worker: none of its sessions go on.
+    pub is_other: bool,
 }
 
 impl Slab {
@@ -63,11 +65,11 @@ impl Slab {
             .mode(0o600)
             .open(path)?;
         let mut head = [0; HEAD_BYTES];
-        let kept = {
+        let is_there = {
             use std::os::unix::fs::FileExt;
             file.read_exact_at(&mut head, 0).is_ok()
-                && Head::kept_capacity(&head, worker, boot_id).is_some()
         };
+        let kept = is_there && Head::kept_capacity(&head, worker, boot_id).is_some();
         let capacity = match Head::kept_capacity(&head, worker, boot_id) {
             Some(found) if kept => found.max(capacity),
             _ => {
@@ -80,7 +82,8 @@ impl Slab {
         // a second dataplane out, so nobody else maps or truncates it. Every bit pattern is a Slot.
         #[allow(unsafe_code)]
         let map = unsafe { memmap2::MmapMut::map_mut(&file)? };
-        Ok(Self::over(map, worker, capacity, boot_id))
+        let (slab, found) = Self::over(map, worker, capacity, boot_id);
+        Ok((slab, Recovered { is_other: is_there && !kept, ..found }))
     }
 
     /// A slab that ends with this process, for tests and simulation.
@@ -373,8 +376,9 @@ pub fn boot_id() -> [u8; 16] {
 /// blocks of the CCM MAC.
 pub const CID_BYTES: usize = 6;
 const HEAD_BYTES: usize = 4_096;
-/// The last byte is the version of the slot layout.
-const MAGIC: [u8; 8] = *b"TGSLAB\0\x05";
+/// Which layout the slots have: sessions of another one are not taken over.
+pub const LAYOUT: u8 = 5;
+const MAGIC: [u8; 8] = [b'T', b'G', b'S', b'L', b'A', b'B', 0, LAYOUT];
 const NIL: u32 = u32::MAX;
 
 #[cfg(test)]

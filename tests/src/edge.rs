@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -46,6 +47,9 @@ pub struct Edge {
     /// TCP port of the API.
     pub http_port: u16,
     options: Options,
+    /// Where both programs are; [`Edge::upgrade`] goes to the next.
+    programs: [PathBuf; 2],
+    upgrades: u32,
     directory: Directory,
     dataplane: Option<Process>,
     controlplane: Option<Process>,
@@ -99,6 +103,8 @@ impl Edge {
             plain_port,
             http_port,
             options: options.clone(),
+            programs: PROGRAMS.map(binary),
+            upgrades: 0,
             directory,
             dataplane: None,
             controlplane: None,
@@ -148,7 +154,7 @@ impl Edge {
 
     /// Starts the dataplane; [`Edge::wait_until_ready`] waits for it.
     pub fn start_dataplane(&mut self) {
-        let mut command = Command::new(binary("tidegate-dataplane"));
+        let mut command = Command::new(&self.programs[0]);
         command.arg("--config").arg(self.directory.path().join("dataplane.toml"));
         self.dataplane = Some(Process::start("tidegate-dataplane", &mut command));
     }
@@ -161,7 +167,7 @@ impl Edge {
 
     /// `tidegate-controlplane <subcommand> --config …`
     pub fn controlplane_command(&self, subcommand: &str) -> Command {
-        let mut command = Command::new(binary("tidegate-controlplane"));
+        let mut command = Command::new(&self.programs[1]);
         command.args([subcommand, "--config"]);
         command.arg(self.directory.path().join("controlplane.toml"));
         command
@@ -177,7 +183,8 @@ impl Edge {
     /// # Panics
     /// When one of them does not run.
     pub fn processes(&self) -> [u32; 2] {
-        [&self.dataplane, &self.controlplane].map(|process| process.as_ref().expect("it runs").id())
+        let processes = [&self.dataplane, &self.controlplane];
+        processes.map(|process| process.as_ref().expect("it runs").id())
     }
 
     /// `kill -9` of the dataplane.
@@ -198,6 +205,35 @@ impl Edge {
         assert!(dataplane.terminate().success(), "{}", dataplane.said());
         self.start_dataplane();
         self.wait_until_ready();
+    }
+
+    /// Puts both programs into a directory of their own, and replaces one process after the other by
+    /// the one from there: each is asked to stop, and the next one starts at once.
+    pub fn upgrade(&mut self) {
+        self.upgrades += 1;
+        let directory = self.directory.path().join(format!("build-{}", self.upgrades));
+        fs::create_dir(&directory).expect("a new directory");
+        for (at, name) in PROGRAMS.into_iter().enumerate() {
+            let copy = directory.join(name);
+            fs::copy(&self.programs[at], &copy).expect("a copy of the program");
+            self.programs[at] = copy;
+        }
+        self.upgrade_dataplane();
+        let mut controlplane = self.controlplane.take().expect("it runs");
+        assert!(controlplane.terminate().success(), "{}", controlplane.said());
+        self.start_controlplane();
+    }
+
+    /// Asks the dataplane to stop and starts it.
+    pub fn upgrade_dataplane(&mut self) {
+        let mut dataplane = self.dataplane.take().expect("it runs");
+        assert!(dataplane.terminate().success(), "{}", dataplane.said());
+        self.start_dataplane();
+    }
+
+    /// Everything that the dataplane that runs has said.
+    pub fn dataplane_said(&self) -> String {
+        self.dataplane.as_ref().expect("it runs").said()
     }
 
     /// Asks both to stop, as a service manager does. Panics unless both end with success.
@@ -321,6 +357,8 @@ impl Edge {
         }
     }
 }
+
+const PROGRAMS: [&str; 2] = ["tidegate-dataplane", "tidegate-controlplane"];
 
 /// The region of the root key's scope (the default of controlplane.toml).
 pub const REGION: &str = "us-east-1";

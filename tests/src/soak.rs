@@ -31,6 +31,8 @@ pub struct Options {
     pub seed: u64,
     /// From one promise to a device's next request, on average, milliseconds.
     pub pause_ms: u64,
+    /// Of these each round picks one.
+    pub victims: &'static [Victim],
 }
 
 /// What is killed.
@@ -44,10 +46,13 @@ pub enum Victim {
     Both,
     /// Stopped in order, for it keeps nothing over a `kill -9`, and started again.
     Broker,
+    /// One process after the other stopped in order, and started from another file.
+    Upgrade,
 }
 
-const VICTIMS: [Victim; 4] =
-    [Victim::Dataplane, Victim::Controlplane, Victim::Both, Victim::Broker];
+/// What `make soak` kills.
+pub const VICTIMS: &[Victim] =
+    &[Victim::Dataplane, Victim::Controlplane, Victim::Both, Victim::Broker];
 
 /// One kill, and how the edge came back from it.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +108,8 @@ pub fn run(options: &Options, mut tell: impl FnMut(usize, &Round)) -> Report {
     for number in 0..options.rounds as usize {
         let wait_ms = soak.shared.random.random_range(0..=2 * options.pause_ms);
         soak.turn_for(Duration::from_millis(wait_ms));
-        let victim = VICTIMS[soak.shared.random.random_range(0..VICTIMS.len())];
+        let victims = options.victims;
+        let victim = victims[soak.shared.random.random_range(0..victims.len())];
         let round = soak.round(victim);
         tell(number, &round);
         report.rounds.push(round);
@@ -203,6 +209,7 @@ impl Soak {
                 self.turn_for(BROKER_AWAY);
                 self.broker.go_on();
             }
+            Victim::Upgrade => self.edge.upgrade(),
         }
         let since = |device: &SoakDevice| device.promised_ms.is_some_and(|at| at > killed_ms);
         self.turn_until("a promise after the kill", |soak| soak.devices.iter().any(since));
@@ -269,8 +276,8 @@ impl Report {
     /// One line for the record of runs: for each victim, how often, and how the edge came back.
     #[must_use]
     pub fn json(&self, options: &Options) -> Value {
-        let recovery = VICTIMS.map(|victim| {
-            let of = self.rounds.iter().filter(|round| round.victim == victim);
+        let recovery = options.victims.iter().map(|victim| {
+            let of = self.rounds.iter().filter(|round| round.victim == *victim);
             let sessions: u32 = of.clone().map(|round| round.sessions.0).sum();
             let sessions_lost: u32 = of.clone().map(|round| round.sessions.1).sum();
             let doubled: usize = of.clone().map(|round| round.doubled).sum();
@@ -287,6 +294,7 @@ impl Report {
                 "most_devices_ms": {"median": median(&most), "worst": most.last()},
             })
         });
+        let recovery: Vec<Value> = recovery.collect();
         json!({
             "devices": options.devices, "seed": options.seed, "rounds": self.rounds.len(),
             "acknowledged": self.promised, "acknowledged_lost": self.lost, "doubled": self.doubled,

@@ -106,4 +106,6 @@ const HEAD_FIELDS: usize = 4;
 /// The word of the head that says how many entries were ever used.
 pub(super) const USED: usize = HEAD_FIELDS;
 /// The last byte is the version of the entry layout.
-const MAGIC: [u8; 8] = *b"TGRESUM\x02";
+const MAGIC: [u8; 8] = [b'T', b'G', b'R', b'E', b'S', b'U', b'M', LAYOUT];
+/// Which layout the entries have: sessions of another one are not resumed.
+pub const LAYOUT: u8 = 2;

@@ -51,7 +51,10 @@ fn no_connection_id_finds_an_endpoint_without_security() {
     let session = slab.session(slot);
     assert_eq!(slab.resolve(session), Some(slot));
     let (slab, found) = slab.reopened([0; 16]);
-    assert_eq!((found, slab.resolve(session)), (Recovered { kept: 1, torn: 0 }, Some(slot)));
+    assert_eq!(
+        (found, slab.resolve(session)),
+        (Recovered { kept: 1, torn: 0, is_other: false }, Some(slot))
+    );
 }
 
 #[test]
@@ -90,7 +93,7 @@ fn sessions_survive_a_restart_but_reservations_and_torn_slots_do_not() {
     drop(slab);
 
     let (slab, found) = Slab::open(&path, 0, 16, BOOT).unwrap();
-    assert_eq!(found, Recovered { kept: 1, torn: 1 });
+    assert_eq!(found, Recovered { kept: 1, torn: 1, is_other: false });
     assert_eq!((slab.find(&cid), slab.resolve(reference)), (Some(kept), Some(kept)));
     assert_eq!(slab.get(reserved).state(), State::Free);
     assert_eq!((slab.live(), slab.capacity), (1, 16));

@@ -16,8 +16,13 @@ fn main() -> ExitCode {
     let mut is_well = true;
     // In pieces: each has its own seed and edge, and is on record whatever comes later.
     for piece in 0.. {
-        let options =
-            Options { devices, rounds: ROUNDS, seed: seed.wrapping_add(piece), pause_ms: 500 };
+        let options = Options {
+            devices,
+            rounds: ROUNDS,
+            seed: seed.wrapping_add(piece),
+            pause_ms: 500,
+            victims: soak::VICTIMS,
+        };
         let report = soak::run(&options, |number, round| {
             eprintln!(
                 "round {number}: {:?}, first reply {:?}, most devices {:?}",
