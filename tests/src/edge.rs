@@ -207,8 +207,8 @@ impl Edge {
         self.wait_until_ready();
     }
 
-    /// Puts both programs into a directory of their own, and replaces one process after the other by
-    /// the one from there: each is asked to stop, and the next one starts at once.
+    /// Puts both programs into a directory of their own, and replaces one process after the other
+    /// by the one from there: each is asked to stop, and the next one starts at once.
     pub fn upgrade(&mut self) {
         self.upgrades += 1;
         let directory = self.directory.path().join(format!("build-{}", self.upgrades));
