@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use tidegate_crypto::secret::Key;
 
 use super::*;
+use crate::model::MessageId;
 use crate::store::memory::MemoryStore;
 use crate::store::stream::Retention;
 
@@ -142,6 +143,11 @@ fn what_the_core_writes_goes_to_the_account_it_is_about() {
     let located = [crate::store::keys::SESSIONS, &[2; 16]].concat();
     put(&records, Table::Sessions, &located, "here");
     assert_eq!(keys(&one, Table::Sessions, b""), [located]);
+    let kept = crate::store::keys::kept(DeviceId([2; 16]), 5, MessageId([9; 16]));
+    put(&records, Table::Outbox, &kept, "what it said");
+    let raw = records.raw().get(Table::Outbox, &kept).unwrap().unwrap();
+    assert_eq!(owner(Table::Outbox, &raw), ONE, "sealed, and erased with the account");
+    assert_eq!(keys(&one, Table::Outbox, b""), [kept]);
     assert!(keys(&records.of(TWO), Table::Messages, b"").is_empty());
 }
 
