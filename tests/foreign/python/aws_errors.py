@@ -411,7 +411,7 @@ fails(C, "StartSingleWirelessDeviceImportTask", DestinationName="spare",
 for _ in range(98):
     ok("UpdateWirelessDeviceImportTask", Id=task, CoAP=dict(DeviceCreationData=LINE))
 fails(C, "UpdateWirelessDeviceImportTask", Id=task, CoAP=dict(DeviceCreationData=LINE))
-payloads = [ok("CreatePayload", Bytes=9)["Id"] for _ in range(16)]
+payloads = [ok("CreatePayload", Bytes=2)["Id"] for _ in range(16)]
 fails(C, "CreatePayload", Bytes=9)
 fails(C, "PutPayloadPart", Id=payloads[0], Offset=1, PayloadData="AQ==")
 ok("TagResource", ResourceArn=arn, Tags=[dict(Key="first", Value="")])
