@@ -16,7 +16,7 @@ use super::lane::Phase;
 use super::measure::Happened;
 use super::messages::rest_ms;
 use super::uplink_json::{Circumstances, uplink_json};
-use super::{Core, LinkId, Now, Reply, RequestId, Ticket};
+use super::{Core, Kept, LinkId, Now, Reply, RequestId, Ticket};
 use crate::model::{
     DeviceId, Failure, MessageId, MessageState, MessageStatus, Refused, ResourceType, SecurityMode,
 };
@@ -65,15 +65,8 @@ impl Core {
         if step == Step::Failed {
             self.on_failed(now, &mut tx, (device, id), reason)?;
         } else if step == Step::Responded {
-            self.begin_subscription(now, &mut tx, (device, id), response);
-            let open = self.messages.get_mut(device, id)?;
-            let state = open.message.status.state;
-            let by = open.message.session;
-            let mode = by.and_then(|session| self.sessions.mode(device, session));
-            self.end_in(&mut tx, now, device, id, state);
-            let json = response_json(outcome, response, &body, mode);
-            let kept = json.and_then(|json| self.keep_response(now, &mut tx, (device, id), &json));
-            if let Some(kept) = kept {
+            let told = (outcome, response, &*body);
+            if let Some(kept) = self.on_responded(now, &mut tx, (device, id), told) {
                 ticket = Ticket::Response { link, seq, kept };
             }
         } else if outcome.is_final != 0 {
@@ -91,6 +84,23 @@ impl Core {
         }
         self.hand_over(now, device);
         Some(())
+    }
+
+    /// The message has ended; what of its response is kept for the application.
+    fn on_responded(
+        &mut self,
+        now: Now,
+        tx: &mut Transaction,
+        (device, id): (DeviceId, MessageId),
+        (outcome, response, body): (&Outcome, &[u8], &[u8]),
+    ) -> Option<Kept> {
+        self.begin_subscription(now, tx, (device, id), response);
+        let open = &self.messages.get_mut(device, id)?.message;
+        let (state, by) = (open.status.state, open.session);
+        let mode = by.and_then(|session| self.sessions.mode(device, session));
+        self.end_in(tx, now, device, id, state);
+        let json = response_json(outcome, response, body, mode)?;
+        self.keep_response(now, tx, (device, id), &json)
     }
 
     /// Once more, if it may; else that was it.

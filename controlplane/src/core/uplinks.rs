@@ -24,7 +24,7 @@ use super::ruled::Ran;
 use super::token::ResponseToken;
 use super::uplink_json::{Circumstances, uplink_json};
 use super::{Core, Effect, LinkId, Now, PublishId, PublishResult, RequestId};
-use crate::model::{DeviceId, MessageId, Network};
+use crate::model::{DeviceId, LayoutRow, MessageId, Network};
 use crate::rules;
 use crate::store::account::Account;
 
@@ -171,14 +171,7 @@ impl Core {
             answer_awaited: uplink.answer_awaited != 0
                 && (row.is_none() || !layouts::writes(message.code)),
         };
-        let told = uplink.class.get();
-        self.check_class(device, session, told);
-        let is_permitted = self.permits(device, told, &message);
-        let asked = if is_permitted && !self.sessions.is_ending(device, session) {
-            self.ask_edge(now, (device, session), &message, row.as_ref())
-        } else {
-            Asked::Elsewhere
-        };
+        let (is_permitted, asked) = self.asked(now, &received, &message, row.as_ref());
         if let Asked::Answer(message_id, answer, body_bytes) = asked {
             self.post_answer(&received, message_id, &answer, body_bytes);
             self.showed_itself(now, device, session, network);
@@ -213,6 +206,24 @@ impl Core {
             self.showed_itself(now, device, session, network);
         }
         Some(())
+    }
+
+    /// Whether the device may ask that, and what it asks of the edge.
+    fn asked(
+        &mut self,
+        now: Now,
+        of: &Received,
+        message: &Message<'_>,
+        row: Option<&LayoutRow>,
+    ) -> (bool, Asked) {
+        let (device, session) = (DeviceId(of.uplink.device), of.uplink.session.get());
+        let told = of.uplink.class.get();
+        self.check_class(device, session, told);
+        let is_permitted = self.permits(device, told, message);
+        if !is_permitted || self.sessions.is_ending(device, session) {
+            return (is_permitted, Asked::Elsewhere);
+        }
+        (true, self.ask_edge(now, (device, session), message, row))
     }
 
     /// What an edge resource says to a device.

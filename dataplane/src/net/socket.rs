@@ -221,9 +221,13 @@ mod tests {
 
     #[test]
     fn both_families_have_the_same_port() {
-        let v6 = bind(loopback("::")).unwrap();
-        let port = v6.local_address().unwrap().port();
-        assert!(bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok());
+        let has_both = |_| {
+            let v6 = bind(loopback("::")).unwrap();
+            let port = v6.local_address().unwrap().port();
+            bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok()
+        };
+        // Somebody else may have one of them.
+        assert!((0..16).any(has_both));
     }
 
     #[test]
