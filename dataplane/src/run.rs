@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-
 use std::time::Duration;
 use tidegate_ring::contract::Kind;
 use tidegate_ring::link::{self, WorkerEnds};

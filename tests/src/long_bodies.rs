@@ -1,12 +1,7 @@
-//! Which foreign programs take long bodies, and from where? libcoap's server as a device that
-//! listens, aiocoap as one that asks; a link between it and the edge that loses datagrams.
+//! Which foreign programs take long bodies? libcoap's server as a device that listens, aiocoap as
+//! one that asks.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -87,83 +82,4 @@ pub fn text_of(name: &str, bytes: usize) -> String {
     let mut text: String = lines.take(bytes / 16 + 1).collect();
     text.truncate(bytes);
     text
-}
-
-/// A relay between one device and a port that loses every so-many-th datagram; it stops when
-/// dropped.
-#[derive(Debug)]
-pub struct Lossy {
-    /// Where the device finds it.
-    pub port: u16,
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    stop: AtomicBool,
-    lost: AtomicU64,
-}
-
-/// Datagrams that a handshake may take: losing from it is another story's.
-const LET_THROUGH: u64 = 16;
-const TURN: Duration = Duration::from_millis(2);
-
-impl Lossy {
-    /// Every `every`-th datagram from either side is lost, after the handshake.
-    pub fn towards(server_port: u16, every: u64) -> Self {
-        let bound = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
-        let (near, far) = (bound(), bound());
-        far.connect((Ipv4Addr::LOCALHOST, server_port)).expect("loopback");
-        for socket in [&near, &far] {
-            socket.set_read_timeout(Some(TURN)).expect("a timeout");
-        }
-        let port = near.local_addr().expect("bound").port();
-        let shared = Arc::new(Shared::default());
-        let thread = std::thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || relay(&near, &far, every, &shared)
-        });
-        Self { port, shared, thread: Some(thread) }
-    }
-
-    /// How many it lost.
-    pub fn lost(&self) -> u64 {
-        self.shared.lost.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Lossy {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn relay(near: &UdpSocket, far: &UdpSocket, every: u64, shared: &Shared) {
-    let mut device: Option<SocketAddr> = None;
-    let mut buffer = [0; 2_048];
-    let mut passed = 0;
-    // Counted over both ways: an odd number loses from either.
-    let mut goes = || {
-        passed += 1;
-        let is_lost = passed > LET_THROUGH && passed % every == 0;
-        shared.lost.fetch_add(u64::from(is_lost), Ordering::Relaxed);
-        !is_lost
-    };
-    while !shared.stop.load(Ordering::Relaxed) {
-        if let Ok((bytes, from)) = near.recv_from(&mut buffer) {
-            device = Some(from);
-            if goes() {
-                let _ = far.send(&buffer[..bytes]);
-            }
-        }
-        while let (Some(device), Ok(bytes)) = (device, far.recv(&mut buffer)) {
-            if goes() {
-                let _ = near.send_to(&buffer[..bytes], device);
-            }
-        }
-    }
 }

@@ -1,12 +1,12 @@
 //! What went over the wire? A relay between devices and the edge that keeps every datagram and
-//! writes them down as a capture file, for which no privilege is needed.
+//! writes them down as a capture file, for which no privilege is needed. It may lose some.
 
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -25,6 +25,10 @@ pub struct Wiretap {
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
+    /// Every so-many-th datagram is lost; 0: none.
+    loses_every: u64,
+    passed: AtomicU64,
+    lost: AtomicU64,
     datagrams: Mutex<Vec<Datagram>>,
 }
 
@@ -40,14 +44,25 @@ struct Datagram {
 impl Wiretap {
     /// A relay towards a port on loopback.
     pub fn towards(server_port: u16) -> Self {
+        Self::losing(server_port, 0)
+    }
+
+    /// The same; every so-many-th datagram is lost, after the handshake. Counted over both ways: an
+    /// odd number loses from either.
+    pub fn losing(server_port: u16, every: u64) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
         let port = socket.local_addr().expect("bound").port();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { loses_every: every, ..Shared::default() });
         let thread = std::thread::spawn({
             let shared = Arc::clone(&shared);
             move || relay(&socket, port, server_port, &shared)
         });
         Self { port, shared, thread: Some(thread) }
+    }
+
+    /// How many it lost.
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
     }
 
     /// Every ClientHello that passed so far.
@@ -117,12 +132,16 @@ fn relay(devices: &UdpSocket, port: u16, server_port: u16, shared: &Shared) {
         if let Ok((length, device)) = devices.recv_from(&mut bytes) {
             shared.keep(device.port(), port, &bytes[..length]);
             let socket = upstream.entry(device).or_insert_with(|| towards(server_port));
-            let _ = socket.send(&bytes[..length]);
+            if shared.lets_through() {
+                let _ = socket.send(&bytes[..length]);
+            }
         }
         for (device, socket) in &upstream {
             while let Ok(length) = socket.recv(&mut bytes) {
                 shared.keep(port, device.port(), &bytes[..length]);
-                let _ = devices.send_to(&bytes[..length], device);
+                if shared.lets_through() {
+                    let _ = devices.send_to(&bytes[..length], device);
+                }
             }
         }
     }
@@ -138,7 +157,18 @@ fn towards(server_port: u16) -> UdpSocket {
     connect().expect("a socket towards the server")
 }
 
+/// Datagrams that a handshake may take: losing from it is another story's.
+const HANDSHAKE_MAX: u64 = 16;
+
 impl Shared {
+    fn lets_through(&self) -> bool {
+        let number = 1 + self.passed.fetch_add(1, Ordering::Relaxed);
+        let may_lose = self.loses_every > 0 && number > HANDSHAKE_MAX;
+        let is_lost = may_lose && number.is_multiple_of(self.loses_every);
+        self.lost.fetch_add(u64::from(is_lost), Ordering::Relaxed);
+        !is_lost
+    }
+
     fn keep(&self, from_port: u16, to_port: u16, payload: &[u8]) {
         let at = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
         let datagram = Datagram { at, from_port, to_port, payload: payload.to_vec() };

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use tidegate_tests::api::{coap, payload, text};
 use tidegate_tests::coap_client::Flavour::{self, GnuTls, OpenSsl};
 use tidegate_tests::edge::{Edge, Provisioned};
-use tidegate_tests::place::{Directory, free_ports, is_taken};
+use tidegate_tests::long_bodies::{Listening, small_credential};
+use tidegate_tests::place::Directory;
 use tidegate_tests::process::Process;
 use tidegate_tests::repository::{cached, root};
 use tidegate_tests::wait::eventually;
@@ -64,13 +65,7 @@ fn libcoap_observes(flavour: Flavour) {
 fn aiocoap_observes_what_an_application_sets() {
     let edge = Edge::embedded();
     let place = Directory::new("observe");
-    let device = edge.provision_as(Provisioned {
-        id: String::new(),
-        identity: format!("{:-<32}", "aiocoap"),
-        secret: format!("0x{}", hex::encode(format!("{:-<16}", "aiocoap"))),
-        destination: "to-aiocoap".to_owned(),
-        topic: "fleet/aiocoap".to_owned(),
-    });
+    let device = small_credential(&edge, "aiocoap");
     sets(&edge, &device, "first");
     let whole_edge = format!("coaps://127.0.0.1:{}/*", edge.coap_port);
     let dtls = json!({
@@ -95,7 +90,8 @@ fn aiocoap_observes_what_an_application_sets() {
 fn an_application_observes_what_coap_server_has() {
     let edge = Edge::embedded();
     let api = edge.api();
-    let (device, _server) = listening(&edge);
+    let server = Listening::start(&edge, "clock", &[]);
+    let device = &server.device;
     let mut uplinks = api.events("/uplinks?from=0");
     let observe = json!({"RequestMethod": "GET", "UriPaths": ["time"], "Observe": 0});
     let message = api.send_data(&device.id, &observe, "");
@@ -121,33 +117,4 @@ fn sets(edge: &Edge, device: &Provisioned, value: &str) {
     let path = format!("/wireless-devices/{}/resources", device.id);
     let set = edge.api().succeed("PUT", &path, &body);
     assert!(set["ETag"].is_string(), "{set}");
-}
-
-/// libcoap's server, a device that listens.
-fn listening(edge: &Edge) -> (Provisioned, Process) {
-    // It has one port for plain CoAP and the next for DTLS.
-    let port = free_ports(2) + 1;
-    let key = format!("{:-<16}", "clock");
-    let mut command = Command::new("coap-server-openssl");
-    command.args(["-A", "127.0.0.1", "-p", &(port - 1).to_string(), "-v", "7", "-k", &key]);
-    let mut process = Process::start("coap-server-openssl", &mut command);
-    eventually("the server's port is taken", || {
-        assert!(process.try_wait().is_none(), "{}", process.said());
-        is_taken(port).then_some(())
-    });
-    let mut device = Provisioned {
-        id: String::new(),
-        identity: format!("{:-<32}", "clock"),
-        secret: format!("0x{}", hex::encode(&key)),
-        destination: "to-clock".to_owned(),
-        topic: "fleet/clock".to_owned(),
-    };
-    let cellular = json!({
-        "DtlsV1_2": {
-            "PreSharedKeyIdentity": device.identity, "PreSharedKeySecret": device.secret,
-        },
-        "Endpoint": format!("127.0.0.1:{port}"),
-    });
-    device.id = edge.provision_block(&device.destination, &device.topic, &cellular);
-    (device, process)
 }

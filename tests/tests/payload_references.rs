@@ -17,10 +17,11 @@ use tidegate_tests::api::{Api, coap, payload, text};
 use tidegate_tests::aws::Aws;
 use tidegate_tests::coap_client::{CoapClient, Flavour, Request};
 use tidegate_tests::edge::{Edge, Options, Provisioned};
-use tidegate_tests::long_bodies::{Listening, Lossy, aiocoap, small_credential, text_of};
+use tidegate_tests::long_bodies::{Listening, aiocoap, small_credential, text_of};
 use tidegate_tests::moto::Moto;
 use tidegate_tests::place::{Directory, free_port};
 use tidegate_tests::process::Process;
+use tidegate_tests::wiretap::Wiretap;
 
 /// What is read ahead of a device, bytes.
 const READ_BYTES: u64 = 64 << 10;
@@ -155,7 +156,7 @@ fn aiocoap_downloads_a_firmware_over_a_lossy_link() {
         let device = small_credential(&edge, name);
         let body = text_of(name, bytes);
         let reference = uploads(&api, body.as_bytes());
-        let link = Lossy::towards(edge.coap_port, every);
+        let link = Wiretap::losing(edge.coap_port, every);
         let mut command = aiocoap(link.port, &device, &place);
         command.arg(format!("coaps://127.0.0.1:{}/firmware", link.port));
         let mut client = Process::start("aiocoap-client", &mut command);

@@ -52,8 +52,8 @@ impl Control {
             let (publisher, reader) = stream::open(all.clone(), tell).map_err(start_error)?;
             (Box::new(|| Box::new(publisher)), Some(reader))
         };
-        let (now, identities) = (start_of_time(), settings.identities);
-        let seed = rand::random();
+        let (now, seed) = (start_of_time(), rand::random());
+        let identities = settings.identities;
         let core = Core::new(now, all.clone(), vault.clone(), limits.clone(), identities, seed);
         let mut core = core.map_err(start_error)?;
         core.set_account(&settings.account_id);
@@ -78,17 +78,15 @@ impl Control {
         run_edge(parts, inbox)?;
         let own: Arc<dyn Store> = Arc::new(records.of(Account::ROOT));
         let stream = stream.map(|stream| stream.over(own.clone()));
-        let actions = Arc::new(settings.actions);
-        let import_dir = settings.data_dir.join(imports::IMPORT_DIR);
         let held = Held {
             store: own,
             vault,
             edge: handle,
             stream,
             directory,
-            actions,
+            actions: Arc::new(settings.actions),
             may_reach: true,
-            import_dir,
+            import_dir: settings.data_dir.join(imports::IMPORT_DIR),
             payloads,
             feed,
             account: Account::ROOT,

@@ -15,12 +15,11 @@ use tidegate_ring::contract::Publication;
 
 use super::outbox::{ConfirmedBy, Kept};
 use super::routes::{Route, Ruled};
-use super::ruled::Ran;
+use super::ruled::{Ran, Said};
 use super::uplink_json::{Circumstances, uplink_json};
 use super::uplinks::{Pending, Speech, path_of};
 use super::{Core, Effect, LinkId, Now, PublishResult, Ticket};
 use crate::model::{DeviceId, MessageId};
-use crate::rules;
 use crate::store::{Table, Transaction};
 
 /// Who waits to hear what becomes of an uplink: a worker, with this exchange of the device.
@@ -171,29 +170,14 @@ impl Core {
                     self.delete_kept(kept);
                 }
             }
-            Route::Rules(ruled) => self.publish_ruled(now, kept, &ruled, (path, json)),
+            Route::Rules(ruled) => self.publish_ruled(now, kept, &ruled, path, json),
         }
     }
 
-    fn publish_ruled(
-        &mut self,
-        now: Now,
-        kept: Kept,
-        ruled: &Ruled,
-        (path, payload): (&[u8], &[u8]),
-    ) {
-        let (client_id, trace_id) = (kept.device.to_string(), kept.message.to_string());
-        let path = String::from_utf8_lossy(path);
-        let message = rules::Message {
-            topic: ruled.topic.as_deref().unwrap_or(&path),
-            client_id: &client_id,
-            account_id: &self.account_id(ruled.account),
-            principal: None,
-            trace_id: &trace_id,
-            now_unix_ms: kept.unix_ms(),
-            payload,
-        };
-        match self.run_rules(now, ruled, &message, Pending::Kept(kept)) {
+    fn publish_ruled(&mut self, now: Now, kept: Kept, ruled: &Ruled, path: &[u8], json: &[u8]) {
+        let Kept { device, message, .. } = kept;
+        let said = Said { device, message, path, json, unix_ms: kept.unix_ms() };
+        match self.run_rules_over(now, ruled, &said, Pending::Kept(kept)) {
             Ran::Publishing => self.outbox.publishing += 1,
             Ran::Filtered => self.forget_kept(kept),
             Ran::Failed => self.kept_is_refused(now, kept),

@@ -36,18 +36,16 @@ pub(super) fn writes(code: Code) -> bool {
     matches!(code, Code::POST | Code::PUT | Code::DELETE)
 }
 
-impl Core {
-    /// The row of the device's layout for what is asked.
-    pub(super) fn row_of(&mut self, device: DeviceId, request: &Message<'_>) -> Option<LayoutRow> {
-        let terms = self.terms(device).ok().flatten()?;
-        if terms.layout.is_empty() {
-            return None;
-        }
-        let path = policy::Path::of(request.options.all(Number::URI_PATH));
-        let fits = |row: &&LayoutRow| policy::matches(row.path.as_bytes(), path.as_bytes());
-        terms.layout.iter().find(fits).cloned()
+/// The row of a layout for what is asked.
+pub(super) fn row_of<'a>(layout: &'a [LayoutRow], request: &Message<'_>) -> Option<&'a LayoutRow> {
+    if layout.is_empty() {
+        return None;
     }
+    let path = policy::Path::of(request.options.all(Number::URI_PATH));
+    layout.iter().find(|row| policy::matches(row.path.as_bytes(), path.as_bytes()))
+}
 
+impl Core {
     /// What nobody has written yet, if the layout has a first value for it.
     pub(super) fn first_value(
         &mut self,

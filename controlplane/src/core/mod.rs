@@ -207,7 +207,7 @@ impl Core {
     /// or later, exactly once.
     pub fn on_entry(&mut self, now: Now, link: LinkId, seq: Seq, kind: u8, bytes: &[u8]) {
         let understood = match Kind::from_wire(kind) {
-            Some(Kind::Uplink) => self.on_uplink(now, link, seq, bytes),
+            Some(Kind::Uplink) => self.on_uplink(now, (link, seq), bytes),
             Some(Kind::Body) => self.on_body(link, seq, bytes),
             Some(Kind::Wanted) => self.on_wanted(now, link, seq, bytes),
             Some(Kind::CredentialWanted) => self.on_credential_wanted(link, seq, bytes),

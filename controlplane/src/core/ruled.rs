@@ -6,6 +6,7 @@ use super::group::{Ended, Part, Run};
 use super::routes::Ruled;
 use super::uplinks::Pending;
 use super::{Core, Effect, Now, PublishId, PublishResult};
+use crate::model::{DeviceId, MessageId};
 use crate::rules::{Compiled, Delivery, Failed, Message, Outcome, Target};
 use crate::sinks::Delivered;
 use crate::store::account::Account;
@@ -21,10 +22,42 @@ pub(super) enum Ran {
     Failed,
 }
 
+/// What a device has said, for rules to look at.
+pub(super) struct Said<'a> {
+    pub(super) device: DeviceId,
+    pub(super) message: MessageId,
+    /// The topic, where the destination has none.
+    pub(super) path: &'a [u8],
+    pub(super) json: &'a [u8],
+    pub(super) unix_ms: u64,
+}
+
 impl Core {
+    /// Runs the rules over what a device has said; the rest is as in [`Core::run_rules`].
+    pub(super) fn run_rules_over(
+        &mut self,
+        now: Now,
+        ruled: &Ruled,
+        said: &Said<'_>,
+        pending: Pending,
+    ) -> Ran {
+        let (client_id, trace_id) = (said.device.to_string(), said.message.to_string());
+        let path = String::from_utf8_lossy(said.path);
+        let message = Message {
+            topic: ruled.topic.as_deref().unwrap_or(&path),
+            client_id: &client_id,
+            account_id: &self.account_id(ruled.account),
+            principal: None,
+            trace_id: &trace_id,
+            now_unix_ms: said.unix_ms,
+            payload: said.json,
+        };
+        self.run_rules(now, ruled, &message, pending)
+    }
+
     /// Runs the rules over a message and publishes what they make of it. `pending` is confirmed
     /// once everything is.
-    pub(super) fn run_rules(
+    fn run_rules(
         &mut self,
         now: Now,
         ruled: &Ruled,

@@ -20,12 +20,12 @@ use super::kept::Asker;
 use super::layouts;
 use super::outbox::{ConfirmedBy, Kept};
 use super::routes::Route;
-use super::ruled::Ran;
+use super::ruled::{Ran, Said};
+use super::terms::Terms;
 use super::token::ResponseToken;
 use super::uplink_json::{Circumstances, uplink_json};
 use super::{Core, Effect, LinkId, Now, PublishId, PublishResult, RequestId};
 use crate::model::{DeviceId, LayoutRow, MessageId, Network};
-use crate::rules;
 use crate::store::account::Account;
 
 /// Publishes under way, uplinks and device responses alike.
@@ -71,6 +71,15 @@ pub(super) struct Speech {
     /// Window of the ACK.
     piggyback_window_ms: u32,
     terms: contract::Terms,
+}
+
+impl Speech {
+    /// Without a profile.
+    const OWN: Self = Self { piggyback_window_ms: OWN_WINDOW, terms: contract::Terms::OWN };
+
+    fn of(terms: &Terms) -> Self {
+        Self { piggyback_window_ms: terms.piggyback_window_ms, terms: terms.wire }
+    }
 }
 
 impl Uplinks {
@@ -147,31 +156,27 @@ impl Uplinks {
 }
 
 impl Core {
-    pub(super) fn on_uplink(
-        &mut self,
-        now: Now,
-        link: LinkId,
-        seq: Seq,
-        bytes: &[u8],
-    ) -> Option<()> {
+    pub(super) fn on_uplink(&mut self, now: Now, from: (LinkId, Seq), bytes: &[u8]) -> Option<()> {
         let (uplink, raw) = Uplink::split(bytes)?;
         let network = from_the_wire(uplink.network)?;
         let mut message = Message::parse(raw).ok()?;
         let (exchange, body_bytes) = (uplink.exchange.get(), uplink.body_bytes.get());
-        let body = self.body_of(link, exchange, body_bytes, message.payload)?;
+        let body = self.body_of(from.0, exchange, body_bytes, message.payload)?;
         message.payload = &body;
         let (device, session) = (DeviceId(uplink.device), uplink.session.get());
-        let (longest, speech) = self.uplink_terms(device);
-        let row = self.row_of(device, &message);
+        let terms = self.terms(device).ok().flatten();
+        let longest = terms.as_ref().map(|terms| terms.uplink_payload_bytes);
+        let speech = terms.as_deref().map_or(Speech::OWN, Speech::of);
+        let row = terms.as_deref().and_then(|terms| layouts::row_of(&terms.layout, &message));
         let received = Received {
-            from: (link, seq),
+            from,
             uplink: *uplink,
             network,
             speech,
             answer_awaited: uplink.answer_awaited != 0
                 && (row.is_none() || !layouts::writes(message.code)),
         };
-        let (is_permitted, asked) = self.asked(now, &received, &message, row.as_ref());
+        let (is_permitted, asked) = self.asked(now, &received, &message, row);
         if let Asked::Answer(message_id, answer, body_bytes) = asked {
             self.post_answer(&received, message_id, &answer, body_bytes);
             self.showed_itself(now, device, session, network);
@@ -186,7 +191,7 @@ impl Core {
                 Some(Publication::Forbidden)
             }
             Ok(route @ (Route::Topic(_) | Route::Rules(_))) if self.takes_uplink(&route) => {
-                if let (Asked::Keep(path), Some(row)) = (asked, &row) {
+                if let (Asked::Keep(path), Some(row)) = (asked, row) {
                     self.keep_value(now, &received, (path, row), raw, &message)
                 } else {
                     self.take_in(now, &received, route, &message)
@@ -296,18 +301,6 @@ impl Core {
         }
     }
 
-    /// The longest payload a device's profile lets through, and how it is responded to.
-    fn uplink_terms(&mut self, device: DeviceId) -> (Option<usize>, Speech) {
-        let terms = self.terms(device).ok().flatten();
-        let longest = terms.as_ref().map(|terms| terms.uplink_payload_bytes);
-        let own = Speech { piggyback_window_ms: OWN_WINDOW, terms: contract::Terms::OWN };
-        let speech = terms.map_or(own, |terms| Speech {
-            piggyback_window_ms: terms.piggyback_window_ms,
-            terms: terms.wire,
-        });
-        (longest, speech)
-    }
-
     /// Publishes an uplink, or says at once what became of it.
     pub(super) fn publish_uplink(
         &mut self,
@@ -327,19 +320,14 @@ impl Core {
                 None
             }
             Route::Rules(ruled) => {
-                let path = path_of(message);
-                let path = String::from_utf8_lossy(&path);
-                let (client_id, trace_id) = (about.device.to_string(), about.message.to_string());
-                let message = rules::Message {
-                    topic: ruled.topic.as_deref().unwrap_or(&path),
-                    client_id: &client_id,
-                    account_id: &self.account_id(ruled.account),
-                    principal: None,
-                    trace_id: &trace_id,
-                    now_unix_ms: now.unix_ms,
-                    payload: &payload,
+                let said = Said {
+                    device: about.device,
+                    message: about.message,
+                    path: &path_of(message),
+                    json: &payload,
+                    unix_ms: now.unix_ms,
                 };
-                match self.run_rules(now, &ruled, &message, pending) {
+                match self.run_rules_over(now, &ruled, &said, pending) {
                     Ran::Publishing => None,
                     // The rule wants no more of it, and nobody will answer.
                     Ran::Filtered => Some(Publication::Confirmed),

@@ -281,13 +281,7 @@ async fn nothing_of_a_terminated_account_is_left_in_the_files() {
         "CoAP": { "RequestMethod": "PUT", "UriPaths": [MARKER], "QueueMode": 1 } });
     let sent = server.call_as(&key, "POST", &format!("/wireless-devices/{id}/data"), &sent).await;
     assert_eq!(sent.status, 202, "{}", sent.text);
-    let upload = json!({ "Name": MARKER, "Bytes": MARKER.len() });
-    let upload = server.call_as(&key, "POST", "/payloads", &upload).await;
-    assert_eq!(upload.status, 201, "{}", upload.text);
-    let upload = format!("/payloads/{}", upload.json["Id"].as_str().unwrap());
-    assert_eq!(server.get(&upload).await.status, 404, "of another account");
-    let part = json!({ "Offset": 0, "PayloadData": payload });
-    assert_eq!(server.call_as(&key, "PUT", &upload, &part).await.status, 200);
+    uploads(&server, &key, MARKER).await;
     server
         .user(
             account,
@@ -321,6 +315,18 @@ async fn nothing_of_a_terminated_account_is_left_in_the_files() {
         "PreSharedKeyIdentity": marked, "PreSharedKeySecret": psk(7) } } });
     assert_eq!(server.send("POST", "/wireless-devices", again).await.status, 201);
     server.stop().await;
+}
+
+/// The account uploads a payload, which is its alone.
+async fn uploads(server: &Server, key: &NewKey, text: &str) {
+    let upload = json!({ "Name": text, "Bytes": text.len() });
+    let upload = server.call_as(key, "POST", "/payloads", &upload).await;
+    assert_eq!(upload.status, 201, "{}", upload.text);
+    let upload = format!("/payloads/{}", upload.json["Id"].as_str().unwrap());
+    assert_eq!(server.get(&upload).await.status, 404, "of another account");
+    let payload = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    let part = json!({ "Offset": 0, "PayloadData": payload });
+    assert_eq!(server.call_as(key, "PUT", &upload, &part).await.status, 200);
 }
 
 fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {

@@ -16,14 +16,7 @@ fn body_of(bytes: usize) -> Vec<u8> {
 impl Story {
     /// The worker asks for a piece; what it gets.
     fn wants(&mut self, id: MessageId, offset: usize) -> Vec<u8> {
-        let wanted = contract::Wanted {
-            body: 5.into(),
-            message_id: id.0,
-            device: DEVICE.0,
-            offset: (offset as u32).into(),
-        };
-        let seq = self.entry(Kind::Wanted, &[wanted.as_bytes()]);
-        assert!(self.done.contains(&seq), "an answer finishes it");
+        self.asks_for(id, offset);
         let post = self.posts.iter().rev().find(|post| post.kind == Kind::Piece).unwrap();
         let (piece, bytes) = contract::Piece::split(&post.bytes).unwrap();
         assert_eq!((piece.body.get(), piece.offset.get() as usize), (5, offset));
