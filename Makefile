@@ -21,7 +21,7 @@ PACKAGES := build-essential clang libclang-dev pkg-config libssl-dev libcoap3-bi
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
 .PHONY: help run demo test format lints build model smoke bench ratio soak fuzz docs sim armed reliability install-deps \
-	aws foreign
+	aws foreign allowed audit
 help:
 	@echo 'make run    start an edge with a demo device on loopback (Ctrl-C stops it)'
 	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
@@ -32,6 +32,7 @@ help:
 	@echo 'make bench | fuzz   all figures into docs/performance.md, criterion benches | a minute of'
 	@echo '             fuzzing per parser'
 	@echo 'make soak   processes are killed under load, for an hour or SOAK_MINUTES'
+	@echo 'make audit  advisories against what we stand on; licences and origins too'
 	@echo 'make docs   write what the tests know into docs/: interop, compliance, lossy link'
 
 run demo: install-deps build aws
@@ -50,12 +51,35 @@ lints:
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 
 # Doc examples, the model and the simulator run before the rest so that the stories' results are the closing lines.
-test: install-deps format build lints foreign aws model
+test: install-deps format allowed build lints foreign aws model
 	$(call say,doc examples)
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	@$(MAKE) sim SEEDS=400 MINUTES=1
 	$(call say,tests)
 	TIDEGATE_CACHE=$(CACHE) cargo test $(CARGO_FLAGS) --workspace --lib --bins --tests
+
+# What the workspace may stand on: deny.toml. Advisories come from RustSec's database on GitHub, or
+# from a clone of it: make audit ADVISORY_DB=dir.
+allowed:
+	$(call say,licences and origins of what we stand on)
+	$(call tool,cargo-deny@0.20.2)
+	$(TOOLS)/cargo-deny --locked check licenses bans sources
+
+audit: export GIT_CONFIG_COUNT := $(if $(ADVISORY_DB),2,0)
+audit: export GIT_CONFIG_KEY_0 := url.file://$(abspath $(ADVISORY_DB)).insteadOf
+audit: export GIT_CONFIG_VALUE_0 := https://github.com/RustSec/advisory-db
+audit: export GIT_CONFIG_KEY_1 := safe.directory
+audit: export GIT_CONFIG_VALUE_1 := *
+audit: allowed
+	$(call say,advisories against what we stand on)
+	$(TOOLS)/cargo-deny --locked check advisories
+
+# Tools of cargo, pinned, into the cache: nothing where they are already. Compiled for the sake of
+# compiling: it is minutes, and what they do is seconds.
+TOOLS := $(CACHE)/tools/bin
+tool = @env -u CARGO_TARGET_DIR -u RUSTFLAGS CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	cargo install --locked --root $(CACHE)/tools $(1)
 
 # Every interleaving of the rings' two sides. A directory of its own: these flags are for it alone.
 model: export RUSTFLAGS = --cfg loom
