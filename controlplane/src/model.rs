@@ -28,8 +28,8 @@ pub use device::{
     NewNetwork,
 };
 pub use edge_resource::{
-    EdgeResource, NewEdgeResource, RESOURCE_BYTES_MAX, RESOURCE_MAX_AGE_S, RESOURCE_PATH_BYTES_MAX,
-    RESOURCES_PER_DEVICE_MAX,
+    EdgeResource, NewEdgeResource, RESOURCE_BYTES_MAX, RESOURCE_FIRST_BYTES, RESOURCE_MAX_AGE_S,
+    RESOURCE_PATH_BYTES_MAX, RESOURCES_PER_DEVICE_MAX,
 };
 pub use id::{DeviceId, ImportId, MessageId, ProfileId, UploadId};
 pub use import::{ImportSource, ImportStatus, ImportTask, Imported};

@@ -110,8 +110,6 @@ pub enum Fault {
 pub const READ_BYTES: usize = PIECE_BYTES;
 /// Bound: reads under way at a time; one more is asked for again.
 pub const READS_MAX: usize = 256;
-/// What is refused is said of this member.
-pub(crate) const MEMBER: &str = "CoAP.PayloadReference";
 /// Longest payload, bytes: what Block1 and Block2 can number in blocks of 1024 (RFC 7959).
 pub const BYTES_MAX: u64 = 1 << 30;
 
@@ -135,17 +133,22 @@ impl Payloads {
         &self.settings
     }
 
-    /// What lies there now.
-    pub async fn find(&self, account: Account, url: &str) -> Result<PayloadReference, Refused> {
+    /// What lies there now, where `member` of a call says.
+    pub async fn find(
+        &self,
+        account: Account,
+        url: &str,
+        member: &str,
+    ) -> Result<PayloadReference, Refused> {
         let found = self.place(url).filter(|_| self.settings.allows(account));
         let Some((store, path)) = found else {
-            return Err(Refused::invalid(MEMBER, "Member must be an object of a known bucket"));
+            return Err(Refused::invalid(member, "Member must be an object of a known bucket"));
         };
         let timeout = Duration::from_millis(self.settings.timeout_ms);
         let about = match tokio::time::timeout(timeout, store.head(&path)).await {
             Ok(Ok(about)) => about,
             Ok(Err(error)) if fault(&error) == Fault::Gone => {
-                return Err(Refused::invalid(MEMBER, "Member must be an object that is there"));
+                return Err(Refused::invalid(member, "Member must be an object that is there"));
             }
             Ok(Err(_)) | Err(_) => {
                 let message = "the bucket can not be read now".to_owned();
@@ -156,7 +159,7 @@ impl Payloads {
         let bytes = u32::try_from(about.size).ok().filter(|_| about.size <= most);
         let too_long = || {
             let constraint = format!("Member must be an object of at most {most} bytes");
-            Refused::invalid(MEMBER, constraint)
+            Refused::invalid(member, constraint)
         };
         let bytes = bytes.ok_or_else(too_long)?;
         Ok(PayloadReference { url: url.to_owned(), bytes, etag: about.e_tag })
@@ -219,6 +222,8 @@ mod tests {
     use super::*;
     use crate::store::testing::TempDir;
 
+    const MEMBER: &str = "PayloadReference";
+
     fn of(dir: &TempDir, bytes_max: u64) -> Payloads {
         let s3 = ObjectSettings {
             bucket: "firmware".to_owned(),
@@ -245,7 +250,7 @@ mod tests {
         let body: Vec<u8> = (0..READ_BYTES + 10).map(|at| at as u8).collect();
         std::fs::write(dir.path().join("v2.bin"), &body).unwrap();
         let payloads = of(&dir, 1 << 20);
-        let found = payloads.find(Account::ROOT, "s3://firmware/v2.bin").await.unwrap();
+        let found = payloads.find(Account::ROOT, "s3://firmware/v2.bin", MEMBER).await.unwrap();
         assert_eq!(found.bytes as usize, body.len());
         assert_eq!(read(&payloads, &found, 0).await.unwrap(), body[..READ_BYTES]);
         assert_eq!(read(&payloads, &found, 7).await.unwrap(), body[7..READ_BYTES + 7]);
@@ -274,7 +279,7 @@ mod tests {
             (Account::ROOT, "s3://other/fits", false),
             (Account::ROOT, "file:///etc/passwd", false),
         ] {
-            let found = payloads.find(account, url).await;
+            let found = payloads.find(account, url, MEMBER).await;
             assert_eq!(found.is_ok(), is_good, "{url}: {found:?}");
         }
     }

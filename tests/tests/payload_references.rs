@@ -180,6 +180,31 @@ fn aiocoap_downloads_a_firmware_over_a_lossy_link() {
     }
 }
 
+/// The same when the firmware lies at the edge, where no application is asked: what the device
+/// observes tells it of a new one.
+#[test]
+fn libcoap_downloads_what_lies_at_the_edge_over_a_lossy_link() {
+    let edge = Edge::embedded();
+    let api = edge.api();
+    let device = small_credential(&edge, "asks");
+    let place = Directory::new("resource");
+    for (bytes, every) in [(64 << 10, 13), (1 << 20, 151)] {
+        let body = text_of("resource", bytes);
+        let reference = uploads(&api, body.as_bytes());
+        let resource = json!({"UriPaths": ["u", "main@2"], "PayloadReference": reference});
+        api.succeed("PUT", &format!("/wireless-devices/{}/resources", device.id), &resource);
+        let link = Wiretap::losing(edge.coap_port, every);
+        let file = place.path().join("fetched");
+        let mut command = Command::new("coap-client-openssl");
+        command.args(["-B", "300", "-u", &device.identity, "-k", &format!("{:-<16}", "asks")]);
+        command.arg("-o").arg(&file).arg(format!("coaps://127.0.0.1:{}/u/main@2", link.port));
+        let said = Process::run("coap-client-openssl", &mut command).unwrap_or_else(|said| said);
+        let read = fs::read(&file).unwrap_or_else(|why| panic!("{why}: {said}"));
+        assert!(read == body.as_bytes(), "{} bytes of {bytes}: {said}", read.len());
+        assert!(link.lost() >= 8, "only {} were lost", link.lost());
+    }
+}
+
 /// ACKs are waited for shortly, and often.
 fn patient() -> String {
     "ack_timeout_ms = 1000\nmax_retransmit = 8".to_owned()

@@ -9,15 +9,23 @@ use warp::http::StatusCode;
 use super::downlink::{format_number, payload, segments};
 use super::error::ApiError;
 use super::queue::format_name;
-use super::validate::Violations;
+use super::validate::{NOT_NULL, Violations};
 use super::{Api, Call, Reply, page, shape};
-use crate::model::{EdgeResource, NewEdgeResource, RESOURCE_MAX_AGE_S};
+use crate::model::{EdgeResource, NewEdgeResource, PayloadReference, RESOURCE_MAX_AGE_S};
 
 /// `PUT /wireless-devices/{Id}/resources`
 pub async fn put(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
     let body = call.members();
     let mut violations = Violations::default();
-    let payload = payload(&body, &mut violations)?.unwrap_or_default();
+    let payload = payload(&body, &mut violations)?;
+    let reference = body.owned("PayloadReference")?;
+    match (&payload, &reference) {
+        (None, None) => violations.add("PayloadData", NOT_NULL),
+        (Some(_), Some(_)) => {
+            violations.add("PayloadReference", "Member must stand in the place of PayloadData");
+        }
+        _ => {}
+    }
     let path = segments(&body, "UriPaths", &mut violations)?;
     violations.check()?;
     let max_age_s = body.integer("MaxAge")?.and_then(|s| u32::try_from(s).ok());
@@ -25,7 +33,8 @@ pub async fn put(api: &Api, call: &Call, id: &str) -> Result<Reply, ApiError> {
         path,
         content_format: format_number(&body, "ContentFormat")?,
         max_age_s: max_age_s.unwrap_or(RESOURCE_MAX_AGE_S),
-        payload,
+        payload: payload.unwrap_or_default(),
+        reference: reference.map(PayloadReference::to),
     };
     let tag = api.control.set_resource(id, resource).await?;
     Ok(Reply::json(StatusCode::OK, json!({ "ETag": STANDARD.encode(tag) })))
@@ -51,7 +60,11 @@ fn listed(resource: EdgeResource) -> Value {
     let mut body = Map::new();
     let path: Vec<_> = resource.path.split('/').collect();
     body.insert("UriPaths".to_owned(), json!(path));
-    body.insert("PayloadData".to_owned(), json!(STANDARD.encode(&resource.payload)));
+    let (name, value) = match &resource.reference {
+        None => ("PayloadData", STANDARD.encode(&resource.payload)),
+        Some(reference) => ("PayloadReference", reference.url.clone()),
+    };
+    body.insert(name.to_owned(), json!(value));
     if let Some(format) = resource.content_format {
         body.insert("ContentFormat".to_owned(), json!(format_name(format)));
     }

@@ -8,8 +8,7 @@ use super::{Control, PAYLOAD_BYTES_MAX, validate};
 use crate::core::{self, Body, Reply, Request};
 use crate::model::{
     DeviceId, Downlink, DownlinkRequest, DownlinkResponse, MessageId, MessageState, MessageStatus,
-    Page, PageRequest, PayloadReference, QueuedMessage, Refused, ResourceType, TTL_S_MAX, UploadId,
-    Wait,
+    Page, PageRequest, QueuedMessage, Refused, ResourceType, TTL_S_MAX, Wait,
 };
 use crate::store::queue::{Queued, Waiting};
 use crate::store::records::{Message, read};
@@ -24,12 +23,12 @@ impl Control {
         let body = match downlink {
             Downlink::Request(mut request) => {
                 check_request(&request)?;
-                self.find_payload(&mut request.reference).await?;
+                self.find_payload(&mut request.reference, REFERENCE).await?;
                 Body::Request(request)
             }
             Downlink::Response(mut response) => {
                 check_response(&response)?;
-                self.find_payload(&mut response.reference).await?;
+                self.find_payload(&mut response.reference, REFERENCE).await?;
                 Body::Response(response)
             }
         };
@@ -37,18 +36,6 @@ impl Control {
             Reply::Accepted(id) => Ok(id),
             other => unreachable!("a Send is answered by Accepted, not {other:?}"),
         }
-    }
-
-    /// What lies now where a message says that its payload lies.
-    async fn find_payload(&self, reference: &mut Option<PayloadReference>) -> Result<(), Refused> {
-        if let Some(reference) = reference {
-            if let Some(id) = UploadId::of_url(&reference.url) {
-                *reference = self.uploaded(id, &reference.url)?;
-                return Ok(());
-            }
-            *reference = self.held.payloads.find(self.held.account, &reference.url).await?;
-        }
-        Ok(())
     }
 
     /// Lists the open messages of a device in delivery order.
@@ -132,6 +119,9 @@ impl Control {
         }))
     }
 }
+
+/// Where a payload lies is said by this member.
+const REFERENCE: &str = "CoAP.PayloadReference";
 
 fn message_id(text: &str) -> Result<MessageId, Refused> {
     text.parse().map_err(|_| Refused::not_found(ResourceType::Message, text))

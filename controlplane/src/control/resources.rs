@@ -4,8 +4,8 @@ use super::devices::device_id;
 use super::{Control, validate};
 use crate::core::{Reply, Request};
 use crate::model::{
-    EdgeResource, NewEdgeResource, Page, PageRequest, RESOURCE_BYTES_MAX, RESOURCE_PATH_BYTES_MAX,
-    Refused,
+    EdgeResource, NewEdgeResource, Page, PageRequest, RESOURCE_BYTES_MAX, RESOURCE_FIRST_BYTES,
+    RESOURCE_PATH_BYTES_MAX, Refused,
 };
 use crate::store::{Table, records};
 
@@ -14,11 +14,16 @@ impl Control {
     pub async fn set_resource(
         &self,
         device: &str,
-        resource: NewEdgeResource,
+        mut resource: NewEdgeResource,
     ) -> Result<Vec<u8>, Refused> {
         let device = device_id(device)?;
         self.read_device(device)?;
         check(&resource)?;
+        self.find_payload(&mut resource.reference, "PayloadReference").await?;
+        if let Some(reference) = &resource.reference {
+            let first = self.first_bytes(reference).await?;
+            resource.payload = first[..first.len().min(RESOURCE_FIRST_BYTES)].to_vec();
+        }
         let probe = EdgeResource {
             path: String::new(),
             version: 0,
@@ -26,6 +31,7 @@ impl Control {
             max_age_s: 0,
             changed_unix_ms: 0,
             payload: Vec::new(),
+            reference: None,
         };
         match self.held.edge.ask(Request::SetResource { device, resource }).await? {
             Reply::Changed { version } => Ok(EdgeResource { version, ..probe }.tag()),

@@ -3,13 +3,15 @@
 //!
 //! *Bound:* number, bytes and age by `[payloads]`; the janitor forgets what is too old.
 
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
 use super::Control;
 use super::devices::now_unix_ms;
 use super::draft::{Committed, Draft, TRIES_MAX, contended, refuse};
 use crate::model::{
     PIECE_BYTES, Page, PageRequest, PayloadReference, Refused, ResourceType, Upload, UploadId,
 };
-use crate::payloads::MEMBER;
 use crate::store::{Guard, Table, keys, records};
 
 /// Longest part, bytes; every part but the last is of whole pieces.
@@ -132,14 +134,44 @@ impl Control {
         Err(contended())
     }
 
-    /// What a message refers to by `upload://…`.
-    pub(super) fn uploaded(&self, id: UploadId, url: &str) -> Result<PayloadReference, Refused> {
+    /// What lies now where `member` of a call says that a payload lies.
+    pub(super) async fn find_payload(
+        &self,
+        reference: &mut Option<PayloadReference>,
+        member: &str,
+    ) -> Result<(), Refused> {
+        if let Some(reference) = reference {
+            *reference = match UploadId::of_url(&reference.url) {
+                Some(id) => self.uploaded(id, &reference.url, member)?,
+                None => self.held.payloads.find(self.held.account, &reference.url, member).await?,
+            };
+        }
+        Ok(())
+    }
+
+    /// What a payload begins with.
+    pub(super) async fn first_bytes(&self, reference: &PayloadReference) -> Result<Bytes, Refused> {
+        if let Some(id) = UploadId::of_url(&reference.url) {
+            let first = self.held.store.get(Table::Pieces, &keys::piece(&id.0, 0));
+            return Ok(first.map_err(refuse)?.unwrap_or_default().into());
+        }
+        let (tell, told) = oneshot::channel();
+        self.held.payloads.read(self.held.account, reference, 0, |read| {
+            // Whoever has asked may be gone.
+            let _ = tell.send(read);
+        });
+        let unread = || Refused::Internal { message: "the bucket can not be read now".to_owned() };
+        told.await.ok().and_then(Result::ok).ok_or_else(unread)
+    }
+
+    /// What `member` of a call refers to by `upload://…`.
+    fn uploaded(&self, id: UploadId, url: &str, member: &str) -> Result<PayloadReference, Refused> {
         let found = self.read_upload(&id.to_string()).ok().map(|(_, upload)| upload);
         match found.filter(Upload::is_whole) {
             Some(upload) => {
                 Ok(PayloadReference { url: url.to_owned(), bytes: upload.bytes, etag: None })
             }
-            None => Err(Refused::invalid(MEMBER, "Member must be a payload that is there, whole")),
+            None => Err(Refused::invalid(member, "Member must be a payload that is there, whole")),
         }
     }
 

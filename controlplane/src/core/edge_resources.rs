@@ -1,35 +1,29 @@
 //! What does the edge answer devices by itself? The last values that applications have set for
-//! them: a GET is answered here and published nowhere; who observes hears of changes (RFC 7641).
+//! them: a GET is answered here and published nowhere.
 //!
 //! ```text
 //! GET ─▶ 2.05 with ETag · 2.03 · 4.06     with Observe 0: and on the list of observers
-//! set, deleted ─▶ stored ─▶ every observer: one notification at a time, the state current then
-//!   outcome: acknowledged ─▶ changed meanwhile? the next one
-//!            RST, no ACK, session gone ─▶ off the list (section 4.5); the device registers anew
+//! set, deleted ─▶ stored ─▶ observers are told ([`super::observers`])
 //! ```
 //!
-//! An entry of the list is a session and a token (section 4.1), and outlives both processes.
-//! *Bound:* `OBSERVERS_PER_DEVICE_MAX`, `OBSERVERS_MAX`; beyond them a GET is just a GET.
+//! A long value is read block by block, from where it lies ([`super::long`]).
 
 use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
-use tidegate_coap::block::Block;
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Token, Type};
-use tidegate_coap::observe::{SEQUENCE_BITS, Wish};
+use tidegate_coap::observe::SEQUENCE_BITS;
 use tidegate_coap::option::Number;
-use tidegate_ring::contract::{self, Downlink, FailReason, Kind, SessionRef, Step};
-use zerocopy::IntoBytes;
 
 use super::effect::store_failed;
 use super::layouts::{self, Held};
 use super::messages::encode;
-use super::{ByDevice, Core, Now, Reply, RequestId, Ticket};
+use super::{Core, Now, Reply, RequestId, Ticket};
 use crate::model::{
     CoapOption, DeviceId, EdgeResource, Holds, LayoutRow, MessageId, NewEdgeResource,
     RESOURCES_PER_DEVICE_MAX, Refused, ResourceType,
 };
+use crate::store::queue::Payload;
 use crate::store::records::{self, read};
 use crate::store::{Entry, Store, StoreError, Table, Transaction, keys};
 
@@ -38,30 +32,9 @@ use crate::store::{Entry, Store, StoreError, Table, Transaction, keys};
 pub(super) struct EdgeResources {
     /// Devices that have any.
     pub(super) owners: HashSet<DeviceId, foldhash::fast::RandomState>,
-    observers: ByDevice<Vec<Observer>>,
-    count: usize,
-    /// Notifications under way.
-    sent: HashMap<MessageId, DeviceId>,
     /// Changes on their way to the disk, by version.
     changing: HashMap<u64, Changing>,
     last_version: u64,
-}
-
-/// An entry of the list of observers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Observer {
-    #[serde(with = "crate::model::base64_text")]
-    token: Vec<u8>,
-    session: u64,
-    path: String,
-    /// Of the first representation: all others have the same (section 4.2).
-    content_format: Option<u16>,
-    /// The notification that has no outcome yet.
-    #[serde(skip)]
-    under_way: Option<MessageId>,
-    /// There is a state that it has not heard of.
-    #[serde(skip)]
-    is_behind: bool,
 }
 
 /// A change on its way to the disk.
@@ -93,13 +66,9 @@ pub(super) enum Asked {
     Elsewhere,
 }
 
-const OBSERVERS_PER_DEVICE_MAX: usize = 16;
-const OBSERVERS_MAX: usize = 1 << 18;
 const SCAN_ENTRIES: usize = 4_096;
 /// First bytes of the name of a value that is read block by block.
 const BODY_PREFIX: [u8; 8] = *b"resource";
-/// What a notification carries of a long value.
-const FIRST_BYTES_MAX: usize = 1_024;
 /// Of a message that nobody is told of.
 const UNTOLD: MessageId = MessageId([0; 16]);
 
@@ -110,32 +79,7 @@ impl EdgeResources {
         for (key, _) in everything(store, Table::Resources)? {
             resources.owners.extend(key.first_chunk::<16>().map(|id| DeviceId(*id)));
         }
-        for (key, value) in everything(store, Table::Observed)? {
-            if let Some(device) = keys::observer_of(&key) {
-                let observer: Observer = records::decode(&value, "observer")?;
-                resources.add(device, observer);
-            }
-        }
         Ok(resources)
-    }
-
-    fn add(&mut self, device: DeviceId, observer: Observer) {
-        let all = self.observers.entry(device).or_default();
-        let before = all.len();
-        all.retain(|known| known.token != observer.token || known.session != observer.session);
-        all.push(observer);
-        self.count = self.count + all.len() - before;
-    }
-
-    /// Takes out who is on a device's list and meant by `is_meant`.
-    fn take(&mut self, device: DeviceId, is_meant: impl Fn(&Observer) -> bool) -> Vec<Observer> {
-        let Some(all) = self.observers.get_mut(&device) else { return Vec::new() };
-        let taken: Vec<_> = all.extract_if(.., |observer| is_meant(observer)).collect();
-        if all.is_empty() {
-            self.observers.remove(&device);
-        }
-        self.count -= taken.len();
-        taken
     }
 
     pub(super) fn next_version(&mut self, now: Now) -> u64 {
@@ -192,60 +136,24 @@ impl Core {
         if options.accept().is_some_and(|format| Some(format) != resource.content_format) {
             return answer(Code::NOT_ACCEPTABLE, Vec::new(), &[], UNTOLD);
         }
-        let is_first = Block::of(options, Number::BLOCK2).is_none_or(|block| block.number() == 0);
-        let is_observed = match Wish::of(options).filter(|_| is_first) {
-            Some(Wish::Register) => self.add_observer(device, session, request, resource),
-            Some(Wish::Deregister) => {
-                let token = request.token.as_bytes();
-                self.drop_observers(device, |observer| {
-                    observer.token == token && observer.session == session
-                });
-                false
-            }
-            None => false,
-        };
+        let is_observed = self.observes(device, session, request, resource);
         let tag = resource.tag();
         if options.all(Number::ETAG).any(|known| known == tag) {
             return answer(Code::VALID, about(resource, is_observed, false), &[], UNTOLD);
         }
         let options = about(resource, is_observed, true);
         let name = body_name(resource.version);
-        let found = answer(Code::CONTENT, options, &resource.payload, name);
-        if let Asked::Answer(_, _, 1..) = found {
-            self.long.keep(name, resource.payload.clone().into());
+        let mut found = answer(Code::CONTENT, options, &resource.payload, name);
+        match (&mut found, &resource.reference) {
+            (Asked::Answer(id, _, body_bytes), Some(_)) => {
+                (*id, *body_bytes) = (name, resource.bytes());
+            }
+            (Asked::Answer(_, _, 1..), None) => {
+                self.long.keep(name, resource.payload.clone().into());
+            }
+            _ => {}
         }
         found
-    }
-
-    /// False: the list is full.
-    fn add_observer(
-        &mut self,
-        device: DeviceId,
-        session: u64,
-        request: &Message<'_>,
-        resource: &EdgeResource,
-    ) -> bool {
-        let observer = Observer {
-            token: request.token.as_bytes().to_vec(),
-            session,
-            path: resource.path.clone(),
-            content_format: resource.content_format,
-            under_way: None,
-            is_behind: false,
-        };
-        let all = self.resources.observers.get(&device).map_or(&[][..], Vec::as_slice);
-        let is_known = all.iter().any(|known| known.token == observer.token);
-        let is_full =
-            all.len() >= OBSERVERS_PER_DEVICE_MAX || self.resources.count >= OBSERVERS_MAX;
-        if is_full && !is_known {
-            return false;
-        }
-        let mut tx = Transaction::new();
-        let key = keys::observer(device, session, &observer.token);
-        tx.put(Table::Observed, key, records::encode(&observer));
-        self.resources.add(device, observer);
-        self.write(tx, None);
-        true
     }
 
     pub(super) fn edge_resource(&self, device: DeviceId, path: &str) -> Option<EdgeResource> {
@@ -253,7 +161,7 @@ impl Core {
     }
 
     /// The value that is read block by block under this name.
-    pub(super) fn edge_body(&self, device: DeviceId, name: MessageId) -> Option<Vec<u8>> {
+    pub(super) fn edge_body(&self, device: DeviceId, name: MessageId) -> Option<Payload> {
         name.0.starts_with(&BODY_PREFIX).then_some(())?;
         let of_device = &device.0[..];
         let found = self.store.scan(Table::Resources, of_device, None, RESOURCES_PER_DEVICE_MAX);
@@ -262,7 +170,8 @@ impl Core {
             let resource: EdgeResource = records::decode(&value, "resource").ok()?;
             (body_name(resource.version) == name).then_some(resource)
         });
-        resource.map(|resource| resource.payload)
+        let EdgeResource { payload, reference, .. } = resource?;
+        Some(reference.map_or(Payload::Here(payload), Payload::Elsewhere))
     }
 
     /// The application sets a value.
@@ -291,6 +200,7 @@ impl Core {
             max_age_s: new.max_age_s,
             changed_unix_ms: now.unix_ms,
             payload: new.payload,
+            reference: new.reference,
         };
         let mut tx = Transaction::new();
         tx.put(Table::Resources, key, records::encode(&resource));
@@ -353,140 +263,12 @@ impl Core {
         if !is_stored {
             return;
         }
-        for observer in self.resources.observers.get_mut(&device).into_iter().flatten() {
-            observer.is_behind |= observer.path == path;
-        }
-        self.notify_observers(now, device);
-    }
-
-    /// Sends a notification to everyone of the device's list who is behind and has none under way.
-    pub(super) fn notify_observers(&mut self, now: Now, device: DeviceId) {
-        let Some(all) = self.resources.observers.get(&device) else { return };
-        let behind = all.iter().filter(|known| known.is_behind && known.under_way.is_none());
-        for observer in behind.cloned().collect::<Vec<_>>() {
-            self.notify_observer(now, device, &observer);
-        }
-    }
-
-    fn notify_observer(&mut self, _: Now, device: DeviceId, observer: &Observer) {
-        let is_it =
-            |known: &Observer| known.token == observer.token && known.session == observer.session;
-        let session = SessionRef(observer.session);
-        let Some(link) = self.link_of_worker(session.worker()).map(|link| link.id) else { return };
-        let (code, options, payload) = match self.edge_resource(device, &observer.path) {
-            None => (Code::NOT_FOUND, Vec::new(), Vec::new()),
-            Some(resource) if resource.content_format != observer.content_format => {
-                (Code::NOT_ACCEPTABLE, Vec::new(), Vec::new())
-            }
-            Some(resource) => (Code::CONTENT, about(&resource, true, true), resource.payload),
-        };
-        let first = &payload[..payload.len().min(FIRST_BYTES_MAX)];
-        let token = Token::new(&observer.token);
-        let Ok((message, 0)) = encode((Type::Con, code), &token, options, first) else { return };
-        let id = MessageId::drawn(&mut self.random);
-        let terms = self.terms(device).ok().flatten();
-        let head = Downlink {
-            message_id: id.0,
-            device: device.0,
-            session: observer.session.into(),
-            terms: terms.map_or(contract::Terms::OWN, |terms| terms.wire),
-            body_bytes: (if first.len() < payload.len() { payload.len() as u32 } else { 0 }).into(),
-        };
-        self.post(link, Kind::Notify, &[head.as_bytes(), &message], None);
-        if code.class() != 2 {
-            // Section 4.2: the last word.
-            return self.drop_observers(device, is_it);
-        }
-        let all = self.resources.observers.get_mut(&device);
-        if let Some(known) = all.and_then(|all| all.iter_mut().find(|known| is_it(known))) {
-            (known.under_way, known.is_behind) = (Some(id), false);
-            self.resources.sent.insert(id, device);
-        }
-    }
-
-    /// What became of a notification; false: it is none.
-    pub(super) fn on_notified(
-        &mut self,
-        now: Now,
-        id: MessageId,
-        (step, reason, is_final): (Step, FailReason, bool),
-    ) -> bool {
-        let Some(device) = self.resources.sent.get(&id).copied() else { return false };
-        if !is_final {
-            return true;
-        }
-        self.resources.sent.remove(&id);
-        let is_lost = matches!(
-            reason,
-            FailReason::Reset | FailReason::Timeout | FailReason::NoSession | FailReason::Malformed
-        );
-        if step == Step::Failed && is_lost {
-            self.drop_observers(device, |observer| observer.under_way == Some(id));
-            return true;
-        }
-        for observer in self.resources.observers.get_mut(&device).into_iter().flatten() {
-            if observer.under_way == Some(id) {
-                observer.under_way = None;
-                observer.is_behind |= step == Step::Failed;
-            }
-        }
-        // A line that was full is tried again when the device shows itself.
-        if step != Step::Failed {
-            self.notify_observers(now, device);
-        }
-        true
-    }
-
-    /// The device has another session, and who was on the list with another one is gone.
-    pub(super) fn on_other_session(&mut self, device: DeviceId, session: u64) {
-        self.drop_observers(device, |observer| observer.session != session);
-    }
-
-    /// A session has ended.
-    pub(super) fn on_observer_gone(&mut self, device: DeviceId, session: u64) {
-        self.drop_observers(device, |observer| observer.session == session);
-    }
-
-    fn drop_observers(&mut self, device: DeviceId, is_meant: impl Fn(&Observer) -> bool) {
-        let taken = self.resources.take(device, is_meant);
-        if taken.is_empty() {
-            return;
-        }
-        let mut tx = Transaction::new();
-        for observer in taken {
-            if let Some(id) = observer.under_way {
-                self.resources.sent.remove(&id);
-            }
-            let key = keys::observer(device, observer.session, &observer.token);
-            tx.delete(Table::Observed, key);
-        }
-        self.write(tx, None);
-    }
-
-    /// What was under way with that worker is lost: it is sent again.
-    pub(super) fn on_notifications_lost(&mut self, now: Now, worker: u8) {
-        let mut devices = Vec::new();
-        for (device, all) in &mut self.resources.observers {
-            for observer in all.iter_mut() {
-                let is_there = SessionRef(observer.session).worker() == worker;
-                if let Some(id) = observer.under_way.take_if(|_| is_there) {
-                    self.resources.sent.remove(&id);
-                    observer.is_behind = true;
-                    devices.push(*device);
-                }
-            }
-        }
-        // Not in the order of a table that no two processes have alike.
-        devices.sort_unstable();
-        devices.dedup();
-        for device in devices {
-            self.notify_observers(now, device);
-        }
+        self.on_value_changed(now, device, &path);
     }
 
     /// The device is gone, and everything it had here.
     pub(super) fn forget_resources(&mut self, device: DeviceId) {
-        self.drop_observers(device, |_| true);
+        self.forget_observers(device);
         if !self.resources.owners.remove(&device) {
             return;
         }
@@ -500,7 +282,11 @@ impl Core {
 }
 
 /// Options of a representation, or of what confirms one.
-fn about(resource: &EdgeResource, is_observed: bool, has_payload: bool) -> Vec<CoapOption> {
+pub(super) fn about(
+    resource: &EdgeResource,
+    is_observed: bool,
+    has_payload: bool,
+) -> Vec<CoapOption> {
     let mut options = vec![
         CoapOption::new(Number::ETAG, &resource.tag()),
         CoapOption::uint(Number::MAX_AGE, resource.max_age_s),

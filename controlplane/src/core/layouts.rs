@@ -131,6 +131,7 @@ impl Core {
             max_age_s: RESOURCE_MAX_AGE_S,
             changed_unix_ms: now.unix_ms,
             payload: new.payload,
+            reference: None,
         }
     }
 }

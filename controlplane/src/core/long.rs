@@ -1,6 +1,6 @@
 //! Where is the body of a message that goes to its device block by block? In the queue, with the
 //! message, or where the message says ([`crate::payloads`]); what workers ask for lately is at
-//! hand.
+//! hand. What the edge has for a device ([`super::edge_resources`]) has such bodies, too.
 //!
 //! ```text
 //! Wanted ─▶ at hand? ─ yes ─▶ Piece
@@ -24,7 +24,8 @@ use crate::model::{
     DeviceId, Failure, MessageId, MessageState, PIECE_BYTES, PayloadReference, UploadId,
 };
 use crate::payloads::{Fault, READS_MAX};
-use crate::store::{Table, keys, queue};
+use crate::store::queue::{self, Payload};
+use crate::store::{Table, keys};
 
 /// Bodies at hand, whole or a part of them.
 #[derive(Default)]
@@ -169,23 +170,24 @@ impl Core {
     }
 
     fn source(&mut self, device: DeviceId, id: MessageId, offset: usize) -> Source {
-        let Some(place) = self.messages.get_mut(device, id).map(|open| open.place) else {
-            let value = self.edge_body(device, id);
-            return value.map_or(Source::Nowhere, |value| Source::Here(0, value.into()));
-        };
-        let Ok(Some(queued)) = queue::claim(&*self.store, device, place) else {
-            return Source::Nowhere;
-        };
-        match queued.payload() {
-            Ok(queue::Payload::Here(payload)) => Source::Here(0, payload.into()),
-            Ok(queue::Payload::Elsewhere(reference)) if offset < reference.bytes as usize => {
+        match self.payload_of(device, id) {
+            Some(Payload::Here(payload)) => Source::Here(0, payload.into()),
+            Some(Payload::Elsewhere(reference)) if offset < reference.bytes as usize => {
                 let upload = UploadId::of_url(&reference.url);
                 upload.map_or(Source::Elsewhere(reference), |upload| {
                     self.uploaded(device, upload, offset).unwrap_or(Source::Gone)
                 })
             }
-            Ok(queue::Payload::Elsewhere(_)) | Err(_) => Source::Nowhere,
+            Some(Payload::Elsewhere(_)) | None => Source::Nowhere,
         }
+    }
+
+    /// Of an open message, or of what the edge has for the device.
+    fn payload_of(&mut self, device: DeviceId, id: MessageId) -> Option<Payload> {
+        let Some(place) = self.messages.get_mut(device, id).map(|open| open.place) else {
+            return self.edge_body(device, id);
+        };
+        queue::claim(&*self.store, device, place).ok()??.payload().ok()
     }
 
     /// The piece of an upload that has this byte of it.

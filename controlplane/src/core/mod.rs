@@ -28,6 +28,7 @@ mod layouts;
 mod long;
 mod measure;
 mod messages;
+mod observers;
 mod outbox;
 mod outcomes;
 mod refresh;
@@ -87,6 +88,7 @@ pub struct Core {
     messages: messages::Messages,
     long: long::Long,
     resources: edge_resources::EdgeResources,
+    observers: observers::Observers,
     subscriptions: subscriptions::Subscriptions,
     outbox: outbox::Outbox,
     connects: connect::Connects,
@@ -149,6 +151,7 @@ impl Core {
         let messages = messages::Messages::restore(&*store, now, &limits)?;
         let outbox = outbox::Outbox::restore(&*store)?;
         let resources = edge_resources::EdgeResources::restore(&*store)?;
+        let observers = observers::Observers::restore(&*store)?;
         let subscriptions = subscriptions::Subscriptions::restore(&*store, now)?;
         let events = events::Events::restore(&*store, now)?;
         let classes = classes::Classes::restore(&*store, now, limits.device_uplinks)?;
@@ -166,6 +169,7 @@ impl Core {
             messages,
             long: long::Long::default(),
             resources,
+            observers,
             subscriptions,
             outbox,
             connects: connect::Connects::default(),

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::PayloadReference;
+
 /// What an application sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEdgeResource {
@@ -14,6 +16,8 @@ pub struct NewEdgeResource {
     pub max_age_s: u32,
     /// ≤ [`RESOURCE_BYTES_MAX`].
     pub payload: Vec<u8>,
+    /// Where it lies, when it is longer: then `payload` has the first bytes of it.
+    pub reference: Option<PayloadReference>,
 }
 
 /// As stored under the device and the path.
@@ -30,12 +34,21 @@ pub struct EdgeResource {
     pub max_age_s: u32,
     /// Unix time of the change, milliseconds.
     pub changed_unix_ms: u64,
-    /// The value.
+    /// The value, or its first [`RESOURCE_FIRST_BYTES`] when it lies elsewhere.
     #[serde(with = "crate::model::base64_text")]
     pub payload: Vec<u8>,
+    /// Where it lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<PayloadReference>,
 }
 
 impl EdgeResource {
+    /// How long the value is.
+    pub fn bytes(&self) -> usize {
+        let elsewhere = self.reference.as_ref().map(|reference| reference.bytes as usize);
+        elsewhere.unwrap_or(self.payload.len())
+    }
+
     /// Its ETag: what of the version is not zero.
     pub fn tag(&self) -> Vec<u8> {
         let bytes = self.version.to_be_bytes();
@@ -44,9 +57,11 @@ impl EdgeResource {
     }
 }
 
-/// Longest value, bytes. *Why:* settings and manifests are small; what is long is a message, which
-/// has its own way.
+/// Longest value that is kept with its resource, bytes. *Why:* settings and manifests are small; what
+/// is longer, firmware, lies elsewhere and is referred to.
 pub const RESOURCE_BYTES_MAX: usize = 16 << 10;
+/// What is kept of a value that lies elsewhere, bytes: the block that a notification carries.
+pub const RESOURCE_FIRST_BYTES: usize = 1_024;
 /// Resources of one device.
 pub const RESOURCES_PER_DEVICE_MAX: usize = 32;
 /// Longest path, bytes.
@@ -64,8 +79,17 @@ mod tests {
         let tag = |version| {
             let (path, payload) = (String::new(), Vec::new());
             let (content_format, max_age_s, changed_unix_ms) = (None, 0, 0);
-            EdgeResource { path, version, content_format, max_age_s, changed_unix_ms, payload }
-                .tag()
+            let reference = None;
+            EdgeResource {
+                path,
+                version,
+                content_format,
+                max_age_s,
+                changed_unix_ms,
+                payload,
+                reference,
+            }
+            .tag()
         };
         assert_eq!((tag(0), tag(255), tag(256)), (vec![0], vec![255], vec![1, 0]));
         assert_eq!(tag(u64::MAX).len(), 8);

@@ -10,7 +10,8 @@ use crate::api::{options, shape};
 /// PutWirelessDeviceResource.
 pub const RESOURCE: &[Member] = &[
     must("UriPaths", SEGMENTS),
-    must("PayloadData", Text(&shape::PAYLOAD_DATA)),
+    may("PayloadData", Text(&shape::PAYLOAD_DATA)),
+    may("PayloadReference", Text(&shape::PAYLOAD_REFERENCE)),
     may("ContentFormat", FORMAT),
     may("MaxAge", Integer(0, u32::MAX as i64)),
 ];
@@ -18,7 +19,8 @@ pub const RESOURCE: &[Member] = &[
 pub const RESOURCE_SET: &[Member] = &[must("ETag", Text(&options::ETAG))];
 const RESOURCE_LISTED: super::Kind = Structure(&[
     must("UriPaths", SEGMENTS),
-    must("PayloadData", TEXT),
+    may("PayloadData", TEXT),
+    may("PayloadReference", TEXT),
     may("ContentFormat", TEXT),
     must("MaxAge", Integer(0, u32::MAX as i64)),
     must("ETag", Text(&options::ETAG)),

@@ -123,3 +123,32 @@ async fn a_reference_stands_in_the_place_of_a_payload() {
     }
     server.stop().await;
 }
+
+/// What the edge has for a device may be a payload that came before, and is then told by its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_may_refer_to_a_payload() {
+    let server = Server::start().await;
+    server.make_destination("d").await;
+    let device = server.make_device(1).await;
+    let id = server.begins(20_000).await;
+    let target = format!("/wireless-devices/{device}/resources");
+    let whole = json!({ "UriPaths": ["fw"], "PayloadReference": format!("upload://{id}") });
+    assert_eq!(server.send("PUT", &target, whole.clone()).await.status, 400, "nothing of it came");
+    assert_eq!(server.puts(&id, 0, &[7; 20_000]).await.status, 200);
+    let both = json!({ "UriPaths": ["fw"], "PayloadReference": format!("upload://{id}"),
+        "PayloadData": "" });
+    for (body, status) in [
+        (json!({ "UriPaths": ["fw"] }), 400),
+        (both, 400),
+        (json!({ "UriPaths": ["fw"], "PayloadReference": "s3://unknown/key" }), 400),
+        (json!({ "UriPaths": ["fw"], "PayloadData": STANDARD.encode([7; 16_385]) }), 400),
+        (whole, 200),
+    ] {
+        let answer = server.send("PUT", &target, body.clone()).await;
+        assert_eq!(answer.status, status, "{body}: {}", answer.text);
+    }
+    let listed = server.get(&target).await.json["WirelessDeviceResourceList"][0].clone();
+    assert_eq!(listed["PayloadReference"], json!(format!("upload://{id}")));
+    assert!(listed["PayloadData"].is_null(), "{listed}");
+    server.stop().await;
+}

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::model::{
-    DownlinkResponse, Failure, PIECE_BYTES, PayloadReference, ProfileTerms, UploadId,
+    DownlinkResponse, Failure, NewEdgeResource, PIECE_BYTES, PayloadReference, ProfileTerms,
+    RESOURCE_FIRST_BYTES, UploadId,
 };
 use crate::payloads::{Fault, READ_BYTES};
 use crate::store::keys;
@@ -299,6 +300,55 @@ fn an_upload_is_read_piece_by_piece() {
     assert_eq!(story.wants(id, 0), body[..TAIL_BYTES_MAX]);
     assert!(story.wants(id, PIECE_BYTES).is_empty());
     assert_eq!(story.state(id), MessageState::Failed(Failure::PayloadGone));
+}
+
+/// A value of the edge that lies elsewhere: with it stands its first block, the rest is read as the
+/// device asks for it; who observes it hears of the first block.
+#[test]
+fn a_value_that_lies_elsewhere_is_read_as_its_device_takes_it() {
+    let body = body_of(READ_BYTES + 100);
+    let mut story = Story::new();
+    story.session_up(1);
+    let set = |body: &[u8]| Request::SetResource {
+        device: DEVICE,
+        resource: NewEdgeResource {
+            path: vec!["t".to_owned()],
+            content_format: Some(42),
+            max_age_s: 60,
+            payload: body[..RESOURCE_FIRST_BYTES].to_vec(),
+            reference: Some(elsewhere(body.len() as u32)),
+        },
+    };
+    assert!(matches!(story.asks(set(&body)), Some(Ok(Reply::Changed { .. }))));
+    story.gets(1, &[]);
+    let post = story.posted(Kind::Answer)[0].bytes.clone();
+    let (answer, message) = contract::Answer::split(&post).unwrap();
+    let payload = tidegate_coap::message::Message::parse(message).unwrap().payload.to_vec();
+    assert_eq!(answer.body_bytes.get() as usize, body.len());
+    assert_eq!(payload, body[..RESOURCE_FIRST_BYTES]);
+    let id = MessageId(answer.message_id);
+    story.asks_for(id, 1_024);
+    assert_eq!(story.reads, [(id, 1_024)]);
+    let read_end = 1_024 + READ_BYTES;
+    story.brings(id, 1_024, Ok(&body[1_024..read_end.min(body.len())]));
+    story.asks_for(id, READ_BYTES);
+    assert_eq!(story.pieces()[1].1, body[READ_BYTES..]);
+    story.asks_for(id, body.len());
+    assert_eq!((story.reads.len(), story.pieces()[2].1.len()), (1, 0), "there is no more");
+
+    assert!(story.registers(2).is_some());
+    assert!(matches!(story.asks(set(&body[..5_000])), Some(Ok(Reply::Changed { .. }))));
+    let post = story.posted(Kind::Notify)[0].bytes.clone();
+    let (head, message) = contract::Downlink::split(&post).unwrap();
+    let payload = tidegate_coap::message::Message::parse(message).unwrap().payload;
+    assert_eq!((head.body_bytes.get(), payload), (5_000, &body[..RESOURCE_FIRST_BYTES]));
+    // The object is gone: so the device hears, and may ask for what is there then.
+    story.gets(3, &[]);
+    let post = story.posted(Kind::Answer)[2].bytes.clone();
+    let id = MessageId(contract::Answer::split(&post).unwrap().0.message_id);
+    story.asks_for(id, 1_024);
+    story.brings(id, 1_024, Err(Fault::Gone));
+    assert_eq!(story.pieces()[3], (1_024, Vec::new()));
 }
 
 /// As the profile says, where it says something; no other bound is the core's.

@@ -437,7 +437,7 @@ impl Story {
         self.core.edge_resource(DEVICE, "t").unwrap().tag()
     }
 
-    fn gets(&mut self, exchange: u64, options: &[(Number, &[u8])]) -> Seq {
+    pub(super) fn gets(&mut self, exchange: u64, options: &[(Number, &[u8])]) -> Seq {
         self.gets_as(&Token::new(b"tok"), exchange, options)
     }
 
@@ -448,7 +448,7 @@ impl Story {
     }
 
     /// Observe 0; the number in the answer.
-    fn registers(&mut self, exchange: u64) -> Option<u32> {
+    pub(super) fn registers(&mut self, exchange: u64) -> Option<u32> {
         self.gets(exchange, &[(Number::OBSERVE, b"")]);
         let answer = self.answered(exchange);
         CoapMessage::parse(&answer).unwrap().options.uint(Number::OBSERVE)
@@ -546,6 +546,7 @@ fn setting(path: &str, payload: &[u8]) -> Request {
         content_format: Some(0),
         max_age_s: 60,
         payload: payload.to_vec(),
+        reference: None,
     };
     Request::SetResource { device: DEVICE, resource }
 }
