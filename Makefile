@@ -21,7 +21,7 @@ PACKAGES := build-essential clang libclang-dev pkg-config libssl-dev libcoap3-bi
 say = @printf '\n\033[1m== %s\033[0m\n' "$(1)"
 
 .PHONY: help run demo test format lints build model smoke bench ratio soak fuzz docs sim armed reliability install-deps \
-	aws foreign allowed audit
+	aws foreign allowed audit fuzzer
 help:
 	@echo 'make run    start an edge with a demo device on loopback (Ctrl-C stops it)'
 	@echo 'make test   everything: format, lints, unit tests, stories with foreign clients'
@@ -29,8 +29,8 @@ help:
 	@echo '            it; SEED=n plays one seed again; make reliability writes it into docs/'
 	@echo 'make smoke  the main job in under 40 s, binaries being built already'
 	@echo 'make ratio   how we compare to a bare echo and others, core figures in under a minute'
-	@echo 'make bench | fuzz   all figures into docs/performance.md, criterion benches | a minute of'
-	@echo '             fuzzing per parser'
+	@echo 'make bench | fuzz   all figures into docs/performance.md, criterion benches | FUZZ_S'
+	@echo '             seconds (60) of made-up bytes for each parser'
 	@echo 'make soak   processes are killed under load, for an hour or SOAK_MINUTES'
 	@echo 'make audit  advisories against what we stand on; licences and origins too'
 	@echo 'make docs   write what the tests know into docs/: interop, compliance, lossy link'
@@ -50,11 +50,13 @@ lints:
 	$(call say,lints)
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 
-# Doc examples, the model and the simulator run before the rest so that the stories' results are the closing lines.
+# Doc examples, the model, the simulator and the fuzzer run before the rest so that the stories'
+# results are the closing lines.
 test: install-deps format allowed build lints foreign aws model
 	$(call say,doc examples)
 	cargo test $(CARGO_FLAGS) --workspace --doc --quiet
 	@$(MAKE) sim SEEDS=400 MINUTES=1
+	@$(MAKE) fuzz FUZZ_S=10
 	$(call say,tests)
 	TIDEGATE_CACHE=$(CACHE) cargo test $(CARGO_FLAGS) --workspace --lib --bins --tests
 
@@ -98,9 +100,9 @@ sim: armed
 		check $(SEEDS) $(MINUTES) $(PLANTED_SEEDS))
 
 # Compiled lightly: our crates are so a second time, and seeds are many even so.
-armed: ARMED := $(foreach crate,controlplane dataplane loadgen dtls tests, \
-	--config profile.release.package.tidegate-$(crate).opt-level=1 \
-	--config profile.release.package.tidegate-$(crate).codegen-units=16)
+light = --config profile.release.package.tidegate-$(1).opt-level=1 \
+	--config profile.release.package.tidegate-$(1).codegen-units=16
+armed: ARMED := $(foreach crate,controlplane dataplane loadgen dtls tests,$(call light,$(crate)))
 armed:
 	$(call say,building the simulator)
 	cargo build $(CARGO_FLAGS) $(ARMED) --workspace --features tidegate-tests/armed --bin tidegate-sim
@@ -147,17 +149,22 @@ soak: install-deps build
 ratio:
 	@exec $(BIN_DIR)/tidegate-ratio core
 
-# A minute (FUZZ_S seconds) for each fuzz target, on the stable compiler, address sanitizer on.
+# FUZZ_S seconds for each target, two at a time. What was found interesting is kept in the cache and
+# is where the next run begins; a crash says how it is played again (TARGET, INPUT).
 FUZZ_S := 60
-fuzz: install-deps
-	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
-	@set -e; export RUSTC_BOOTSTRAP=1; for project in $(wildcard */fuzz); do \
-		for target in $$(cargo fuzz list --fuzz-dir $$project); do \
-			printf '\n\033[1m== %s\033[0m\n' $$target; \
-			cargo fuzz run --fuzz-dir $$project --target-dir $(CARGO_TARGET_DIR)/fuzz \
-				$$target -- -max_total_time=$(FUZZ_S) -print_final_stats=1; \
-		done; \
-	done
+TARGET := $(notdir $(wildcard fuzz/seeds/*))
+fuzz: fuzzer
+	$(call say,fuzzing $(words $(TARGET)) targets for $(FUZZ_S) s each)
+	@export FUZZER=$(BIN_DIR)/tidegate-fuzz FUZZ_S=$(FUZZ_S) FUZZ_DIR=$(CACHE)/fuzz; \
+	$(if $(INPUT),fuzz/run.sh $(TARGET) $(INPUT), \
+		printf '%s\n' $(TARGET) | xargs -P $$(nproc) -n 1 fuzz/run.sh)
+
+# What we stand on is compiled already; ours, lightly, a time more: fuzz/instrument.sh.
+fuzzer:
+	$(call say,building the fuzzer)
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/fuzz/instrument.sh cargo build $(CARGO_FLAGS) \
+		$(foreach crate,coap controlplane crypto dataplane dtls fuzz loadgen ring,$(call light,$(crate))) \
+		--workspace --features tidegate-fuzz/engine --bin tidegate-fuzz
 
 # The apt step is skipped when everything is there, so a second run needs no root.
 install-deps:

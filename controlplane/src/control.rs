@@ -8,7 +8,7 @@ pub mod credential;
 mod destinations;
 mod devices;
 mod draft;
-mod imports;
+pub mod imports;
 mod logs;
 mod messages;
 mod network_block;

@@ -20,10 +20,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         "tests",
         &["crypto", "coap", "dtls", "ring", "dataplane", "controlplane", "loadgen", "faults"],
     ),
+    ("fuzz", &["crypto", "coap", "dtls", "ring", "dataplane", "controlplane", "loadgen"]),
 ];
 
 /// Crates with `#![forbid(unsafe_code)]`.
-const FORBIDS_UNSAFE: &[&str] = &["coap", "dtls", "controlplane", "loadgen", "tests", "faults"];
+const FORBIDS_UNSAFE: &[&str] =
+    &["coap", "dtls", "controlplane", "loadgen", "tests", "faults", "fuzz"];
 
 /// Where the lint `unsafe_code` may be lifted.
 const UNSAFE_ROOMS: &[&str] = &[

@@ -5,7 +5,7 @@
 //! nothing (clean session): what is not confirmed when it breaks is published again, in order, on
 //! the next one.
 
-mod packet;
+pub mod packet;
 mod window;
 
 use std::io;

@@ -27,7 +27,7 @@ mod source;
 pub mod stats;
 mod steering;
 mod uring;
-mod xdp;
+pub mod xdp;
 
 use crate::config::{Backend, Config};
 use batch::{Batch, Outbox};

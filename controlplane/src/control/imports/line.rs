@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::model::{NewDevice, NewNetwork, SecurityMode};
 
 /// Longest line, bytes. *Why:* the longest members together, and JSON around them.
-pub(super) const LINE_BYTES_MAX: usize = 16_384;
+pub const LINE_BYTES_MAX: usize = 16_384;
 
 /// The columns of CSV. IMEI and MAC address say which block the others belong to; with neither it
 /// is `Cellular`.
@@ -26,7 +26,7 @@ const COLUMNS: [&str; 11] = [
 ];
 
 /// The names of columns; `Err`: one is not known.
-pub(super) fn columns(line: &str) -> Result<Vec<String>, String> {
+pub fn columns(line: &str) -> Result<Vec<String>, String> {
     let names = fields(line)?;
     match names.iter().find(|name| !COLUMNS.contains(&name.as_str())) {
         Some(unknown) => {
@@ -38,7 +38,7 @@ pub(super) fn columns(line: &str) -> Result<Vec<String>, String> {
 }
 
 /// A line under these columns.
-pub(super) fn from_csv(columns: &[String], line: &str) -> Result<NewDevice, String> {
+pub fn from_csv(columns: &[String], line: &str) -> Result<NewDevice, String> {
     let fields = fields(line)?;
     if fields.len() > columns.len() {
         return Err(format!("The line has {} columns, not {}.", fields.len(), columns.len()));
@@ -102,7 +102,7 @@ fn fields(line: &str) -> Result<Vec<Zeroizing<String>>, String> {
 }
 
 /// A line as CreateWirelessDevice reads it; what the task says need not be there.
-pub(super) fn from_json(line: &str) -> Result<NewDevice, String> {
+pub fn from_json(line: &str) -> Result<NewDevice, String> {
     let device: Device = serde_json::from_str(line)
         .map_err(|error| format!("The line is no such device: column {}.", error.column()))?;
     let block = |block: Block| {

@@ -2,7 +2,7 @@
 //!
 //! *Bound:* [`TASKS_MAX`] of an account, each with [`SOURCES_MAX`] sources; one at a time runs.
 
-mod line;
+pub mod line;
 mod run;
 
 use std::path::{Component, Path, PathBuf};

@@ -7,7 +7,7 @@ use bytes::{Buf as _, BufMut, BytesMut};
 
 /// What a broker says to one who only publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packet {
+pub enum Packet {
     /// Section 3.2; zero: it accepts.
     ConnAck(u8),
     /// Section 3.4: the publish with this packet identifier is taken over.
@@ -27,7 +27,7 @@ const INCOMING_MAX: usize = 8 << 10;
 
 impl Packet {
     /// Takes the next whole packet; `None`: more bytes are needed.
-    pub(super) fn take(bytes: &mut BytesMut) -> io::Result<Option<Self>> {
+    pub fn take(bytes: &mut BytesMut) -> io::Result<Option<Self>> {
         let Some((length, header)) = remaining_length(bytes.get(1..).unwrap_or_default())? else {
             return Ok(None);
         };

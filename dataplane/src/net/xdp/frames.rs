@@ -12,20 +12,24 @@ use std::ops::Range;
 
 /// A datagram that came, and from whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Arrived {
+pub struct Arrived {
     /// Who brought it here: a neighbour, or the router of its network.
-    pub(super) mac: [u8; 6],
-    pub(super) from: End,
-    pub(super) to: End,
+    pub mac: [u8; 6],
+    /// The sender.
+    pub from: End,
+    /// One of ours.
+    pub to: End,
     /// Where its bytes are in the frame.
-    pub(super) payload: Range<usize>,
+    pub payload: Range<usize>,
 }
 
 /// An IPv6 address, or IPv4 mapped into it, and a UDP port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
-    pub(super) ip: [u8; 16],
-    pub(super) port: u16,
+pub struct End {
+    /// The address.
+    pub ip: [u8; 16],
+    /// The port.
+    pub port: u16,
 }
 
 impl End {
@@ -45,7 +49,7 @@ impl End {
 
 /// Reads a frame; `None` if its lengths or checksums are wrong. `lacks_checksum`: senders on this
 /// machine leave the UDP checksum to hardware that there is none of.
-pub(super) fn read(frame: &[u8], lacks_checksum: bool) -> Option<Arrived> {
+pub fn read(frame: &[u8], lacks_checksum: bool) -> Option<Arrived> {
     let ether_type = frame.get(12..14)?;
     let (head, addresses, size) = if ether_type == IPV4_TYPE {
         let header: &[u8; 20] = frame.get(14..34)?.try_into().ok()?;

@@ -16,7 +16,7 @@
 mod attachment;
 mod bpf;
 mod checksum;
-mod frames;
+pub mod frames;
 mod interface;
 mod neighbours;
 mod program;
