@@ -1,5 +1,5 @@
-//! Can a signed request harm the API before its operation runs? Input: method, raw path and query in
-//! a line each, then the body.
+//! Can a signed request harm the API before its operation runs? Input: method, raw path and query
+//! in a line each, then the body.
 
 use tidegate_controlplane::api::Call;
 use tidegate_controlplane::api::query::Query;

@@ -1,4 +1,4 @@
-//! Do short texts of operators and callers parse or not? Input: one, read as everything it could be.
+//! Do short texts of operators and callers parse or not? Input: one, read as all it could be.
 
 use tidegate_coap::code::Code;
 use tidegate_coap::content_format;
