@@ -11,7 +11,7 @@ use crate::option::{self, Number, Understood};
 pub fn admit(request: &Message<'_>, understood: Understood) -> Admission {
     // An option that is not recognised weighs more than what is wrong with the others, so the walk
     // goes to the end.
-    let (mut previous, mut at_fault) = (None, None);
+    let (mut previous, mut at_fault, mut blocks) = (None, None, Blocks::default());
     for entry in &request.options {
         let is_first = previous != Some(entry.number);
         if option::is_unrecognised(&entry, previous.replace(entry.number), understood) {
@@ -22,11 +22,12 @@ pub fn admit(request: &Message<'_>, understood: Understood) -> Admission {
             };
         }
         at_fault = at_fault.or_else(|| Some((fault(&entry, is_first)?, entry.number)));
+        blocks.see(entry.number);
     }
     if !request.code.is_known_method() {
         return Admission::Refuse { code: Code::METHOD_NOT_ALLOWED, option: None };
     }
-    match at_fault {
+    match at_fault.or_else(|| blocks.fault()) {
         Some((code, option)) => Admission::Refuse { code, option: Some(option) },
         None => Admission::Serve,
     }
@@ -47,6 +48,42 @@ fn fault(option: &Entry<'_>, is_first: bool) -> Option<Code> {
             Some(Code::BAD_REQUEST)
         }
         _ => None,
+    }
+}
+
+/// Which options about blocks there are.
+#[derive(Default)]
+struct Blocks {
+    has_block: bool,
+    quick: Option<Number>,
+    has_q_block1: bool,
+    has_size1: bool,
+    has_tag: bool,
+}
+
+impl Blocks {
+    #[inline]
+    fn see(&mut self, number: Number) {
+        match number {
+            Number::BLOCK1 | Number::BLOCK2 => self.has_block = true,
+            Number::Q_BLOCK1 => (self.quick, self.has_q_block1) = (Some(number), true),
+            Number::Q_BLOCK2 => self.quick = self.quick.or(Some(number)),
+            Number::SIZE1 => self.has_size1 = true,
+            Number::REQUEST_TAG => self.has_tag = true,
+            _ => {}
+        }
+    }
+
+    /// RFC 9177 section 4.1: no mix of both kinds in one message; section 4.3: Q-Block1 comes with
+    /// Request-Tag and Size1.
+    #[inline]
+    fn fault(&self) -> Option<(Code, Number)> {
+        let quick = self.quick?;
+        if self.has_block {
+            return Some((Code::BAD_OPTION, quick));
+        }
+        let is_alone = self.has_q_block1 && !(self.has_size1 && self.has_tag);
+        is_alone.then_some((Code::BAD_REQUEST, quick))
     }
 }
 
@@ -139,6 +176,38 @@ mod tests {
             assert_eq!(hop(&[bad]), refused(Code::BAD_REQUEST, Number::HOP_LIMIT), "{bad:?}");
         }
         assert_eq!(hop(&[b"\x01", b"\x00"]), Admission::Serve);
+    }
+
+    /// RFC 9177 sections 4.1 and 4.3; where Q-Block is not served it is no option at all.
+    #[test]
+    fn q_block_comes_with_its_company_and_without_block() {
+        let [tag, size1] = [(Number::REQUEST_TAG, &b"t"[..]), (Number::SIZE1, &b"\x20"[..])];
+        let [q1, q2] = [(Number::Q_BLOCK1, &b"\x0e"[..]), (Number::Q_BLOCK2, &b"\x0e"[..])];
+        let [b1, b2] = [(Number::BLOCK1, &b"\x0e"[..]), (Number::BLOCK2, &b"\x0e"[..])];
+        for ty in [Type::Con, Type::Non] {
+            let judge = |options: &[(Number, &[u8])]| judge(ty, Code::PUT, options);
+            assert_eq!(judge(&[q1, size1, tag]), Admission::Serve);
+            assert_eq!(judge(&[q1, q2, size1, tag]), Admission::Serve);
+            assert_eq!(judge(&[q2, q2]), Admission::Serve);
+            for alone in [&[q1][..], &[q1, size1], &[q1, tag]] {
+                assert_eq!(judge(alone), refused(Code::BAD_REQUEST, Number::Q_BLOCK1));
+            }
+            for (mix, named) in [
+                (&[q1, b1, size1, tag][..], Number::Q_BLOCK1),
+                (&[q1, b2, size1, tag], Number::Q_BLOCK1),
+                (&[b2, q2], Number::Q_BLOCK2),
+                (&[b1, q2], Number::Q_BLOCK2),
+            ] {
+                assert_eq!(judge(mix), refused(Code::BAD_OPTION, named));
+            }
+        }
+        let mut buffer = [0; 64];
+        let mut writer = Writer::new(&mut buffer, Type::Con, Code::PUT, 1, &Token::EMPTY);
+        writer.option_uint(Number::Q_BLOCK2, 14);
+        let len = writer.finish().unwrap();
+        let request = Message::parse(&buffer[..len]).unwrap();
+        let plain = admit(&request, Understood::PLAIN_REQUEST);
+        assert_eq!(plain, refused(Code::BAD_OPTION, Number::Q_BLOCK2));
     }
 
     #[test]

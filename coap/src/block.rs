@@ -1,11 +1,20 @@
 //! Which part of a body does a message carry? The value of Block1 and Block2 (RFC 7959 section 2),
-//! and the bodies that travel block by block.
+//! of Q-Block1 and Q-Block2 (RFC 9177 section 4.2), and the bodies that travel block by block.
 
+mod burst;
 mod collect;
+mod gather;
+mod missing;
+pub mod quick;
 mod upload;
+mod wants;
 
+pub use burst::{Burst, Turn};
 pub use collect::{Collect, Part};
+pub use gather::{Due, Gather, Next, Place, RANGES_MAX};
+pub use missing::{CBOR_BYTES_MAX, Missing};
 pub use upload::{Step, Upload};
+pub use wants::{Unordered, Wants, What};
 
 use crate::option::Number;
 use crate::option::list::Options;
@@ -33,7 +42,7 @@ impl Block {
         if offset.is_multiple_of(size.bytes()) { Self::new(number, more, size) } else { None }
     }
 
-    /// Reads Block1 or Block2 of a message; `None` when there is none or its size is the reserved
+    /// Reads a block option of a message; `None` when there is none or its size is the reserved
     /// one (section 2.2).
     pub fn of(options: &Options<'_>, option: Number) -> Option<Self> {
         options.uint(option).and_then(Self::from_value)

@@ -38,6 +38,8 @@ pub const OCTET_STREAM: u16 = 42;
 pub const JSON: u16 = 50;
 /// `application/cbor`.
 pub const CBOR: u16 = 60;
+/// `application/missing-blocks+cbor-seq`.
+pub const MISSING_BLOCKS: u16 = 272;
 
 /// Ascending by number.
 const REGISTRY: &[(u16, &str)] = &[
@@ -70,7 +72,7 @@ const REGISTRY: &[(u16, &str)] = &[
     (256, "application/coap-group+json"),
     (257, "application/concise-problem-details+cbor"),
     (271, "application/dots+cbor"),
-    (272, "application/missing-blocks+cbor-seq"),
+    (MISSING_BLOCKS, "application/missing-blocks+cbor-seq"),
     (310, "application/senml+xml"),
     (311, "application/sensml+xml"),
     (320, "application/senml-etch+json"),

@@ -53,6 +53,20 @@ impl Inbound {
         }
     }
 
+    /// One more response to a request that got its first one (RFC 9177 section 4.4), with the
+    /// request's token. No copy of the request is answered by it.
+    pub fn following(now_ms: u64, token: Token) -> Self {
+        Self {
+            state: State::Unconfirmed,
+            mid: 0,
+            token,
+            response_due_ms: None,
+            lifetime_ends_ms: now_ms,
+            own_mid: None,
+            reply: Reply::None,
+        }
+    }
+
     /// When to call [`Self::on_due`], ms; `None`: never by itself.
     pub fn due_ms(&self) -> Option<u64> {
         let earlier = |ms: u64| Some(self.response_due_ms.map_or(ms, |due_ms| due_ms.min(ms)));
@@ -427,6 +441,24 @@ mod tests {
         let reply = Message::parse(inbound.message(None)).unwrap();
         assert_eq!((reply.ty, reply.code, reply.mid), (Type::Ack, code, 0x1234));
         assert_eq!(reply.options.uint(Number::MAX_AGE), Some(u32::MAX));
+    }
+
+    /// RFC 9177 figure 7: the same token, other Message IDs.
+    #[test]
+    fn a_response_may_follow_another() {
+        let token = Token::new(b"same");
+        for ty in [Type::Non, Type::Con] {
+            let mut following = Inbound::following(0, token);
+            assert_eq!((following.due_ms(), following.is_held()), (None, false));
+            let separate = match ty {
+                Type::Con => Separate::Con { mid: 77, jitter: 0 },
+                _ => Separate::Non { mid: 77 },
+            };
+            following.respond(0, &TIMING, Code::CONTENT, separate, None, |_| ()).unwrap();
+            let sent = Message::parse(following.message(None)).unwrap();
+            assert_eq!((sent.ty, sent.mid, sent.token), (ty, 77, token));
+            assert_eq!(following.on_ack(77), ty == Type::Con);
+        }
     }
 
     #[test]

@@ -69,8 +69,26 @@ impl Understood {
     pub const NONE: Self = Self::new(&[]);
     /// What the edge reads in a response.
     pub const RESPONSE: Self = Self::new(&[Number::BLOCK2, Number::BLOCK1]);
-    /// What the edge reads in a request. Proxy-Uri and Proxy-Scheme are here to be answered 5.05.
+    /// What the edge reads in a request of a device that it trusts. Proxy-Uri and Proxy-Scheme are
+    /// here to be answered 5.05.
     pub const EDGE_REQUEST: Self = Self::new(&[
+        Number::IF_MATCH,
+        Number::IF_NONE_MATCH,
+        Number::URI_HOST,
+        Number::URI_PORT,
+        Number::URI_PATH,
+        Number::URI_QUERY,
+        Number::ACCEPT,
+        Number::Q_BLOCK1,
+        Number::BLOCK2,
+        Number::BLOCK1,
+        Number::Q_BLOCK2,
+        Number::PROXY_URI,
+        Number::PROXY_SCHEME,
+    ]);
+    /// The same without security. *Why without Q-Block:* RFC 9177 section 11 advises against it; one
+    /// small datagram from a forged address would cause a burst to it.
+    pub const PLAIN_REQUEST: Self = Self::new(&[
         Number::IF_MATCH,
         Number::IF_NONE_MATCH,
         Number::URI_HOST,

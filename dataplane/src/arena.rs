@@ -10,6 +10,8 @@ pub const CHUNK_BYTES: usize = 1_024;
 #[derive(Debug)]
 pub struct Arena {
     bytes: Vec<u8>,
+    /// Which part of its body a chunk holds, counted in chunks.
+    part: Vec<u32>,
     /// What follows a chunk in its chain, or in the list of free ones.
     next: Vec<u32>,
     /// The first of the free chunks that were in use before.
@@ -19,21 +21,23 @@ pub struct Arena {
     used: u32,
 }
 
-/// The bytes of one body. Only its arena can read it, and takes it back.
+/// The bytes of one body, in the order of the body. Only its arena can read it, and takes it back.
 #[derive(Debug)]
 pub struct Chain {
     first: u32,
     last: u32,
+    chunks: u32,
+    /// Where its last byte ends in the body.
     len: usize,
 }
 
 impl Chain {
     /// No bytes.
     pub const fn new() -> Self {
-        Self { first: NONE, last: NONE, len: 0 }
+        Self { first: NONE, last: NONE, chunks: 0, len: 0 }
     }
 
-    /// Its bytes.
+    /// Its bytes; with gaps in it, how far they reach.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -55,7 +59,8 @@ impl Arena {
     pub fn new(chunks: u32) -> Self {
         // Zeroed memory of this size comes from the kernel page by page, when it is touched.
         let bytes = vec![0; chunks as usize * CHUNK_BYTES];
-        Self { bytes, next: vec![0; chunks as usize], free: NONE, fresh: 0, used: 0 }
+        let (part, next) = (vec![0; chunks as usize], vec![0; chunks as usize]);
+        Self { bytes, part, next, free: NONE, fresh: 0, used: 0 }
     }
 
     /// Chunks there are.
@@ -80,25 +85,62 @@ impl Arena {
             return false;
         }
         while !bytes.is_empty() {
-            let begun = chain.len % CHUNK_BYTES;
-            if begun == 0 {
-                let chunk = self.take();
-                match chain.last {
-                    NONE => chain.first = chunk,
-                    last => self.next[last as usize] = chunk,
-                }
-                chain.last = chunk;
-            }
-            let (here, rest) = bytes.split_at(bytes.len().min(CHUNK_BYTES - begun));
-            let at = chain.last as usize * CHUNK_BYTES + begun;
-            self.bytes[at..at + here.len()].copy_from_slice(here);
-            chain.len += here.len();
+            let room = CHUNK_BYTES - chain.len % CHUNK_BYTES;
+            let (here, rest) = bytes.split_at(bytes.len().min(room));
+            self.put(chain, chain.len, here);
             bytes = rest;
         }
         true
     }
 
-    /// The bytes of a chain, chunk by chunk.
+    /// Puts bytes of one part of the body in their place, whatever is there before it; false, and
+    /// nothing has changed, when there is no room for them.
+    pub fn put(&mut self, chain: &mut Chain, offset: usize, bytes: &[u8]) -> bool {
+        let (part, begun) = ((offset / CHUNK_BYTES) as u32, offset % CHUNK_BYTES);
+        assert!(begun + bytes.len() <= CHUNK_BYTES, "a block is in one part of its body");
+        let Some(chunk) = self.place(chain, part) else { return false };
+        let at = chunk as usize * CHUNK_BYTES + begun;
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        chain.len = chain.len.max(offset + bytes.len());
+        true
+    }
+
+    /// The chunk of a part, perhaps a new one. Bodies come in order, so most often it is the last.
+    fn place(&mut self, chain: &mut Chain, part: u32) -> Option<u32> {
+        let is_behind = chain.last == NONE || self.part[chain.last as usize] < part;
+        let (mut before, mut next) =
+            if is_behind { (chain.last, NONE) } else { (NONE, chain.first) };
+        if !is_behind && self.part[chain.last as usize] == part {
+            return Some(chain.last);
+        }
+        while next != NONE && self.part[next as usize] < part {
+            (before, next) = (next, self.behind(chain, next));
+        }
+        if next != NONE && self.part[next as usize] == part {
+            return Some(next);
+        }
+        if self.used == self.capacity() {
+            return None;
+        }
+        let chunk = self.take();
+        (self.part[chunk as usize], self.next[chunk as usize]) = (part, next);
+        match before {
+            NONE => chain.first = chunk,
+            before => self.next[before as usize] = chunk,
+        }
+        if next == NONE {
+            chain.last = chunk;
+        }
+        chain.chunks += 1;
+        Some(chunk)
+    }
+
+    /// The chunk behind this one in its chain.
+    fn behind(&self, chain: &Chain, chunk: u32) -> u32 {
+        if chunk == chain.last { NONE } else { self.next[chunk as usize] }
+    }
+
+    /// The bytes of a chain without gaps, chunk by chunk.
     pub fn pieces<'a>(&'a self, chain: &Chain) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (mut chunk, mut left) = (chain.first, chain.len);
         std::iter::from_fn(move || {
@@ -113,11 +155,10 @@ impl Arena {
 
     /// Takes a chain's chunks back; it has no bytes any more.
     pub fn release(&mut self, chain: &mut Chain) {
-        let chunks = chain.len.div_ceil(CHUNK_BYTES) as u32;
-        if chunks > 0 {
+        if chain.chunks > 0 {
             self.next[chain.last as usize] = self.free;
             self.free = chain.first;
-            self.used -= chunks;
+            self.used -= chain.chunks;
         }
         *chain = Chain::new();
     }
@@ -160,6 +201,41 @@ mod tests {
         }
         assert_eq!((read(&arena, &one), read(&arena, &other)), (of_one, of_other));
         assert_eq!(arena.used(), 4);
+    }
+
+    /// Blocks of any size in any order; a gap takes no memory.
+    #[test]
+    fn blocks_find_their_place() {
+        for (block, stride) in [(1_024, 5), (1_024, 7), (512, 3), (256, 11), (16, 101)] {
+            let mut arena = Arena::new(13);
+            let body: Vec<u8> = (0..12 * CHUNK_BYTES + 9).map(|at| (at / 7) as u8).collect();
+            let mut chain = Chain::new();
+            let blocks = body.len().div_ceil(block);
+            for turn in 0..blocks {
+                let from = turn * stride % blocks * block;
+                let to = body.len().min(from + block);
+                assert!(arena.put(&mut chain, from, &body[from..to]));
+                assert!(arena.used() as usize <= turn + 1, "no more chunks than blocks");
+            }
+            assert_eq!((arena.used(), chain.len()), (13, body.len()));
+            assert!(read(&arena, &chain) == body, "{block} {stride}");
+            arena.release(&mut chain);
+            assert_eq!(arena.used(), 0);
+        }
+    }
+
+    #[test]
+    fn a_block_without_room_changes_nothing() {
+        let mut arena = Arena::new(2);
+        let mut chain = Chain::new();
+        assert!(arena.put(&mut chain, 5 * CHUNK_BYTES, b"six") && arena.put(&mut chain, 0, b"one"));
+        assert!(!arena.put(&mut chain, CHUNK_BYTES, b"two"));
+        assert!(arena.put(&mut chain, 5 * CHUNK_BYTES + 3, b"th"), "the chunk is there");
+        assert_eq!((arena.used(), chain.len()), (2, 5 * CHUNK_BYTES + 5));
+        arena.release(&mut chain);
+        let (mut one, mut other) = (Chain::new(), Chain::new());
+        assert!(arena.put(&mut one, 0, b"1") && arena.put(&mut other, 0, b"2"));
+        assert_eq!((read(&arena, &one), read(&arena, &other)), (b"1".to_vec(), b"2".to_vec()));
     }
 
     #[test]

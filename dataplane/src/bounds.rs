@@ -86,6 +86,9 @@ pub const UPLOADS_PER_DEVICE_MAX: usize = 4;
 /// newcomers, and a device is at it for MAX_TRANSMIT_SPAN (RFC 7252 section 4.8.2) when only the
 /// last copy of a block arrives.
 pub const UPLOAD_GRACE_MS: u64 = 45_000;
+/// Bodies remembered that came whole in any order of their blocks, in one worker: 16 a second for
+/// as long as late blocks may come.
+pub const FINISHED_MAX: usize = 4_096;
 /// Long bodies on their way to devices in one worker, 2 KiB of each at hand.
 pub const BODIES_MAX: u32 = 2_048;
 /// Answers that devices read block by block, in one worker.

@@ -189,8 +189,16 @@ counters! {
         UploadNoRoom => "upload_no_room",
         /// Bodies forgotten before they were whole: too old, or in the way of others.
         UploadForgotten => "upload_forgotten",
+        /// Lists of missing blocks sent to devices: 4.08 (RFC 9177).
+        UploadAsked => "upload_asked",
+        /// Blocks of bodies that were whole before (RFC 9177).
+        UploadBlockLate => "upload_block_late",
         /// Answers of applications that devices read block by block.
         AnswerLong => "answer_long",
+        /// Of them, those whose blocks go without being asked for one by one (RFC 9177).
+        AnswerQuick => "answer_quick",
+        /// Blocks of such answers that devices missed and asked for.
+        AnswerBlockMissing => "answer_block_missing",
         /// Requests whose outcome did not come in time.
         ResponseTimeout => "response_timeout",
         /// CoAP messages that were not well formed.

@@ -1,6 +1,6 @@
 //! How does a device read an answer that is longer than a message? Block by block, each asked for
 //! by a request of its own with Block2 (RFC 7959 section 2.4), which is served here and published
-//! nowhere.
+//! nowhere. Answers that go in bursts (RFC 9177): `quick_answers`.
 //!
 //! ```text
 //! Answer ─▶ first block on the request's exchange: Block2 0/1, Size2, ETag
@@ -14,7 +14,9 @@
 use super::Worker;
 use super::blocks::{Ours, write_with};
 use super::bodies::{ForWhom, Part};
+use super::exchanges::Blocks;
 use super::permits::Refusal;
+use super::quick_answers::Quick;
 use super::uplink::OutcomeOf;
 use super::uploads::Name;
 use crate::bounds::{ANSWER_OPTIONS_BYTES_MAX, ANSWERS_MAX, UPLOAD_GRACE_MS};
@@ -25,7 +27,8 @@ use crate::pool::{Key, Pool};
 use arrayvec::ArrayVec;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use tidegate_coap::block::{Block, BlockSize};
+use rand::Rng;
+use tidegate_coap::block::{Block, Unordered, Wants};
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Writer};
 use tidegate_coap::option::Number;
@@ -41,20 +44,22 @@ pub(super) struct Answers {
 
 /// One answer.
 #[derive(Debug)]
-struct Long {
+pub(super) struct Long {
     /// Of the request it answers.
     name: Name,
-    told: OutcomeOf,
-    code: Code,
-    options: ArrayVec<u8, ANSWER_OPTIONS_BYTES_MAX>,
-    body: Key,
-    terms: wire::Terms,
+    pub(super) told: OutcomeOf,
+    pub(super) code: Code,
+    pub(super) options: ArrayVec<u8, ANSWER_OPTIONS_BYTES_MAX>,
+    pub(super) body: Key,
+    pub(super) terms: wire::Terms,
     /// The exchange that waits for a piece, and what it asked for.
     waiting: Option<(Key, Block)>,
-    touched_ms: u64,
-    is_sent: bool,
+    /// How it goes, if not each block is asked for.
+    pub(super) quick: Option<Quick>,
+    pub(super) touched_ms: u64,
+    pub(super) is_sent: bool,
     /// Its last block has left: its outcome is the exchange's.
-    is_over: bool,
+    pub(super) is_over: bool,
 }
 
 impl Answers {
@@ -68,8 +73,25 @@ impl Answers {
         }
     }
 
-    fn find(&self, name: Name) -> Option<u32> {
+    pub(super) fn find(&self, name: Name) -> Option<u32> {
         self.by_name.get(&name).copied()
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Long> {
+        self.pool.get_mut(number)
+    }
+
+    /// An answer that goes in bursts, and how.
+    pub(super) fn quick_mut(&mut self, number: u32) -> Option<&mut Quick> {
+        self.pool.get_mut(number)?.quick.as_mut()
+    }
+
+    pub(super) fn key(&self, number: u32) -> Key {
+        self.pool.key(number)
+    }
+
+    pub(super) fn resolve(&self, key: Key) -> Option<u32> {
+        self.pool.resolve(key)
     }
 
     /// The one that nobody has asked for longest, if that is before `before_ms`.
@@ -92,14 +114,15 @@ impl Worker {
         total_bytes: usize,
         outbox: &mut Outbox,
     ) -> Result<(), FailReason> {
-        let (name, block2) = self.asked(exchange).ok_or(FailReason::Malformed)?;
+        let asked = self.asked(exchange).ok_or(FailReason::Malformed)?;
+        let name = asked.name;
         if let Some(before) = self.answers.find(name) {
-            self.forget_answer(now, before);
+            self.forget_answer(now, before, FailReason::Timeout);
         }
         if self.answers.pool.is_full()
             && let Some(idle) = self.answers.idle(now.ms.saturating_sub(UPLOAD_GRACE_MS))
         {
-            self.forget_answer(now, idle);
+            self.forget_answer(now, idle, FailReason::Timeout);
         }
         let mut options = ArrayVec::new();
         let bytes = response.options.as_bytes();
@@ -113,11 +136,12 @@ impl Worker {
             body: Key { number: u32::MAX, nonce: 0 },
             terms: self.terms_of(exchange),
             waiting: None,
+            quick: None,
             touched_ms: now.ms,
             is_sent: false,
             is_over: false,
         };
-        let key = self.answers.pool.insert(0, long).ok_or(FailReason::Busy)?;
+        let key = self.answers.pool.insert(self.random.random(), long).ok_or(FailReason::Busy)?;
         let of = (told.message_id, told.device);
         let for_whom = ForWhom::Answer(key.number);
         let Some(body) = self.begin_body(of, for_whom, total_bytes, response.payload) else {
@@ -129,8 +153,12 @@ impl Worker {
             long.body = body;
         }
         self.counters.tally(Tally::AnswerLong);
-        let block = block2.unwrap_or_else(|| first_block(self.block_size()));
-        self.answer_block(now, key.number, exchange, block, outbox);
+        match asked.blocks {
+            Blocks::One(block) => self.answer_block(now, key.number, exchange, block, outbox),
+            Blocks::Quick(what) => {
+                self.begin_burst(now, key.number, exchange, (asked.size, what), outbox);
+            }
+        }
         Ok(())
     }
 
@@ -142,16 +170,15 @@ impl Worker {
         request: &Message<'_>,
         outbox: &mut Outbox,
     ) -> Result<bool, Refusal> {
+        if let Some(wants) = wants(request)? {
+            return self.on_quick_wanted(now, slot, request, wants, outbox);
+        }
         let Some(block) = block2(request)?.filter(|block| block.number() > 0) else {
             return Ok(false);
         };
         let name = self.uploads.name(self.slab.get(slot).device, request);
         let Some(number) = self.answers.find(name) else {
-            // To ask again what a block stands in is safe, to do again is not.
-            let is_safe = matches!(request.code, Code::GET | Code::FETCH);
-            let tally = Tally::UploadIncomplete;
-            let code = Code::REQUEST_ENTITY_INCOMPLETE;
-            return if is_safe { Ok(false) } else { Err(Refusal { code, max_age_s: 0, tally }) };
+            return is_for_application(request, false);
         };
         let exchange = self.open_exchange(now, slot, request).ok_or(Refusal {
             code: Code::SERVICE_UNAVAILABLE,
@@ -165,7 +192,9 @@ impl Worker {
     /// A piece of an answer is here, or will never be.
     pub(super) fn on_answer_piece(&mut self, now: Now, number: u32, outbox: &mut Outbox) {
         let Some(long) = self.answers.pool.get_mut(number) else { return };
-        let Some((exchange, block)) = long.waiting.take() else { return };
+        let Some((exchange, block)) = long.waiting.take() else {
+            return self.on_quick_piece(now, number, outbox);
+        };
         if let Some(exchange) = self.live_exchange(exchange) {
             self.answer_block(now, number, exchange, block, outbox);
         }
@@ -203,7 +232,7 @@ impl Worker {
                 return self.want(body, offset);
             }
             Part::Gone => {
-                self.forget_answer(now, number);
+                self.forget_answer(now, number, FailReason::Timeout);
                 let code = Code::REQUEST_ENTITY_INCOMPLETE;
                 return self.respond_code(now, exchange, code, 0, outbox);
             }
@@ -228,8 +257,7 @@ impl Worker {
         }
     }
 
-    /// What of ours stands in a block of an answer. *Why the message's id is its ETag*, unless it
-    /// came with one: a message has one body for ever.
+    /// What of ours stands in a block of an answer.
     fn about_answer(
         &self,
         exchange: u32,
@@ -239,9 +267,8 @@ impl Worker {
         (message_id, has_tag): ([u8; 16], bool),
     ) -> Ours {
         let mut ours = Ours::new();
-        let tag = u32::from_be_bytes([message_id[0], message_id[1], message_id[2], message_id[3]]);
         if !has_tag {
-            ours.push((Number::ETAG, tag | 1 << 31));
+            ours.push((Number::ETAG, tag_of(&message_id)));
         }
         ours.push((Number::BLOCK2, block.value()));
         ours.extend(self.about_exchange(exchange, code));
@@ -253,12 +280,12 @@ impl Worker {
     }
 
     /// Forgets an answer; one that was not read to its end has failed.
-    fn forget_answer(&mut self, now: Now, number: u32) {
+    pub(super) fn forget_answer(&mut self, now: Now, number: u32, reason: FailReason) {
         let Some(long) = self.answers.pool.remove(number) else { return };
         self.answers.by_name.remove(&long.name);
         self.bodies.forget(long.body);
         if !long.is_over {
-            self.tell(now, &long.told, Step::Failed, FailReason::Timeout, true, &[]);
+            self.tell(now, &long.told, Step::Failed, reason, true, &[]);
         }
     }
 
@@ -266,9 +293,32 @@ impl Worker {
     pub(super) fn sweep_answers(&mut self, now: Now) {
         let idle_ms = u64::from(self.config.coap.upload_idle_s) * 1_000;
         while let Some(number) = self.answers.idle(now.ms.saturating_sub(idle_ms)) {
-            self.forget_answer(now, number);
+            self.forget_answer(now, number, FailReason::Timeout);
         }
     }
+}
+
+/// The ETag of an answer that came without one. *Why the message's id:* a message has one body for
+/// ever.
+pub(super) fn tag_of(message_id: &wire::MessageId) -> u32 {
+    let [a, b, c, d, ..] = *message_id;
+    u32::from_be_bytes([a, b, c, d]) | 1 << 31
+}
+
+/// Whether a request for a block of an answer that is not here goes to the application; else it is
+/// refused. To ask again what a block stands in is safe, to do again is not.
+pub(super) fn is_for_application(request: &Message<'_>, is_new: bool) -> Result<bool, Refusal> {
+    if is_new || matches!(request.code, Code::GET | Code::FETCH) {
+        return Ok(false);
+    }
+    let (code, tally) = (Code::REQUEST_ENTITY_INCOMPLETE, Tally::UploadIncomplete);
+    Err(Refusal { code, max_age_s: 0, tally })
+}
+
+/// What a request asks for with Q-Block2; `Err`: it contradicts itself.
+fn wants(request: &Message<'_>) -> Result<Option<Wants>, Refusal> {
+    let (code, tally) = (Code::BAD_REQUEST, Tally::RequestRejected);
+    Wants::of(&request.options).map_err(|Unordered| Refusal { code, max_age_s: 0, tally })
 }
 
 /// Block2 of a request; `Err`: it has the reserved size (RFC 7959 section 2.2).
@@ -279,8 +329,4 @@ pub(super) fn block2(request: &Message<'_>) -> Result<Option<Block>, Refusal> {
         return Err(Refusal { code, max_age_s: 0, tally });
     }
     Ok(block)
-}
-
-fn first_block(size: BlockSize) -> Block {
-    Block::new(0, false, size).expect("0 is a number")
 }

@@ -1,6 +1,8 @@
 //! What becomes of a block of a request's body? It is kept and answered 2.31; the last one makes an
 //! uplink of all of them (RFC 7959 sections 2.3, 2.5 and 2.9).
 //!
+//! Blocks that come as they like (RFC 9177): `gathering`.
+//!
 //! ```text
 //! block ─▶ uploads ┬─ not the last ─▶ 2.31 with Block1
 //!                  ├─ the last ─▶ quotas ─▶ Body entries + Uplink ─▶ as any other request
@@ -29,15 +31,18 @@ use tidegate_ring::Producer;
 use tidegate_ring::contract::{self as wire, TAIL_BYTES_MAX};
 use zerocopy::IntoBytes;
 
-/// A request's body that is here but for its last block, which the request carries.
+/// A request's body that is here; most often but for its last block, which the request carries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
     /// In `Worker::uploads`.
     pub(super) number: u32,
+    /// The last block, too: it came as it liked, and perhaps from the middle.
+    pub(super) is_whole: bool,
 }
 
 impl Worker {
-    /// Serves a request with Block1, if it is not the last block; which body it ends, if it is.
+    /// Serves a request with Block1 or Q-Block1, if it is not the last block; which body it ends, if
+    /// it is.
     pub(super) fn on_block(
         &mut self,
         now: Now,
@@ -45,10 +50,12 @@ impl Worker {
         request: &Message<'_>,
         outbox: &mut Outbox,
     ) -> Result<Served, Refusal> {
-        let Some(block) = block1(request)? else { return Ok(Served::Whole(None)) };
-        if block.number() == 0 && !block.more {
-            return Ok(Served::Whole(None));
+        if let Some(block) = part_of_body(request, Number::Q_BLOCK1)? {
+            return self.on_quick_block(now, slot, request, block, outbox);
         }
+        let Some(block) = part_of_body(request, Number::BLOCK1)? else {
+            return Ok(Served::Whole(None));
+        };
         let device = self.slab.get(slot).device;
         let name = self.uploads.name(device, request);
         let longest_bytes = self.longest_body(slot);
@@ -63,7 +70,7 @@ impl Worker {
                 self.reply_code(now, slot, request, Code::CONTINUE, 0, outbox);
                 Ok(Served::Kept)
             }
-            Kept::Last(number) => Ok(Served::Whole(Some(Begun { number }))),
+            Kept::Last(number) => Ok(Served::Whole(Some(Begun { number, is_whole: false }))),
             Kept::Refused(part) => Err(refusal(part)),
             Kept::NoRoom => Err(Refusal {
                 code: Code::SERVICE_UNAVAILABLE,
@@ -76,6 +83,7 @@ impl Worker {
     /// Puts the body of a request on the ring in pieces, if there is room for all of them and its
     /// uplink; its length, bytes.
     pub(super) fn push_body(&mut self, exchange: u64, begun: Begun, last: &[u8]) -> Option<usize> {
+        let last = if begun.is_whole { &[] } else { last };
         let total = self.uploads.bytes(begun.number) + last.len();
         let pieces = self.uploads.pieces(begun.number).chain(std::iter::once(last));
         push_pieces(&mut self.up, exchange, pieces, total).then_some(total)
@@ -100,11 +108,12 @@ impl Worker {
     /// size, and how long a body may be.
     pub(super) fn about_block(&self, slot: u32, code: Code, block1: Option<Block>) -> Ours {
         let mut ours = Ours::new();
-        let Some(block) = block1 else { return ours };
-        let size = block.size.min(self.block_size());
-        let answering = Block::new(block.number(), code == Code::CONTINUE, size);
-        let answering = answering.expect("the number came in an option");
-        ours.push((Number::BLOCK1, answering.value()));
+        if let Some(block) = block1 {
+            let size = block.size.min(self.block_size());
+            let answering = Block::new(block.number(), code == Code::CONTINUE, size);
+            let answering = answering.expect("the number came in an option");
+            ours.push((Number::BLOCK1, answering.value()));
+        }
         if code == Code::REQUEST_ENTITY_TOO_LARGE {
             ours.push((Number::SIZE1, self.longest_body(slot) as u32));
         }
@@ -142,13 +151,14 @@ pub(super) enum Served {
     Whole(Option<Begun>),
 }
 
-/// Block1 of a request; `Err`: it has the reserved size (RFC 7959 section 2.2).
-pub(super) fn block1(request: &Message<'_>) -> Result<Option<Block>, Refusal> {
-    let block = Block::of(&request.options, Number::BLOCK1);
-    if block.is_none() && request.options.first(Number::BLOCK1).is_some() {
+/// Block1 or Q-Block1 of a request, if it carries a part of its body and not all of it; `Err`: it
+/// has the reserved size (RFC 7959 section 2.2).
+fn part_of_body(request: &Message<'_>, option: Number) -> Result<Option<Block>, Refusal> {
+    let block = Block::of(&request.options, option);
+    if block.is_none() && request.options.first(option).is_some() {
         return Err(refusal(Part::Malformed));
     }
-    Ok(block)
+    Ok(block.filter(|block| block.number() > 0 || block.more))
 }
 
 /// The options of a response, and these of ours among them, in order.
@@ -209,7 +219,7 @@ fn push_pieces<'a>(
     is_pushed
 }
 
-fn refusal(part: Part) -> Refusal {
+pub(super) fn refusal(part: Part) -> Refusal {
     let (code, tally) = match part {
         Part::TooLarge => (Code::REQUEST_ENTITY_TOO_LARGE, Tally::UploadTooLarge),
         Part::Missing => (Code::REQUEST_ENTITY_INCOMPLETE, Tally::UploadIncomplete),

@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
-use tidegate_coap::block::Block;
+use tidegate_coap::block::{Block, BlockSize, What};
 use tidegate_coap::code::Code;
 use tidegate_coap::inbound::{Inbound, Kept};
 use tidegate_coap::no_response::Unwanted;
@@ -39,11 +39,14 @@ pub(super) struct Exchange {
     pub(super) unwanted: Unwanted,
     /// Which block of its body the request carried.
     pub(super) block1: Option<Block>,
-    /// What names the request among those of its device, and which block of the answer it wants;
-    /// where an answer is awaited.
-    pub(super) asked: Option<(Name, Option<Block>)>,
+    /// The body of the request, if its blocks came as they liked.
+    pub(super) finished: Option<Name>,
+    /// What it asks for, where an answer is awaited.
+    pub(super) asked: Option<Asked>,
     /// What it asks for is a later block of an answer.
     pub(super) follows_up: bool,
+    /// The answer that goes on when this response is acknowledged.
+    pub(super) feeds: Option<Key>,
     pub(super) received_ms: u64,
     pub(super) path: PathHead,
     /// How a separate response is sent, as the control plane said last.
@@ -52,6 +55,25 @@ pub(super) struct Exchange {
     pub(super) kept: Option<u32>,
     /// The application's answer, whose outcomes are told.
     pub(super) answer: Option<wire::MessageId>,
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// What names it among the requests of its device.
+    pub(super) name: Name,
+    /// How large the blocks of a long answer are.
+    pub(super) size: BlockSize,
+    pub(super) blocks: Blocks,
+}
+
+/// Which blocks of a long answer a request asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Blocks {
+    /// One at a time: this one.
+    One(Block),
+    /// As they like to come (RFC 9177).
+    Quick(What),
 }
 
 /// The beginning of a request's path, for the customer's log: segments, each behind its length.

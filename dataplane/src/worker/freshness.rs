@@ -77,8 +77,9 @@ impl Worker {
         if within_s == 0 || matches!(request.code, Code::GET | Code::FETCH) {
             return Ok(());
         }
-        let block1 = Block::of(&request.options, Number::BLOCK1);
-        if block1.is_some_and(|block| block.number() > 0) {
+        let parts =
+            [Number::BLOCK1, Number::Q_BLOCK1].map(|option| Block::of(&request.options, option));
+        if parts.iter().flatten().any(|block| block.number() > 0) {
             return Ok(());
         }
         let value = request.options.first(Number::ECHO);

@@ -54,7 +54,7 @@ impl Worker {
     /// An ACK for a message of ours: a separate response, or a downlink request.
     pub(super) fn on_ack(&mut self, now: Now, slot: u32, mid: u16, outbox: &mut Outbox) {
         match self.sent.get(&sent_key(slot, mid)).copied() {
-            Some(Sent::Exchange(number)) => self.on_response_acked(now, slot, number, mid),
+            Some(Sent::Exchange(number)) => self.on_response_acked(now, slot, number, mid, outbox),
             Some(Sent::Downlink(number)) => self.on_downlink_acked(now, slot, number, mid, outbox),
             None => self.counters.tally(Tally::MessageStray),
         }
@@ -65,6 +65,7 @@ impl Worker {
         match self.sent.get(&sent_key(slot, mid)).copied() {
             Some(Sent::Exchange(number)) => self.on_response_reset(now, slot, number, mid),
             Some(Sent::Downlink(number)) => self.on_downlink_reset(now, slot, number, mid, outbox),
+            None if self.on_question_reset(slot, mid) => {}
             None => self.counters.tally(Tally::MessageStray),
         }
     }

@@ -20,7 +20,9 @@ mod downlink_blocks;
 mod echo;
 mod entries;
 mod exchanges;
+mod finished;
 mod freshness;
+mod gathering;
 mod handshakes;
 mod lines;
 mod messages;
@@ -30,6 +32,7 @@ mod notifying;
 mod observing;
 mod permits;
 mod policies;
+mod quick_answers;
 mod quota;
 mod records;
 mod requests;
@@ -41,7 +44,7 @@ mod trust;
 mod uplink;
 mod uploads;
 
-use crate::bounds::TIMERS_PER_TURN_MAX;
+use crate::bounds::{ANSWERS_MAX, TIMERS_PER_TURN_MAX};
 use crate::bounds::{BATCH_MAX, CONNECTS_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, PATHS_MAX};
 use crate::clock::Now;
 use crate::config::Config;
@@ -61,6 +64,7 @@ use connect::Connects;
 use credentials::Credentials;
 use echo::Echo;
 use exchanges::Exchanges;
+use finished::Finished;
 use foldhash::quality::RandomState;
 use freshness::Freshness;
 use handshakes::HalfOpen;
@@ -89,7 +93,7 @@ use tidegate_dtls::server;
 use tidegate_faults::{Point, may_die};
 use tidegate_ring::Producer;
 use tidegate_ring::contract as wire;
-use timers::{Due, Timers};
+use timers::{Counts, Due, Timers};
 use uploads::Uploads;
 use zerocopy::IntoBytes;
 
@@ -122,6 +126,8 @@ pub struct Worker {
     exchanges: Exchanges,
     /// Bodies that come block by block.
     uploads: Uploads,
+    /// Bodies that came so a short while ago, in any order of their blocks.
+    finished: Finished,
     /// Bodies that go to devices block by block.
     bodies: Bodies,
     answers: Answers,
@@ -190,7 +196,15 @@ impl Worker {
         let (half_open, exchanges, downlinks) =
             (config.handshake.half_open, config.coap.exchanges, config.coap.downlinks);
         let connects = Connects::new(&dtls_config);
-        let timers = Timers::new(half_open, exchanges, downlinks, PATHS_MAX, CONNECTS_MAX);
+        let timers = Timers::new(Counts {
+            handshakes: half_open,
+            exchanges,
+            downlinks,
+            paths: PATHS_MAX,
+            connects: CONNECTS_MAX,
+            uploads: config.coap.uploads_kib,
+            answers: ANSWERS_MAX,
+        });
         let timing = Timing {
             ack_timeout_ms: config.coap.ack_timeout_ms,
             max_retransmit: config.coap.max_retransmit,
@@ -215,6 +229,7 @@ impl Worker {
             notices: Notices::default(),
             exchanges: Exchanges::new(exchanges),
             uploads: Uploads::new(config.coap.uploads_kib),
+            finished: Finished::new(),
             bodies: Bodies::new(),
             answers: Answers::new(),
             echo: Echo::new(&config.echo.path),
@@ -264,6 +279,8 @@ impl Worker {
                 Due::Downlink(number) => self.on_downlink_due(now, number, outbox),
                 Due::Path(number) => self.on_path_due(number),
                 Due::Connect(number) => self.on_connect_due(now, number, outbox),
+                Due::Upload(number) => self.on_upload_due(now, number, outbox),
+                Due::Answer(number) => self.on_answer_due(now, number, outbox),
                 Due::Housekeeping => self.on_housekeeping(now, outbox),
             }
         }

@@ -232,7 +232,7 @@ impl Worker {
         true
     }
 
-    fn acknowledge(&mut self, slot: u32, response: &Message<'_>, outbox: &mut Outbox) {
+    pub(super) fn acknowledge(&mut self, slot: u32, response: &Message<'_>, outbox: &mut Outbox) {
         if response.ty == Type::Con {
             let ack = Reply::Send(empty(Type::Ack, response.mid));
             self.reply(slot, response, ack, Told::EmptyAck, outbox);

@@ -6,15 +6,16 @@
 //! ```
 
 use super::Worker;
-use super::blocks::{Served, write_with};
+use super::blocks::{Ours, Served, write_with};
 use super::messages::sent_key;
 use super::permits::Refusal;
 use super::uplink::fill_code;
 use crate::clock::Now;
 use crate::fate::Tally;
 use crate::net::batch::Outbox;
+use crate::slab::State;
 use tidegate_coap::admission::{Admission, admit};
-use tidegate_coap::block::Block;
+use tidegate_coap::block::{Block, Wants};
 use tidegate_coap::code::Code;
 use tidegate_coap::dedup::{Seen, Told};
 use tidegate_coap::message::{Message, Type, Writer};
@@ -32,6 +33,9 @@ impl Worker {
         bytes: &[u8],
         outbox: &mut Outbox,
     ) {
+        if is_unconfirmed_part(request) {
+            return self.on_fresh_request(now, slot, request, bytes, outbox);
+        }
         let window = &mut self.slab.get_mut(slot).dedup;
         match window.on_arrival(now.ms, self.lifetimes, request.ty, request.mid) {
             Seen::Fresh => {
@@ -55,7 +59,7 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         self.counters.tally(Tally::Request);
-        let refusal = match admit(request, Understood::EDGE_REQUEST) {
+        let refusal = match admit(request, self.understood(slot)) {
             Admission::Serve => match self.serve(now, slot, request, bytes, outbox) {
                 Ok(()) => return,
                 Err(refusal) => refusal,
@@ -96,12 +100,58 @@ impl Worker {
             Served::Kept => return Ok(()),
             Served::Whole(begun) => begun,
         };
-        self.take_uplink(now, slot)?;
-        self.uplink(now, slot, request, bytes, begun).ok_or(Refusal {
-            code: Code::SERVICE_UNAVAILABLE,
-            max_age_s: self.config.coap.busy_max_age_s,
-            tally: Tally::UplinkRefused,
-        })
+        let taken = self.take_uplink(now, slot).and_then(|()| {
+            self.uplink(now, slot, request, bytes, begun).ok_or(Refusal {
+                code: Code::SERVICE_UNAVAILABLE,
+                max_age_s: self.config.coap.busy_max_age_s,
+                tally: Tally::UplinkRefused,
+            })
+        });
+        match (taken, begun) {
+            (Err(refusal), Some(begun)) if begun.is_whole => {
+                self.refuse_aloud(now, slot, request, refusal, outbox);
+                self.uploads.forget(begun.number);
+                Ok(())
+            }
+            (taken, _) => taken,
+        }
+    }
+
+    /// Says why not. A NON hears it, too, where its whole body is here: no block of that would come
+    /// again by itself.
+    fn refuse_aloud(
+        &mut self,
+        now: Now,
+        slot: u32,
+        request: &Message<'_>,
+        refusal: Refusal,
+        outbox: &mut Outbox,
+    ) {
+        let Refusal { code, max_age_s, tally } = refusal;
+        self.counters.tally(tally);
+        self.reply_code(now, slot, request, code, max_age_s, outbox);
+        self.note_refused(now, slot, request, code, true);
+    }
+
+    /// The critical options that requests of a session may have.
+    fn understood(&self, slot: u32) -> Understood {
+        match self.slab.get(slot).state() {
+            State::NoSec => Understood::PLAIN_REQUEST,
+            _ => Understood::EDGE_REQUEST,
+        }
+    }
+
+    /// What a reply of the worker's own says of the blocks of the request, and that it speaks
+    /// Q-Block: a client finds out by that (RFC 9177 section 4.1).
+    fn about_request(&self, slot: u32, code: Code, request: &Message<'_>) -> Ours {
+        let mut ours = self.about_block(slot, code, Block::of(&request.options, Number::BLOCK1));
+        let wants = Wants::of(&request.options).ok().flatten();
+        if let Some(wants) = wants.filter(|_| code != Code::BAD_OPTION) {
+            let only = Block::new(0, false, wants.size).expect("0 is a number");
+            let at = ours.iter().position(|(number, _)| *number > Number::Q_BLOCK2);
+            ours.insert(at.unwrap_or(ours.len()), (Number::Q_BLOCK2, only.value()));
+        }
+        ours
     }
 
     /// Says why not. A NON that may come again later is met with silence, and its copies are new.
@@ -113,15 +163,14 @@ impl Worker {
         refusal: Refusal,
         outbox: &mut Outbox,
     ) {
-        let Refusal { code, max_age_s, tally } = refusal;
-        self.counters.tally(tally);
+        let code = refusal.code;
         let is_temporary = matches!(code, Code::SERVICE_UNAVAILABLE | Code::TOO_MANY_REQUESTS);
         if request.ty != Type::Con && is_temporary {
+            self.counters.tally(refusal.tally);
             self.slab.get_mut(slot).dedup.forget(request.mid);
             return self.note_refused(now, slot, request, code, false);
         }
-        self.reply_code(now, slot, request, code, max_age_s, outbox);
-        self.note_refused(now, slot, request, code, true);
+        self.refuse_aloud(now, slot, request, refusal, outbox);
     }
 
     /// A copy of an earlier request: the same reply again.
@@ -186,7 +235,8 @@ impl Worker {
             Type::Con => (Type::Ack, request.mid),
             _ => (Type::Non, self.slab.get_mut(slot).take_mid()),
         };
-        let ours = self.about_block(slot, code, Block::of(&request.options, Number::BLOCK1));
+        let understood = self.understood(slot);
+        let ours = self.about_request(slot, code, request);
         let is_challenge = code == Code::UNAUTHORIZED;
         let echo = is_challenge.then(|| self.freshness.value(now, &self.slab.get(slot).device));
         self.send_message(slot, outbox, |out| {
@@ -197,14 +247,20 @@ impl Worker {
                 writer.option(Number::ECHO, echo);
             }
             if code.class() != 2
-                && let Admission::Refuse { option: Some(option), .. } =
-                    admit(request, Understood::EDGE_REQUEST)
+                && let Admission::Refuse { option: Some(option), .. } = admit(request, understood)
             {
                 writer.diagnostic(format_args!("{option}"));
             }
             writer.finish().ok()
         });
     }
+}
+
+/// A part of a body that is remembered by its Request-Tag: see `gathering`.
+fn is_unconfirmed_part(request: &Message<'_>) -> bool {
+    request.ty == Type::Non
+        && Block::of(&request.options, Number::Q_BLOCK1)
+            .is_some_and(|block| block.number() > 0 || block.more)
 }
 
 /// The service has no discovery: `/.well-known/core` is not found.

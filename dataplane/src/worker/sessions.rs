@@ -167,6 +167,7 @@ impl Worker {
         self.sweep_idle(now, outbox);
         self.resumptions.sweep(now.s(), RESUMPTION_SWEEP);
         self.sweep_uploads(now);
+        self.finished.sweep(now.ms);
         self.sweep_answers(now);
         if self.counters != self.counters_told {
             self.tell_counters();

@@ -1,5 +1,17 @@
 //! Which number of the wheel belongs to what? Handshakes first, then exchanges, downlinks, checks
-//! of new addresses, sessions we open, and one for housekeeping.
+//! of new addresses, sessions we open, bodies that come, answers that go, and one for housekeeping.
+
+/// How many timers there are of each kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts {
+    pub(super) handshakes: u32,
+    pub(super) exchanges: u32,
+    pub(super) downlinks: u32,
+    pub(super) paths: u32,
+    pub(super) connects: u32,
+    pub(super) uploads: u32,
+    pub(super) answers: u32,
+}
 
 /// How the numbers are divided.
 #[derive(Clone, Copy, Debug)]
@@ -8,6 +20,8 @@ pub(super) struct Timers {
     downlinks_from: u32,
     paths_from: u32,
     connects_from: u32,
+    uploads_from: u32,
+    answers_from: u32,
     housekeeping: u32,
 }
 
@@ -19,24 +33,30 @@ pub(super) enum Due {
     Downlink(u32),
     Path(u32),
     Connect(u32),
+    Upload(u32),
+    Answer(u32),
     Housekeeping,
 }
 
 impl Timers {
     /// So many of each.
-    pub(super) fn new(
-        handshakes: u32,
-        exchanges: u32,
-        downlinks: u32,
-        paths: u32,
-        connects: u32,
-    ) -> Self {
-        let exchanges_from = handshakes;
-        let downlinks_from = exchanges_from + exchanges;
-        let paths_from = downlinks_from + downlinks;
-        let connects_from = paths_from + paths;
-        let housekeeping = connects_from + connects;
-        Self { exchanges_from, downlinks_from, paths_from, connects_from, housekeeping }
+    pub(super) fn new(counts: Counts) -> Self {
+        let exchanges_from = counts.handshakes;
+        let downlinks_from = exchanges_from + counts.exchanges;
+        let paths_from = downlinks_from + counts.downlinks;
+        let connects_from = paths_from + counts.paths;
+        let uploads_from = connects_from + counts.connects;
+        let answers_from = uploads_from + counts.uploads;
+        let housekeeping = answers_from + counts.answers;
+        Self {
+            exchanges_from,
+            downlinks_from,
+            paths_from,
+            connects_from,
+            uploads_from,
+            answers_from,
+            housekeeping,
+        }
     }
 
     /// Timers altogether.
@@ -60,6 +80,14 @@ impl Timers {
         self.connects_from + number
     }
 
+    pub(super) fn upload(&self, number: u32) -> u32 {
+        self.uploads_from + number
+    }
+
+    pub(super) fn answer(&self, number: u32) -> u32 {
+        self.answers_from + number
+    }
+
     pub(super) fn housekeeping(&self) -> u32 {
         self.housekeeping
     }
@@ -74,8 +102,12 @@ impl Timers {
             Due::Downlink(timer - self.downlinks_from)
         } else if timer < self.connects_from {
             Due::Path(timer - self.paths_from)
-        } else if timer < self.housekeeping {
+        } else if timer < self.uploads_from {
             Due::Connect(timer - self.connects_from)
+        } else if timer < self.answers_from {
+            Due::Upload(timer - self.uploads_from)
+        } else if timer < self.housekeeping {
+            Due::Answer(timer - self.answers_from)
         } else {
             Due::Housekeeping
         }
@@ -88,7 +120,15 @@ mod tests {
 
     #[test]
     fn every_number_has_one_owner() {
-        let timers = Timers::new(2, 3, 1, 2, 1);
+        let timers = Timers::new(Counts {
+            handshakes: 2,
+            exchanges: 3,
+            downlinks: 1,
+            paths: 2,
+            connects: 1,
+            uploads: 2,
+            answers: 1,
+        });
         let owners: Vec<_> = (0..timers.count()).map(|timer| timers.due(timer)).collect();
         let expected = [
             Due::Handshake(0),
@@ -100,6 +140,9 @@ mod tests {
             Due::Path(0),
             Due::Path(1),
             Due::Connect(0),
+            Due::Upload(0),
+            Due::Upload(1),
+            Due::Answer(0),
             Due::Housekeeping,
         ];
         assert_eq!(owners, expected);
@@ -107,6 +150,8 @@ mod tests {
         assert_eq!(timers.due(timers.downlink(0)), Due::Downlink(0));
         assert_eq!(timers.due(timers.path(1)), Due::Path(1));
         assert_eq!(timers.due(timers.connect(0)), Due::Connect(0));
+        assert_eq!(timers.due(timers.upload(1)), Due::Upload(1));
+        assert_eq!(timers.due(timers.answer(0)), Due::Answer(0));
         assert_eq!(timers.due(timers.housekeeping()), Due::Housekeeping);
     }
 }

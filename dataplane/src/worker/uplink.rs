@@ -14,9 +14,8 @@
 use super::Worker;
 use super::blocks::{Begun, Ours, write_with};
 use super::downlink::timing;
-use super::exchanges::{Exchange, PathHead};
+use super::exchanges::{Asked, Exchange, PathHead};
 use super::messages::{Sent, sent_key};
-use super::uploads::Name;
 use crate::bounds::RING_HEADROOM_BYTES;
 use crate::clock::Now;
 use crate::fate::Tally;
@@ -47,10 +46,9 @@ impl Worker {
     ) -> Option<()> {
         let key = self.open_exchange(now, slot, request)?;
         if awaits_answer(request.code) {
-            let name = self.uploads.name(self.slab.get(slot).device, request);
-            let block2 = Block::of(&request.options, Number::BLOCK2);
+            let asked = self.asks(slot, request);
             let exchange = self.exchanges.pool.get_mut(key.number).expect("it was just made");
-            (exchange.asked, exchange.follows_up) = (Some((name, block2)), false);
+            (exchange.asked, exchange.follows_up) = (Some(asked), false);
         }
         let session = self.slab.session(slot);
         let entry = self.slab.get(slot);
@@ -79,8 +77,15 @@ impl Worker {
             return None;
         }
         if let Some(begun) = begun {
-            self.uploads.forget(begun.number);
             self.counters.tally(Tally::UploadWhole);
+            match Block::of(&request.options, Number::Q_BLOCK1).filter(|_| begun.is_whole) {
+                Some(last) => {
+                    let name = self.finish_upload(now, slot, begun, last);
+                    let exchange = self.exchanges.pool.get_mut(key.number).expect("it is new");
+                    exchange.finished = Some(name);
+                }
+                None => self.uploads.forget(begun.number),
+            }
         }
         self.counters.tally(Tally::Uplink);
         Some(())
@@ -93,10 +98,6 @@ impl Worker {
         slot: u32,
         request: &Message<'_>,
     ) -> Option<Key> {
-        if self.exchanges.pool.is_full() {
-            let number = self.exchanges.oldest_answered()?;
-            self.forget_exchange(number);
-        }
         let session = self.slab.session(slot);
         let entry = self.slab.get(slot);
         let windows = Windows {
@@ -112,14 +113,25 @@ impl Worker {
             is_con: request.ty == Type::Con,
             unwanted: Unwanted::of(&request.options),
             block1: Block::of(&request.options, Number::BLOCK1),
+            finished: None,
             asked: None,
             follows_up: true,
+            feeds: None,
             received_ms: now.ms,
             path: PathHead::of(request.options.all(Number::URI_PATH)),
             terms: wire::Terms::OWN,
             kept: None,
             answer: None,
         };
+        self.add_exchange(exchange)
+    }
+
+    /// A place for an exchange; the oldest that only waits for copies gives way.
+    pub(super) fn add_exchange(&mut self, exchange: Exchange) -> Option<Key> {
+        if self.exchanges.pool.is_full() {
+            let number = self.exchanges.oldest_answered()?;
+            self.forget_exchange(number);
+        }
         let due_ms = exchange.coap.due_ms();
         let key = self.exchanges.pool.insert(self.random.random(), exchange)?;
         self.wheel.set(self.timers.exchange(key.number), due_ms);
@@ -183,6 +195,7 @@ impl Worker {
         max_age_s: u32,
         outbox: &mut Outbox,
     ) {
+        self.tell_finished(number, code);
         let ours = self.about_exchange(number, code);
         let fill = |writer: &mut Writer<'_>| {
             fill_code(writer, code, max_age_s);
@@ -200,6 +213,7 @@ impl Worker {
     /// Answers on the ACK that is held back with a code, which the window of the session remembers:
     /// nothing is left for the exchange to do.
     fn piggyback_code(&mut self, number: u32, code: Code, max_age_s: u32, outbox: &mut Outbox) {
+        self.tell_finished(number, code);
         let ours = self.about_exchange(number, code);
         let exchange = self.exchanges.pool.get(number).expect("the caller found it");
         let (slot, mid, token) = (exchange.slot, exchange.coap.mid(), exchange.coap.token());
@@ -215,6 +229,14 @@ impl Worker {
             writer.finish().ok()
         });
         self.forget_exchange(number);
+    }
+
+    /// What is told of a body is told again when its last block comes again.
+    fn tell_finished(&mut self, number: u32, code: Code) {
+        let Some(exchange) = self.exchanges.pool.get(number) else { return };
+        if let Some(name) = exchange.finished {
+            self.finished.tell(exchange.session, name, code);
+        }
     }
 
     /// The application answers a GET or POST.
@@ -331,7 +353,7 @@ impl Worker {
     }
 
     /// The device does not want to hear the response (RFC 7967): a CON is acknowledged, no more.
-    fn keep_silent(&mut self, number: u32, outbox: &mut Outbox) {
+    pub(super) fn keep_silent(&mut self, number: u32, outbox: &mut Outbox) {
         let exchange = self.exchanges.pool.get(number).expect("the caller found it");
         let (slot, mid) = (exchange.slot, exchange.coap.mid());
         if exchange.coap.is_held() {
@@ -422,6 +444,7 @@ impl Worker {
                 }
                 Act::GiveUp => {
                     self.counters.tally(Tally::ResponseLost);
+                    self.starve(now, self.fed_by(number), FailReason::Timeout);
                     self.finish_answer(now, number, Step::Failed, FailReason::Timeout);
                 }
                 Act::Forget => self.forget_exchange(number),
@@ -430,15 +453,25 @@ impl Worker {
     }
 
     /// The device has our separate response.
-    pub(super) fn on_response_acked(&mut self, now: Now, slot: u32, number: u32, mid: u16) {
+    pub(super) fn on_response_acked(
+        &mut self,
+        now: Now,
+        slot: u32,
+        number: u32,
+        mid: u16,
+        outbox: &mut Outbox,
+    ) {
         if self.confirms(slot, number, |coap| coap.on_ack(mid)) {
+            let fed = self.fed_by(number);
             self.finish_answer(now, number, Step::Delivered, FailReason::None);
+            self.on_fed(now, fed, outbox);
         }
     }
 
     /// The device can't place our separate response.
     pub(super) fn on_response_reset(&mut self, now: Now, slot: u32, number: u32, mid: u16) {
         if self.confirms(slot, number, |coap| coap.on_reset(mid)) {
+            self.starve(now, self.fed_by(number), FailReason::Reset);
             self.finish_answer(now, number, Step::Failed, FailReason::Reset);
         }
     }
@@ -471,9 +504,13 @@ impl Worker {
         }
     }
 
-    /// The exchange's request as an answer is looked up by, and the block it asked for.
-    pub(super) fn asked(&self, number: u32) -> Option<(Name, Option<Block>)> {
+    /// What the exchange's request asks for.
+    pub(super) fn asked(&self, number: u32) -> Option<Asked> {
         self.exchanges.pool.get(number)?.asked
+    }
+
+    fn fed_by(&self, number: u32) -> Option<Key> {
+        self.exchanges.pool.get(number)?.feeds
     }
 
     /// How a separate response to the request is sent.
@@ -490,8 +527,7 @@ impl Worker {
 
     /// The largest payload that the answer to a request may have in one message, bytes.
     fn answer_block_bytes(&self, number: u32) -> usize {
-        let asked = self.asked(number).and_then(|(_, block2)| block2);
-        asked.map_or(self.block_size(), |block| block.size.min(self.block_size())).bytes()
+        self.asked(number).map_or(self.block_size(), |asked| asked.size).bytes()
     }
 
     /// The exchange's response ends an answer, and its outcome is the answer's.

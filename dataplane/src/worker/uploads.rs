@@ -1,5 +1,5 @@
-//! What of a long body is here? The blocks that devices have sent of their requests (RFC 7959),
-//! until the last one makes a request of them.
+//! What of a long body is here? The blocks that devices have sent of their requests (RFC 7959, and
+//! in any order RFC 9177), until the last one makes a request of them.
 //!
 //! A body belongs to its device, not to a session: it goes on at another address, and in the
 //! session of another handshake. Blocks of one body have the same method and the same options, but
@@ -9,6 +9,7 @@
 //! *Bound:* the chunks of the arena, a quarter of which no new body may begin in, and
 //! `UPLOADS_PER_DEVICE_MAX` bodies of one device.
 
+use super::gathering::Gathering;
 use crate::arena::{Arena, Chain};
 use crate::bounds::{UPLOAD_GRACE_MS, UPLOADS_PER_DEVICE_MAX};
 use crate::pool::Pool;
@@ -47,12 +48,21 @@ pub(super) struct Name {
 #[derive(Debug)]
 struct Upload {
     name: Name,
-    collect: Collect,
+    progress: Progress,
     chain: Chain,
     /// When its last block came.
     touched_ms: u64,
     older: Option<u32>,
     newer: Option<u32>,
+}
+
+/// How far a body is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Progress {
+    /// Its blocks come one behind the other.
+    InOrder(Collect),
+    /// They come as they like.
+    AnyOrder(Gathering),
 }
 
 /// What became of a block.
@@ -96,8 +106,15 @@ impl Uploads {
     /// Which body a request of this device is about.
     pub(super) fn name(&self, device: DeviceId, request: &Message<'_>) -> Name {
         let mut hasher = self.names.build_hasher();
+        let is_quick = is_quick(request);
+        hasher.write_u8(is_quick.into());
         for option in &request.options {
-            let is_part = matches!(option.number, Number::BLOCK1 | Number::BLOCK2);
+            let is_part = match option.number {
+                Number::BLOCK1 | Number::BLOCK2 | Number::Q_BLOCK1 | Number::Q_BLOCK2 => true,
+                // A request for missing blocks is without it (RFC 9177 section 4.5).
+                Number::OBSERVE => is_quick,
+                _ => false,
+            };
             if !is_part && !is_no_cache_key(option.number) {
                 hasher.write_u16(option.number.0);
                 hasher.write_usize(option.value.len());
@@ -124,7 +141,10 @@ impl Uploads {
         {
             self.forget(number);
         }
-        let collect = found.and_then(|number| self.pool.get(number)).map(|upload| upload.collect);
+        let collect = found.and_then(|number| match self.pool.get(number)?.progress {
+            Progress::InOrder(collect) => Some(collect),
+            Progress::AnyOrder(_) => None,
+        });
         let judged = collect.unwrap_or_default().judge(block, payload.len(), size1, longest_bytes);
         match judged {
             Part::Again => (Kept::Next, 0),
@@ -168,15 +188,84 @@ impl Uploads {
         let number = if let Some(number) = found {
             number
         } else {
-            let (number, pushed_out) = self.begin(now_ms, name);
+            let progress = Progress::InOrder(Collect::default());
+            let (number, pushed_out) = self.begin(now_ms, name, progress, Chain::new());
             gave_way += pushed_out;
             number
         };
         let upload = self.pool.get_mut(number).expect("it was just found or made");
         assert!(self.arena.append(&mut upload.chain, payload), "room was made for it");
-        upload.collect.take(payload.len());
+        if let Progress::InOrder(collect) = &mut upload.progress {
+            collect.take(payload.len());
+        }
         self.touch(now_ms, number);
         (Kept::Next, gave_way)
+    }
+
+    /// Puts the payload of a block in its place in a body, which is begun if it was not found. Its
+    /// number, if there was room, and how many other bodies had to give way.
+    pub(super) fn put(
+        &mut self,
+        now_ms: u64,
+        name: Name,
+        found: Option<u32>,
+        progress: Progress,
+        (offset, payload): (usize, &[u8]),
+    ) -> (Option<u32>, usize) {
+        let (mut gave_way, mut begun) = (0, Chain::new());
+        loop {
+            let is_open = found.is_some() || self.arena.used() < self.beginnings_max();
+            let upload = found.and_then(|number| self.pool.get_mut(number));
+            let chain = upload.map_or(&mut begun, |upload| &mut upload.chain);
+            if is_open && self.arena.put(chain, offset, payload) {
+                break;
+            }
+            if !self.oldest_gives_way(now_ms, found) {
+                return (None, gave_way);
+            }
+            gave_way += 1;
+        }
+        let number = found.unwrap_or_else(|| {
+            let (number, pushed_out) = self.begin(now_ms, name, progress, begun);
+            gave_way += pushed_out;
+            number
+        });
+        self.set_progress(now_ms, number, progress);
+        (Some(number), gave_way)
+    }
+
+    /// A body whose blocks come as they like.
+    pub(super) fn gathering(&self, number: u32) -> Option<&Gathering> {
+        match &self.pool.get(number)?.progress {
+            Progress::AnyOrder(gathering) => Some(gathering),
+            Progress::InOrder(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn gathering_mut(&mut self, number: u32) -> Option<&mut Gathering> {
+        match &mut self.pool.get_mut(number)?.progress {
+            Progress::AnyOrder(gathering) => Some(gathering),
+            Progress::InOrder(_) => None,
+        }
+    }
+
+    /// The body stands as it says, and was touched.
+    pub(super) fn set_progress(&mut self, now_ms: u64, number: u32, progress: Progress) {
+        if let Some(upload) = self.pool.get_mut(number) {
+            upload.progress = progress;
+        }
+        self.touch(now_ms, number);
+    }
+
+    /// The bodies of a device.
+    pub(super) fn of(&self, device: &DeviceId) -> impl Iterator<Item = u32> {
+        self.of_device.get(device).into_iter().flatten().filter_map(|place| *place)
+    }
+
+    /// Which body it is.
+    pub(super) fn name_of(&self, number: u32) -> Option<Name> {
+        Some(self.pool.get(number)?.name)
     }
 
     /// The bytes of a body but for its last block.
@@ -227,14 +316,14 @@ impl Uploads {
         oldest.map(|number| self.forget(number)).is_some()
     }
 
-    fn find(&self, name: Name) -> Option<u32> {
+    pub(super) fn find(&self, name: Name) -> Option<u32> {
         let places = self.of_device.get(&name.device)?;
         let is_it = |number: &u32| self.pool.get(*number).is_some_and(|upload| upload.name == name);
         places.iter().flatten().copied().find(is_it)
     }
 
     /// A new body. The caller has seen that there is a chunk for it, and so a place.
-    fn begin(&mut self, now_ms: u64, name: Name) -> (u32, usize) {
+    fn begin(&mut self, now_ms: u64, name: Name, progress: Progress, chain: Chain) -> (u32, usize) {
         let mut pushed_out = 0;
         if let Some(places) = self.of_device.get(&name.device)
             && places.iter().all(Option::is_some)
@@ -245,8 +334,8 @@ impl Uploads {
                 pushed_out = 1;
             }
         }
-        let (collect, chain) = (Collect::default(), Chain::new());
-        let upload = Upload { name, collect, chain, touched_ms: now_ms, older: None, newer: None };
+        let (older, newer) = (None, None);
+        let upload = Upload { name, progress, chain, touched_ms: now_ms, older, newer };
         let key = self.pool.insert(0, upload).expect("each body has a chunk, each chunk a place");
         let places = self.of_device.entry(name.device).or_default();
         let free = places.iter_mut().find(|place| place.is_none());
@@ -300,6 +389,12 @@ impl Uploads {
             None => self.newest = older,
         }
     }
+}
+
+/// Whether a request speaks Q-Block (RFC 9177 section 4.1): its response may, too.
+pub(super) fn is_quick(request: &Message<'_>) -> bool {
+    let is_one = |number| matches!(number, Number::Q_BLOCK1 | Number::Q_BLOCK2);
+    request.options.iter().any(|option| is_one(option.number))
 }
 
 /// RFC 7252 section 5.4.6: what of an option's number says that it is no part of a cache key.
