@@ -86,8 +86,8 @@ impl Understood {
         Number::PROXY_URI,
         Number::PROXY_SCHEME,
     ]);
-    /// The same without security. *Why without Q-Block:* RFC 9177 section 11 advises against it; one
-    /// small datagram from a forged address would cause a burst to it.
+    /// The same without security. *Why without Q-Block:* RFC 9177 section 11 advises against it;
+    /// one small datagram from a forged address would cause a burst to it.
     pub const PLAIN_REQUEST: Self = Self::new(&[
         Number::IF_MATCH,
         Number::IF_NONE_MATCH,

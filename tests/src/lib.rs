@@ -26,6 +26,7 @@ pub mod moto;
 pub mod pki;
 pub mod place;
 pub mod process;
+pub mod quick;
 pub mod raw_client;
 pub mod repository;
 pub mod sigv4;

@@ -4,12 +4,13 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Type};
+use tidegate_coap::option::Number;
 use tidegate_dataplane::config::Config;
 use tidegate_dataplane::fate::{Fate, Tally};
 use tidegate_dataplane::net::peer::Peer;
 use tidegate_ring::contract::{self as wire, EndReason, FailReason, Kind, Step};
 use tidegate_ring::trust::{Item, NoSec};
-use tidegate_tests::story::{SessionNotice, Story, device_id, request, seen};
+use tidegate_tests::story::{SessionNotice, Story, device_id, request, request_with, seen};
 use zerocopy::IntoBytes;
 
 const METER: &str = "10.0.0.7:5683";
@@ -81,6 +82,21 @@ fn a_device_known_by_its_address_is_served() {
     assert_eq!((up.suite.get(), up.has_cid, up.peer_port.get()), (0, 0, 5683));
     let name = [&meter.ip_bytes()[..], &5683u16.to_le_bytes()].concat();
     assert_eq!(story.names, [name], "the address as the sheet has it");
+}
+
+/// RFC 9177 section 11: a datagram from a forged address would cause a burst to it.
+#[test]
+fn q_block_is_not_spoken_without_security() {
+    let (mut story, meter) = with_meter(2);
+    for (mid, number) in [(1, Number::Q_BLOCK2), (2, Number::Q_BLOCK1)] {
+        let ask = request_with(Type::Con, Code::GET, mid, "t", &[(number, &[0x08])]);
+        story.sends_plain(meter, &ask);
+        let (_, reply) = story.hears_plain().expect("a reply");
+        assert_eq!(seen(Some(reply)), Some((Type::Ack, Code::BAD_OPTION, mid)));
+    }
+    let ask = request_with(Type::Non, Code::GET, 3, "t", &[(Number::Q_BLOCK2, &[0x08])]);
+    story.sends_plain(meter, &ask);
+    assert!(story.hears_plain().is_none() && story.uplinks.is_empty());
 }
 
 /// RFC 7252 section 4.5: a lost ACK is answered from memory; the event is not made twice.

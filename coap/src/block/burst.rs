@@ -8,10 +8,14 @@
 //! missing blocks go before the others; a pause that is under way begins anew behind them
 //! ```
 //!
+//! *Bound:* NON_MAX_RETRANSMIT pauses without a word from the client; then it is waited for. *Why:*
+//! a body may be long, and nobody there.
+//!
 //! Knows no bytes of the body.
 
+use super::NUMBER_MAX;
 use super::missing::Missing;
-use super::quick::{MAX_PAYLOADS, set_end};
+use super::quick::{MAX_PAYLOADS, NON_MAX_RETRANSMIT, set_end};
 
 /// A response on its way out.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,8 @@ pub struct Burst {
     /// NON_TIMEOUT_RANDOM, ms; `None`: each block waits for the ACK of the one before.
     pause_ms: Option<u64>,
     due_ms: Option<u64>,
+    /// Pauses that passed without a word from the client.
+    unheard: u8,
     awaits_ack: bool,
 }
 
@@ -40,13 +46,14 @@ pub struct Turn {
 }
 
 impl Burst {
-    /// A body of so many blocks, from this one on. `pause_ms` is NON_TIMEOUT_RANDOM for
-    /// Non-confirmable responses, `None` for Confirmable ones.
-    pub fn new(blocks: u32, from: u32, pause_ms: Option<u64>) -> Self {
+    /// A body of so many blocks, from this one on; `None`: there are more blocks than numbers.
+    /// `pause_ms` is NON_TIMEOUT_RANDOM for Non-confirmable responses, `None` for Confirmable ones.
+    pub fn new(blocks: usize, from: u32, pause_ms: Option<u64>) -> Option<Self> {
+        let blocks = u32::try_from(blocks).ok().filter(|blocks| *blocks <= NUMBER_MAX + 1)?;
         let (missing, missing_sent) = (Missing::default(), 0);
         let (next, until) = (from.min(blocks), set_end(from).min(blocks));
         let until = if pause_ms.is_some() { until } else { blocks };
-        Self {
+        Some(Self {
             next,
             until,
             blocks,
@@ -54,8 +61,14 @@ impl Burst {
             missing_sent,
             pause_ms,
             due_ms: None,
+            unheard: 0,
             awaits_ack: false,
-        }
+        })
+    }
+
+    /// How many blocks there are.
+    pub fn blocks(&self) -> u32 {
+        self.blocks
     }
 
     /// What may go now.
@@ -93,6 +106,7 @@ impl Burst {
 
     /// The client has all blocks before this one, the first of a set: the set goes, unless it went.
     pub fn on_continue(&mut self, number: u32) {
+        self.unheard = 0;
         if number == self.next && number == self.until {
             self.go_on();
         }
@@ -101,7 +115,7 @@ impl Burst {
     /// The client misses these blocks; what it asked for before that does not count any more.
     pub fn on_missing(&mut self, missing: Missing) {
         let there = missing.as_slice().iter().copied().filter(|number| *number < self.blocks);
-        (self.missing, self.missing_sent) = (Missing::of(there), 0);
+        (self.missing, self.missing_sent, self.unheard) = (Missing::of(there), 0, 0);
     }
 
     /// When to call [`Self::on_due`], ms; `None`: never.
@@ -111,7 +125,10 @@ impl Burst {
 
     /// The clock says `now_ms`.
     pub fn on_due(&mut self, now_ms: u64) {
-        if self.due_ms.is_some_and(|due_ms| due_ms <= now_ms) {
+        if self.due_ms.take_if(|due_ms| *due_ms <= now_ms).is_some()
+            && self.unheard < NON_MAX_RETRANSMIT
+        {
+            self.unheard += 1;
             self.go_on();
         }
     }
@@ -127,6 +144,10 @@ mod tests {
     use super::*;
 
     const PAUSE: Option<u64> = Some(2_500);
+
+    fn begun(blocks: usize, from: u32, pause_ms: Option<u64>) -> Burst {
+        Burst::new(blocks, from, pause_ms).expect("there are numbers for them")
+    }
 
     /// Everything that may go now goes.
     fn sent(burst: &mut Burst, now_ms: u64) -> Vec<u32> {
@@ -145,11 +166,11 @@ mod tests {
     /// RFC 9177 figures 7 and 8.
     #[test]
     fn a_set_goes_at_once_and_the_next_when_the_client_says_so() {
-        let mut burst = Burst::new(4, 0, PAUSE);
+        let mut burst = begun(4, 0, PAUSE);
         assert_eq!(sent(&mut burst, 0), [0, 1, 2, 3]);
         assert_eq!(burst.due_ms(), None);
 
-        let mut burst = Burst::new(21, 0, PAUSE);
+        let mut burst = begun(21, 0, PAUSE);
         assert_eq!(sent(&mut burst, 0), (0..10).collect::<Vec<_>>());
         burst.on_continue(20);
         assert_eq!(sent(&mut burst, 0), [], "nobody has what was not sent");
@@ -164,7 +185,7 @@ mod tests {
     /// Section 7.2: a delay after every set, if nothing is heard.
     #[test]
     fn the_next_set_goes_after_a_pause() {
-        let mut burst = Burst::new(25, 0, PAUSE);
+        let mut burst = begun(25, 0, PAUSE);
         sent(&mut burst, 0);
         assert_eq!(burst.due_ms(), PAUSE);
         burst.on_due(2_499);
@@ -176,10 +197,37 @@ mod tests {
         assert_eq!((sent(&mut burst, 5_000), burst.due_ms()), ((20..25).collect(), None));
     }
 
+    /// Whoever says nothing gets five sets, and what is next when it says something.
+    #[test]
+    fn a_client_that_is_not_heard_gets_nothing_more() {
+        for is_asked in [false, true] {
+            let mut burst = begun(100, 0, PAUSE);
+            let mut count = sent(&mut burst, 0).len();
+            while let Some(due_ms) = burst.due_ms() {
+                burst.on_due(due_ms);
+                count += sent(&mut burst, due_ms).len();
+            }
+            assert_eq!(count, 50);
+            if is_asked {
+                burst.on_continue(50);
+                assert_eq!(sent(&mut burst, 0).len(), 10);
+            } else {
+                burst.on_missing(missing(&[3]));
+                assert_eq!((sent(&mut burst, 0), burst.due_ms()), (vec![3], PAUSE));
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_a_number_for_each_block() {
+        assert!(Burst::new(1 << 20, 0, PAUSE).is_some());
+        assert!(Burst::new((1 << 20) + 1, 0, PAUSE).is_none());
+    }
+
     /// Figure 9, and the delay behind what was missing.
     #[test]
     fn missing_blocks_go_first_and_the_pause_begins_anew() {
-        let mut burst = Burst::new(21, 0, PAUSE);
+        let mut burst = begun(21, 0, PAUSE);
         sent(&mut burst, 0);
         burst.on_missing(missing(&[1, 9, 21]));
         let first = burst.next();
@@ -199,7 +247,7 @@ mod tests {
     /// RFC 9177 appendix A.2 with NSTART = 1.
     #[test]
     fn confirmable_blocks_wait_for_the_ack_of_the_one_before() {
-        let mut burst = Burst::new(12, 0, None);
+        let mut burst = begun(12, 0, None);
         for number in 0..12 {
             assert_eq!(sent(&mut burst, 0), [number]);
             assert_eq!(burst.due_ms(), None);
@@ -210,8 +258,8 @@ mod tests {
 
     #[test]
     fn a_body_may_begin_behind_its_first_set_or_not_at_all() {
-        assert_eq!(sent(&mut Burst::new(12, 10, PAUSE), 0), [10, 11]);
-        let mut burst = Burst::new(12, u32::MAX / 2, PAUSE);
+        assert_eq!(sent(&mut begun(12, 10, PAUSE), 0), [10, 11]);
+        let mut burst = begun(12, u32::MAX / 2, PAUSE);
         assert_eq!(sent(&mut burst, 0), []);
         burst.on_missing(missing(&[11]));
         assert_eq!((sent(&mut burst, 0), burst.due_ms()), (vec![11], None));

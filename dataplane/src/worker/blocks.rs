@@ -41,8 +41,8 @@ pub(super) struct Begun {
 }
 
 impl Worker {
-    /// Serves a request with Block1 or Q-Block1, if it is not the last block; which body it ends, if
-    /// it is.
+    /// Serves a request with Block1 or Q-Block1, if it is not the last block; which body it ends,
+    /// if it is.
     pub(super) fn on_block(
         &mut self,
         now: Now,

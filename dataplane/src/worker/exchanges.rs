@@ -1,11 +1,14 @@
 //! Which requests of devices wait for something? Their exchanges, and the replies kept for copies.
 
+use super::Worker;
+use super::messages::sent_key;
 use super::uploads::Name;
 use crate::bounds::{EXCHANGE_PATH_BYTES_MAX, KEPT_REPLIES};
 use crate::pool::{Key, Pool};
 use arrayvec::ArrayVec;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use rand::Rng;
 use std::collections::VecDeque;
 use tidegate_coap::block::{Block, BlockSize, What};
 use tidegate_coap::code::Code;
@@ -149,6 +152,65 @@ impl Exchanges {
             }
         }
         None
+    }
+}
+
+impl Worker {
+    /// A place for an exchange; the oldest that only waits for copies gives way.
+    pub(super) fn add_exchange(&mut self, exchange: Exchange) -> Option<Key> {
+        if self.exchanges.pool.is_full() {
+            let number = self.exchanges.oldest_answered()?;
+            self.forget_exchange(number);
+        }
+        let due_ms = exchange.coap.due_ms();
+        let key = self.exchanges.pool.insert(self.random.random(), exchange)?;
+        self.wheel.set(self.timers.exchange(key.number), due_ms);
+        Some(key)
+    }
+
+    pub(super) fn exchange_key(&self, number: u32) -> Key {
+        self.exchanges.pool.key(number)
+    }
+
+    pub(super) fn live_exchange(&self, key: Key) -> Option<u32> {
+        self.exchanges.pool.resolve(key).filter(|number| self.is_session_alive(*number))
+    }
+
+    pub(super) fn is_session_alive(&self, number: u32) -> bool {
+        self.exchanges.pool.get(number).is_some_and(|e| self.slab.resolve(e.session).is_some())
+    }
+
+    pub(super) fn arm_exchange(&mut self, number: u32) {
+        let due_ms = self.exchanges.pool.get(number).and_then(|e| e.coap.due_ms());
+        self.wheel.set(self.timers.exchange(number), due_ms);
+    }
+
+    /// A place for a long reply; the oldest kept one gives way.
+    pub(super) fn keep_place(&mut self) -> Option<u32> {
+        while self.exchanges.kept.is_full() {
+            let number = self.exchanges.oldest_answered()?;
+            self.forget_exchange(number);
+        }
+        self.exchanges.kept.insert(0, Kept::new()).map(|key| key.number)
+    }
+
+    pub(super) fn release_kept(&mut self, number: u32) {
+        let kept = self.exchanges.pool.get_mut(number).and_then(|e| e.kept.take());
+        kept.map(|kept| self.exchanges.kept.remove(kept));
+    }
+
+    pub(super) fn forget_exchange(&mut self, number: u32) {
+        self.release_kept(number);
+        let Some(exchange) = self.exchanges.pool.remove(number) else { return };
+        self.wheel.disarm(self.timers.exchange(number));
+        if let Some(mid) = exchange.coap.own_mid() {
+            self.sent.remove(&sent_key(exchange.slot, mid));
+        } else if exchange.coap.is_answered() {
+            let request = sent_key(exchange.slot, exchange.coap.mid());
+            if self.exchanges.by_request.get(&request) == Some(&number) {
+                self.exchanges.by_request.remove(&request);
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which bodies came whole a short while ago? A late block of one of them is no beginning of another
+//! Which bodies came whole a short while ago? A late block of one is no beginning of another one
 //! (RFC 9177 section 4.3).
 //!
 //! *Bound:* `FINISHED_MAX`; the oldest gives way. A late block of that one would begin a body that
@@ -25,8 +25,6 @@ pub(super) struct Finished {
 #[derive(Clone, Copy, Debug)]
 struct Body {
     whole_ms: u64,
-    /// The block that came last.
-    last: u32,
     /// What the device was told then, if that was a mere code.
     told: Option<Code>,
 }
@@ -40,18 +38,18 @@ impl Finished {
 
     /// A body is whole. *Why it belongs to a session:* a device that starts anew may use its
     /// Request-Tags again.
-    pub(super) fn add(&mut self, now_ms: u64, session: SessionRef, name: Name, last: u32) {
+    pub(super) fn add(&mut self, now_ms: u64, session: SessionRef, name: Name) {
         if self.order.len() == FINISHED_MAX {
             self.forget_oldest();
         }
-        self.bodies.insert((session, name), Body { whole_ms: now_ms, last, told: None });
+        self.bodies.insert((session, name), Body { whole_ms: now_ms, told: None });
         self.order.push_back((now_ms, session, name));
     }
 
     /// What a late block of such a body is told; `None`: there is no such body.
-    pub(super) fn late(&self, session: SessionRef, name: Name, number: u32) -> Option<Late> {
+    pub(super) fn late(&self, session: SessionRef, name: Name) -> Option<Late> {
         let body = self.bodies.get(&(session, name))?;
-        Some(body.told.filter(|_| body.last == number).map_or(Late::Nothing, Late::Code))
+        Some(body.told.map_or(Late::Nothing, Late::Code))
     }
 
     /// The device is told what became of a body. One that could not be served may come again.
@@ -85,6 +83,6 @@ impl Finished {
 pub(super) enum Late {
     /// No more than that it has arrived.
     Nothing,
-    /// What it was told when it came first.
+    /// What became of the body: all other blocks are here.
     Code(Code),
 }

@@ -22,7 +22,6 @@ use crate::net::batch::Outbox;
 use tidegate_coap::block::{Block, CBOR_BYTES_MAX, Due, Gather, Missing, Next, Part, Place};
 use tidegate_coap::code::Code;
 use tidegate_coap::content_format;
-use tidegate_coap::dedup::Told;
 use tidegate_coap::message::{Message, Token, Type, Writer};
 use tidegate_coap::option::Number;
 use tidegate_ring::contract::SessionRef;
@@ -72,18 +71,18 @@ impl Uploads {
         let payload = request.payload;
         let mut found = self.find(name);
         let before = found.and_then(|number| self.gathering(number)).copied();
-        let mut gathering = match before.filter(|before| before.session == sender.session) {
-            Some(before) => before,
-            None => {
-                if let Some(number) = found.take() {
-                    self.forget(number);
-                }
-                let Some(gather) = Gather::new(block.size, size1) else {
-                    return (Gathered::Refused(Part::Malformed), 0);
-                };
-                let Sender { session, token, .. } = sender;
-                Gathering { gather, session, token, asked_mid: None }
+        let before = before.filter(|before| before.session == sender.session);
+        let mut gathering = if let Some(before) = before {
+            before
+        } else {
+            if let Some(number) = found.take() {
+                self.forget(number);
             }
+            let Some(gather) = Gather::new(block.size, size1) else {
+                return (Gathered::Refused(Part::Malformed), 0);
+            };
+            let Sender { session, token, .. } = sender;
+            Gathering { gather, session, token, asked_mid: None }
         };
         let place = gathering.gather.judge(block, payload.len(), size1);
         if place == Place::Malformed {
@@ -133,7 +132,7 @@ impl Worker {
     ) -> Result<Served, Refusal> {
         let (session, device) = (self.slab.session(slot), self.slab.get(slot).device);
         let name = self.uploads.name(device, request);
-        if let Some(late) = self.finished.late(session, name, block.number()) {
+        if let Some(late) = self.finished.late(session, name) {
             self.on_late_block(now, slot, request, late, outbox);
             return Ok(Served::Kept);
         }
@@ -158,7 +157,7 @@ impl Worker {
             self.counters.tally(Tally::UploadBegun);
         }
         self.arm_upload(number);
-        if is_con && next != Next::Whole {
+        if next != Next::Whole {
             self.acknowledge(slot, request, outbox);
         }
         match next {
@@ -171,10 +170,10 @@ impl Worker {
     }
 
     /// The body is on the ring: blocks of it that are still under way are none of another.
-    pub(super) fn finish_upload(&mut self, now: Now, slot: u32, begun: Begun, last: Block) -> Name {
+    pub(super) fn finish_upload(&mut self, now: Now, slot: u32, begun: Begun) -> Name {
         let name = self.uploads.name_of(begun.number).expect("it was just read");
         self.uploads.forget(begun.number);
-        self.finished.add(now.ms, self.slab.session(slot), name, last.number());
+        self.finished.add(now.ms, self.slab.session(slot), name);
         name
     }
 
@@ -219,8 +218,7 @@ impl Worker {
         self.counters.tally(Tally::UploadBlockLate);
         match late {
             Late::Code(code) => self.reply_code(now, slot, request, code, 0, outbox),
-            Late::Nothing if request.ty == Type::Con => self.acknowledge(slot, request, outbox),
-            Late::Nothing => {}
+            Late::Nothing => self.acknowledge(slot, request, outbox),
         }
     }
 

@@ -232,10 +232,11 @@ impl Worker {
         true
     }
 
-    pub(super) fn acknowledge(&mut self, slot: u32, response: &Message<'_>, outbox: &mut Outbox) {
-        if response.ty == Type::Con {
-            let ack = Reply::Send(empty(Type::Ack, response.mid));
-            self.reply(slot, response, ack, Told::EmptyAck, outbox);
+    /// An empty ACK, if the message is Confirmable.
+    pub(super) fn acknowledge(&mut self, slot: u32, message: &Message<'_>, outbox: &mut Outbox) {
+        if message.ty == Type::Con {
+            let ack = Reply::Send(empty(Type::Ack, message.mid));
+            self.reply(slot, message, ack, Told::EmptyAck, outbox);
         }
     }
 

@@ -24,10 +24,10 @@ use crate::pool::Key;
 use arrayvec::ArrayVec;
 use rand::Rng;
 use tidegate_coap::block::quick::{NON_MAX_RETRANSMIT, NON_TIMEOUT_MS, non_timeout_random_ms};
-use tidegate_coap::block::{Block, BlockSize, Burst, Missing, Turn, Wants, What};
+use tidegate_coap::block::{Block, BlockSize, Burst, Missing, NUMBER_MAX, Turn, Wants, What};
 use tidegate_coap::code::Code;
 use tidegate_coap::inbound::Inbound;
-use tidegate_coap::message::{Message, Token, Type, Writer};
+use tidegate_coap::message::{Message, Token, Writer};
 use tidegate_coap::no_response::Unwanted;
 use tidegate_coap::option::Number;
 use tidegate_coap::option::list::Options;
@@ -97,22 +97,24 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         let pause_ms = non_timeout_random_ms(self.random.random());
-        let opened = Some(self.exchange_key(exchange));
         let Some(asker) = self.exchanges.pool.get(exchange) else { return };
         let (is_con, method, session) = (asker.is_con, asker.method, asker.session);
         let token = asker.coap.token();
         let Some(long) = self.answers.get_mut(number) else { return };
-        let blocks = self.bodies.total_bytes(long.body).div_ceil(size.bytes()) as u32;
+        let blocks = self.bodies.total_bytes(long.body).div_ceil(size.bytes());
         let (from, missing) = match what {
             What::Body => (0, Missing::default()),
             What::From(from) => (from, Missing::default()),
-            What::Blocks(missing) => (blocks, missing),
+            What::Blocks(missing) => (NUMBER_MAX + 1, missing),
         };
-        let mut burst = Burst::new(blocks, from, (!is_con).then_some(pause_ms));
+        let Some(mut burst) = Burst::new(blocks, from, (!is_con).then_some(pause_ms)) else {
+            let code = Code::REQUEST_ENTITY_TOO_LARGE;
+            self.respond_code(now, exchange, code, 0, outbox);
+            return self.forget_answer(now, number, FailReason::TooLarge);
+        };
         burst.on_missing(missing);
-        if burst.next().is_none() {
-            return self.respond_code(now, exchange, Code::BAD_REQUEST, 0, outbox);
-        }
+        let is_there = burst.next().is_some();
+        let opened = is_there.then_some(self.exchanges.pool.key(exchange));
         long.quick = Some(Quick {
             burst,
             size,
@@ -126,6 +128,9 @@ impl Worker {
             wanted: 0,
         });
         self.counters.tally(Tally::AnswerQuick);
+        if !is_there {
+            return self.respond_code(now, exchange, Code::BAD_REQUEST, 0, outbox);
+        }
         self.go_on(now, number, outbox);
     }
 
@@ -152,7 +157,13 @@ impl Worker {
         let size = wants.size.min(self.block_size());
         let session = self.slab.session(slot);
         let Some(long) = self.answers.get_mut(number) else { return Ok(false) };
-        let Some(quick) = long.quick.as_mut().filter(|quick| quick.size == size) else {
+        let first = match wants.what {
+            What::Blocks(missing) => missing.as_slice().first().copied(),
+            What::From(_) | What::Body => None,
+        };
+        let Some(quick) = long.quick.as_mut().filter(|quick| {
+            quick.size == size && first.is_none_or(|first| first < quick.burst.blocks())
+        }) else {
             return Err(BAD_REQUEST);
         };
         long.touched_ms = now.ms;
@@ -164,9 +175,7 @@ impl Worker {
         match wants.what {
             What::From(from) => {
                 quick.burst.on_continue(from);
-                if request.ty == Type::Con {
-                    self.acknowledge(slot, request, outbox);
-                }
+                self.acknowledge(slot, request, outbox);
             }
             What::Blocks(missing) => {
                 self.on_missing_wanted(now, number, slot, request, missing, outbox)?;

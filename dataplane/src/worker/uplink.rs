@@ -25,7 +25,7 @@ use rand::Rng;
 use tidegate_coap::block::Block;
 use tidegate_coap::code::Code;
 use tidegate_coap::dedup::Told;
-use tidegate_coap::inbound::{Act, Inbound, Kept, Manner, SHORT_REPLY_BYTES, Separate, Windows};
+use tidegate_coap::inbound::{Act, Inbound, Manner, SHORT_REPLY_BYTES, Separate, Windows};
 use tidegate_coap::message::{Message, Type, Writer};
 use tidegate_coap::no_response::Unwanted;
 use tidegate_coap::option::Number;
@@ -78,13 +78,12 @@ impl Worker {
         }
         if let Some(begun) = begun {
             self.counters.tally(Tally::UploadWhole);
-            match Block::of(&request.options, Number::Q_BLOCK1).filter(|_| begun.is_whole) {
-                Some(last) => {
-                    let name = self.finish_upload(now, slot, begun, last);
-                    let exchange = self.exchanges.pool.get_mut(key.number).expect("it is new");
-                    exchange.finished = Some(name);
-                }
-                None => self.uploads.forget(begun.number),
+            if begun.is_whole {
+                let name = self.finish_upload(now, slot, begun);
+                let exchange = self.exchanges.pool.get_mut(key.number).expect("it was just made");
+                exchange.finished = Some(name);
+            } else {
+                self.uploads.forget(begun.number);
             }
         }
         self.counters.tally(Tally::Uplink);
@@ -124,18 +123,6 @@ impl Worker {
             answer: None,
         };
         self.add_exchange(exchange)
-    }
-
-    /// A place for an exchange; the oldest that only waits for copies gives way.
-    pub(super) fn add_exchange(&mut self, exchange: Exchange) -> Option<Key> {
-        if self.exchanges.pool.is_full() {
-            let number = self.exchanges.oldest_answered()?;
-            self.forget_exchange(number);
-        }
-        let due_ms = exchange.coap.due_ms();
-        let key = self.exchanges.pool.insert(self.random.random(), exchange)?;
-        self.wheel.set(self.timers.exchange(key.number), due_ms);
-        Some(key)
     }
 
     /// The control plane says what became of an uplink.
@@ -537,55 +524,10 @@ impl Worker {
         }
     }
 
-    pub(super) fn exchange_key(&self, number: u32) -> Key {
-        self.exchanges.pool.key(number)
-    }
-
     fn outcome_of_answer(&self, number: u32) -> Option<OutcomeOf> {
         let exchange = self.exchanges.pool.get(number)?;
         let network = self.slab.get(exchange.slot).network;
         Some(OutcomeOf { message_id: exchange.answer?, device: exchange.device, network })
-    }
-
-    pub(super) fn live_exchange(&self, key: Key) -> Option<u32> {
-        self.exchanges.pool.resolve(key).filter(|number| self.is_session_alive(*number))
-    }
-
-    fn is_session_alive(&self, number: u32) -> bool {
-        self.exchanges.pool.get(number).is_some_and(|e| self.slab.resolve(e.session).is_some())
-    }
-
-    fn arm_exchange(&mut self, number: u32) {
-        let due_ms = self.exchanges.pool.get(number).and_then(|e| e.coap.due_ms());
-        self.wheel.set(self.timers.exchange(number), due_ms);
-    }
-
-    /// A place for a long reply; the oldest kept one gives way.
-    fn keep_place(&mut self) -> Option<u32> {
-        while self.exchanges.kept.is_full() {
-            let number = self.exchanges.oldest_answered()?;
-            self.forget_exchange(number);
-        }
-        self.exchanges.kept.insert(0, Kept::new()).map(|key| key.number)
-    }
-
-    fn release_kept(&mut self, number: u32) {
-        let kept = self.exchanges.pool.get_mut(number).and_then(|e| e.kept.take());
-        kept.map(|kept| self.exchanges.kept.remove(kept));
-    }
-
-    fn forget_exchange(&mut self, number: u32) {
-        self.release_kept(number);
-        let Some(exchange) = self.exchanges.pool.remove(number) else { return };
-        self.wheel.disarm(self.timers.exchange(number));
-        if let Some(mid) = exchange.coap.own_mid() {
-            self.sent.remove(&sent_key(exchange.slot, mid));
-        } else if exchange.coap.is_answered() {
-            let request = sent_key(exchange.slot, exchange.coap.mid());
-            if self.exchanges.by_request.get(&request) == Some(&number) {
-                self.exchanges.by_request.remove(&request);
-            }
-        }
     }
 }
 

@@ -58,6 +58,7 @@ struct Upload {
 
 /// How far a body is.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "it stands in a place of a pool, whichever it is")]
 pub(super) enum Progress {
     /// Its blocks come one behind the other.
     InOrder(Collect),
