@@ -1,6 +1,7 @@
 //! Can a peer confuse the exchanges? A stream of its datagrams, cut out of the input, meets a
-//! window, a request of ours and the requests it makes; timers fire between them.
+//! window, a request of ours, the requests it makes and bodies in bursts; timers fire between them.
 
+use crate::bursts::Bursts;
 use tidegate_coap::code::Code;
 use tidegate_coap::dedup::{Lifetimes, Seen, Told, Window};
 use tidegate_coap::inbound::{self, Inbound, Manner, Separate, Windows};
@@ -32,6 +33,7 @@ pub(crate) fn run(input: &[u8]) {
     edge.on_due();
     assert!(edge.inbound.is_none() && edge.outbound.end().is_some(), "everything ends");
     assert!(edge.transmissions <= 5);
+    edge.bursts.end();
 }
 
 struct Edge {
@@ -41,6 +43,7 @@ struct Edge {
     outbound: Outbound,
     /// Of our request.
     transmissions: u32,
+    bursts: Bursts,
 }
 
 impl Edge {
@@ -49,11 +52,13 @@ impl Edge {
             .expect("a bare request fits");
         outbound.start(0, &TIMING, 1, 0, 10_000);
         let window = Window::default();
-        Self { now_ms: 0, window, inbound: None, outbound, transmissions: 1 }
+        let bursts = Bursts::new();
+        Self { now_ms: 0, window, inbound: None, outbound, transmissions: 1, bursts }
     }
 
     fn on_datagram(&mut self, datagram: &[u8]) {
         let Ok(message) = Message::parse(datagram) else { return };
+        self.bursts.on_message(self.now_ms, &message);
         match triage(&message) {
             Triage::Request | Triage::Response if message.ty != Type::Ack => {
                 let (ty, mid) = (message.ty, message.mid);
@@ -108,6 +113,7 @@ impl Edge {
     }
 
     fn on_due(&mut self) {
+        self.bursts.on_due(self.now_ms);
         while self.outbound.due_ms().is_some_and(|due_ms| due_ms <= self.now_ms) {
             if self.outbound.on_due(self.now_ms) == outbound::Act::Retransmit {
                 self.transmissions += 1;

@@ -7,6 +7,7 @@
 
 mod aead_kernels;
 mod api_call;
+mod bursts;
 mod capture;
 mod coap_exchange;
 mod coap_message;

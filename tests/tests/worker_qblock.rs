@@ -148,7 +148,7 @@ fn request_tags_tell_bodies_apart() {
     for number in [2, 0, 6, 5, 1, 3, 4] {
         for (tag, body) in bodies.iter().enumerate() {
             put.tag = vec![tag as u8];
-            put.sends(&mut story, body, number..number + 1);
+            put.sends(&mut story, body, number..=number);
         }
     }
     put.tag = vec![0];

@@ -71,6 +71,11 @@ impl Burst {
         self.blocks
     }
 
+    /// Whether every block went, and all that were missing.
+    pub fn is_done(&self) -> bool {
+        self.next == self.blocks && self.missing_sent == self.missing.as_slice().len()
+    }
+
     /// What may go now.
     pub fn next(&self) -> Option<Turn> {
         if self.awaits_ack {
@@ -168,10 +173,11 @@ mod tests {
     fn a_set_goes_at_once_and_the_next_when_the_client_says_so() {
         let mut burst = begun(4, 0, PAUSE);
         assert_eq!(sent(&mut burst, 0), [0, 1, 2, 3]);
-        assert_eq!(burst.due_ms(), None);
+        assert_eq!((burst.due_ms(), burst.is_done()), (None, true));
 
         let mut burst = begun(21, 0, PAUSE);
         assert_eq!(sent(&mut burst, 0), (0..10).collect::<Vec<_>>());
+        assert!(!burst.is_done());
         burst.on_continue(20);
         assert_eq!(sent(&mut burst, 0), [], "nobody has what was not sent");
         burst.on_continue(10);

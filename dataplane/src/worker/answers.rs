@@ -284,7 +284,10 @@ impl Worker {
         let Some(long) = self.answers.pool.remove(number) else { return };
         self.answers.by_name.remove(&long.name);
         self.bodies.forget(long.body);
-        if !long.is_over {
+        self.wheel.disarm(self.timers.answer(number));
+        if long.quick.is_some_and(|quick| quick.is_sent()) {
+            self.tell(now, &long.told, Step::Sent, FailReason::None, true, &[]);
+        } else if !long.is_over {
             self.tell(now, &long.told, Step::Failed, reason, true, &[]);
         }
     }

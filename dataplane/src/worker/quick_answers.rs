@@ -23,7 +23,9 @@ use crate::net::batch::Outbox;
 use crate::pool::Key;
 use arrayvec::ArrayVec;
 use rand::Rng;
-use tidegate_coap::block::quick::{NON_MAX_RETRANSMIT, NON_TIMEOUT_MS, non_timeout_random_ms};
+use tidegate_coap::block::quick::{
+    NON_MAX_RETRANSMIT, NON_TIMEOUT_MS, non_timeout_random_ms, time_to_wait_ms,
+};
 use tidegate_coap::block::{Block, BlockSize, Burst, Missing, NUMBER_MAX, Turn, Wants, What};
 use tidegate_coap::code::Code;
 use tidegate_coap::inbound::Inbound;
@@ -51,11 +53,18 @@ pub(super) struct Quick {
     retry_ms: Option<u64>,
     /// How often such a piece was asked for in vain.
     wanted: u8,
+    /// When it is over, ms: nobody acknowledges its blocks, but asks for what is missing.
+    ends_ms: Option<u64>,
 }
 
 impl Quick {
     fn due_ms(&self) -> Option<u64> {
-        self.burst.due_ms().into_iter().chain(self.retry_ms).min()
+        self.burst.due_ms().into_iter().chain(self.retry_ms).chain(self.ends_ms).min()
+    }
+
+    /// Whether all of it has left, as far as anybody can tell.
+    pub(super) fn is_sent(&self) -> bool {
+        !self.is_con && self.burst.is_done()
     }
 }
 
@@ -97,6 +106,7 @@ impl Worker {
         outbox: &mut Outbox,
     ) {
         let pause_ms = non_timeout_random_ms(self.random.random());
+        let opened = Some(self.exchanges.pool.key(exchange));
         let Some(asker) = self.exchanges.pool.get(exchange) else { return };
         let (is_con, method, session) = (asker.is_con, asker.method, asker.session);
         let token = asker.coap.token();
@@ -113,8 +123,10 @@ impl Worker {
             return self.forget_answer(now, number, FailReason::TooLarge);
         };
         burst.on_missing(missing);
-        let is_there = burst.next().is_some();
-        let opened = is_there.then_some(self.exchanges.pool.key(exchange));
+        if burst.next().is_none() {
+            self.respond_code(now, exchange, Code::BAD_REQUEST, 0, outbox);
+            return self.forget_answer(now, number, FailReason::Malformed);
+        }
         long.quick = Some(Quick {
             burst,
             size,
@@ -126,11 +138,9 @@ impl Worker {
             opened,
             retry_ms: None,
             wanted: 0,
+            ends_ms: None,
         });
         self.counters.tally(Tally::AnswerQuick);
-        if !is_there {
-            return self.respond_code(now, exchange, Code::BAD_REQUEST, 0, outbox);
-        }
         self.go_on(now, number, outbox);
     }
 
@@ -232,6 +242,10 @@ impl Worker {
                 Gone::Never => return,
             }
         }
+        if let Some(quick) = self.answers.quick_mut(number) {
+            let ends_ms = now.ms + time_to_wait_ms(NON_MAX_RETRANSMIT);
+            quick.ends_ms = quick.is_sent().then_some(ends_ms);
+        }
         self.arm_answer(number);
     }
 
@@ -240,6 +254,9 @@ impl Worker {
         let Some(quick) = self.answers.quick_mut(number) else {
             return;
         };
+        if quick.ends_ms.is_some_and(|ends_ms| ends_ms <= now.ms) {
+            return self.forget_answer(now, number, FailReason::None);
+        }
         quick.burst.on_due(now.ms);
         quick.retry_ms.take_if(|retry_ms| *retry_ms <= now.ms);
         self.go_on(now, number, outbox);
@@ -310,7 +327,8 @@ impl Worker {
         let Some(long) = self.answers.get_mut(number) else { return };
         let (told, code, encoded) = (long.told, long.code, long.options.clone());
         let is_first = !std::mem::replace(&mut long.is_sent, true);
-        let ends = !block.more && !std::mem::replace(&mut long.is_over, true);
+        let is_con = long.quick.is_some_and(|quick| quick.is_con);
+        let ends = is_con && !block.more && !std::mem::replace(&mut long.is_over, true);
         if ends {
             self.set_answer(exchange, told.message_id);
         }
