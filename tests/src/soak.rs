@@ -256,19 +256,18 @@ impl Soak {
 
     fn count(&self, report: &mut Report) {
         report.lost = self.missing();
-        for (device, number) in self.devices.iter().zip(0_u32..) {
+        for device in &self.devices {
             report.promised += device.promised.len();
             report.refused += device.refused;
             report.lost_sessions += device.lost_sessions;
-            let arrivals = self.subscriber.arrivals();
-            let beyond =
-                arrivals.keys().filter(|(of, count)| *of == number && *count > device.count());
-            report.invented += beyond.count();
         }
         report.doubled = self.doubled();
+        let was_sent = |(number, count): &&(u32, u32)| {
+            let device = self.devices.get(*number as usize);
+            device.is_some_and(|device| *count <= device.count())
+        };
         let arrivals = self.subscriber.arrivals();
-        report.invented +=
-            arrivals.keys().filter(|(of, _)| *of as usize >= self.devices.len()).count();
+        report.invented = arrivals.keys().filter(|arrival| !was_sent(arrival)).count();
     }
 }
 

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             devices,
             rounds: ROUNDS,
             seed: seed.wrapping_add(piece),
-            pause_ms: 500,
+            pause_ms: PAUSE_MS.max(devices.into()),
             victims: soak::VICTIMS,
         };
         let report = soak::run(&options, |number, round| {
@@ -43,5 +43,8 @@ fn argument(name: &str, or: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(or)
 }
 
+/// A device's pause, on average, milliseconds; more than so many devices send a thousand requests a
+/// second together: two cores have to run them, the edge and the broker.
+const PAUSE_MS: u64 = 500;
 /// Kills of one piece.
 const ROUNDS: u32 = 25;

@@ -1,6 +1,7 @@
 //! What does docs/reliability.md say? What the seeds came to, which bugs were found how soon, and
 //! how the processes came back in the recorded soaks.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::Value;
@@ -88,16 +89,23 @@ pub fn recovery(record: &str) -> String {
         total("sessions_lost"),
     );
     text.push_str(
-        "| killed | rounds | first reply, ms: median of medians, worst | 99 % back, ms | \
-         sessions kept | arrived twice |\n|---|---|---|---|---|---|\n",
+        "| devices | killed | rounds | first reply, ms: median of medians, worst | \
+         99 % back, ms | sessions kept | arrived twice |\n|---|---|---|---|---|---|---|\n",
     );
-    for victim in ["dataplane", "controlplane", "both", "broker"] {
-        let rows = soaks.iter().flat_map(|soak| soak["recovery"].as_array().into_iter().flatten());
+    let fleets: BTreeSet<u64> = soaks.iter().filter_map(|soak| soak["devices"].as_u64()).collect();
+    let victims = ["dataplane", "controlplane", "both", "broker"];
+    for (devices, victim) in fleets.iter().flat_map(|fleet| victims.map(|victim| (*fleet, victim)))
+    {
+        let of_fleet = soaks.iter().filter(|soak| soak["devices"] == devices);
+        let rows = of_fleet.flat_map(|soak| soak["recovery"].as_array().into_iter().flatten());
         let rows: Vec<_> = rows.filter(|row| row["victim"] == victim).collect();
         let rounds: u64 = rows.iter().filter_map(|row| row["rounds"].as_u64()).sum();
+        if rounds == 0 {
+            continue;
+        }
         let _ = writeln!(
             text,
-            "| {victim} | {rounds} | {} | {} | {} | {} |",
+            "| {devices} | {victim} | {rounds} | {} | {} | {} | {} |",
             times(&rows, "first_reply_ms"),
             times(&rows, "most_devices_ms"),
             kept(&rows),
