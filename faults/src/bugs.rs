@@ -23,6 +23,7 @@ macro_rules! bugs {
 bugs! {
     ConfirmedBeforePublished = "An uplink is acknowledged before the broker has it.",
     ConfirmedBeforeStored = "An uplink is acknowledged before the store has it, which is to keep it.",
+    PromiseReleased = "The ring entry of an uplink is released when its device is told, not when the store has it.",
     OutboxForgotten = "An uplink leaves the outbox when it is published, not when it is confirmed.",
     OutboxOvertaken = "An uplink is published before those of its device that wait in the outbox.",
     ReplayBeforeAuthentication = "A record's number enters the replay window before its tag is checked.",

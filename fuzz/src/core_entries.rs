@@ -47,7 +47,7 @@ impl Plane {
         let (vault, limits) = (Vault::new(&[9; 32]), Limits::default());
         let core = Core::new(now, store.clone(), vault, limits, Vec::new(), [3; 32]);
         let mut core = core.expect("an empty store");
-        core.on_attached(LINK, 0);
+        core.on_attached(LINK, 0, Seq(0));
         core.on_publisher(now, true);
         let mut plane = Self { core, store, now, heard: 0, done: BTreeSet::new() };
         plane.carries_out();

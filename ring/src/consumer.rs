@@ -107,6 +107,11 @@ impl Consumer {
         Seq(self.released)
     }
 
+    /// Entries up to here were committed when it last looked.
+    pub fn committed(&self) -> Seq {
+        Seq(self.head)
+    }
+
     /// Size of the ring, bytes.
     pub fn capacity(&self) -> usize {
         self.ring.capacity() as usize

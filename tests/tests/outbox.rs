@@ -64,10 +64,20 @@ impl Load {
 }
 
 #[test]
-fn what_was_confirmed_during_an_outage_arrives_in_order() {
+fn what_the_store_confirmed_during_an_outage_arrives_in_order() {
+    what_was_confirmed_arrives_in_order("store");
+}
+
+/// The same of what the ring confirmed; the dataplane dies, too.
+#[test]
+fn what_the_ring_confirmed_during_an_outage_arrives_in_order() {
+    what_was_confirmed_arrives_in_order("ring");
+}
+
+fn what_was_confirmed_arrives_in_order(confirmed_by: &str) {
     let mut broker = Mosquitto::start_durable();
     let mut subscriber = broker.subscribe("#");
-    let controlplane = "[publish]\nconfirmed_by = \"store\"\ntimeout_ms = 1500\n".to_owned();
+    let controlplane = format!("[publish]\nconfirmed_by = \"{confirmed_by}\"\ntimeout_ms = 1500\n");
     let mqtt_url = Some(broker.url());
     let mut edge = Edge::with(&Options { mqtt_url, controlplane, ..Options::default() });
     let devices: Vec<_> = (0..DEVICES).map(|name| edge.provision(&format!("d{name}"))).collect();
@@ -82,9 +92,13 @@ fn what_was_confirmed_during_an_outage_arrives_in_order() {
     assert!(waiting["Entries"].as_u64() >= Some(40 * u64::from(DEVICES)), "{waiting}");
     assert_eq!(waiting["Devices"], DEVICES, "{waiting}");
 
-    // The next are under way while it dies; what was confirmed is on the disk.
+    // The next are under way while it dies; what was confirmed is on the disk, or in the ring.
     load.may_send(90);
     edge.kill_controlplane();
+    if confirmed_by == "ring" {
+        edge.kill_dataplane();
+        edge.start_dataplane();
+    }
     edge.start_controlplane();
     load.has_sent(90);
 

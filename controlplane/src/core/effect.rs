@@ -180,6 +180,11 @@ pub enum Ticket {
         /// [`Kept::number`].
         number: u64,
     },
+    /// The same of one that its device was told of before.
+    Promised {
+        /// [`Kept::number`].
+        number: u64,
+    },
     /// A value for a device is durable.
     Resource {
         /// Of the change.

@@ -22,6 +22,17 @@ use super::{Core, Effect, LinkId, Now, PublishResult, Ticket};
 use crate::model::{DeviceId, MessageId};
 use crate::store::{Table, Transaction};
 
+/// What does a device know of its uplink while only the ring has it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Promise {
+    /// Nothing: it hears of it when the store has it, or every destination.
+    Later,
+    /// It is told at once: [`ConfirmedBy::Ring`].
+    Now,
+    /// It may have been told, by a process that died before the store had it.
+    Before,
+}
+
 /// Who waits to hear what becomes of an uplink: a worker, with this exchange of the device.
 #[derive(Clone, Copy)]
 pub(super) struct Asker {
@@ -36,6 +47,7 @@ pub(super) struct Asker {
 pub(super) struct Keeping {
     kept: Kept,
     asker: Asker,
+    promise: Promise,
     /// Behind the kind: if nothing of its device waits, it goes without being read.
     value: Vec<u8>,
 }
@@ -47,38 +59,51 @@ const PUBLISHING_MAX: usize = 64;
 const TURNS_MAX: usize = 256;
 
 impl Core {
-    /// Writes an uplink into the outbox; its device hears of it when that is durable, or at once
-    /// when there is no room.
+    /// Writes an uplink into the outbox; its device hears of it as `promise` says, or at once when
+    /// there is no room.
     pub(super) fn keep_uplink(
         &mut self,
         now: Now,
         message: &Message<'_>,
         about: &Circumstances,
         asker: Asker,
+        promise: Promise,
     ) -> Option<Publication> {
         let value = Kept::value(true, &path_of(message), &uplink_json(message, about));
         let kept = self.outbox.name(now, about.device, about.message, (true, value.len()));
         let has_room = self.outbox.has_room(&self.limits.outbox, kept.bytes as usize, true)
             && self.outbox.keeping.len() < self.limits.publishes_in_flight_max;
-        if !has_room {
+        // *Bound:* of those there is no more than the rings hold.
+        if !has_room && promise != Promise::Before {
             self.counts.outbox_refused += 1;
             return Some(Publication::Unavailable);
         }
         self.outbox.reserve(kept.bytes);
-        let keeping = Keeping { kept, asker, value: value[1..].to_vec() };
+        let keeping = Keeping { kept, asker, promise, value: value[1..].to_vec() };
         self.outbox.keeping.insert(kept.number, keeping);
         let mut tx = self.transaction_of(kept.device);
         tx.put(Table::Outbox, kept.key(), value);
-        self.write(tx, Some(Ticket::Uplink { number: kept.number }));
+        let number = kept.number;
+        if promise == Promise::Later {
+            self.write(tx, Some(Ticket::Uplink { number }));
+        } else {
+            self.promise(now, asker);
+            self.write(tx, Some(Ticket::Promised { number }));
+        }
         None
     }
 
     /// The store has the uplink, or did not take it.
     pub(super) fn on_uplink_kept(&mut self, now: Now, number: u64, is_kept: bool) {
-        let Some(Keeping { kept, asker, value }) = self.outbox.keeping.remove(&number) else {
+        let Some(Keeping { kept, asker, promise, value }) = self.outbox.keeping.remove(&number)
+        else {
             return;
         };
-        self.tell_asker(now, asker, is_kept);
+        if promise == Promise::Later {
+            self.tell_asker(now, asker, is_kept);
+        } else if !has(Bug::PromiseReleased) {
+            self.done(asker.from.0, asker.from.1);
+        }
         if !is_kept {
             self.counts.outbox_refused += 1;
             self.outbox.release(kept.bytes);
@@ -129,7 +154,9 @@ impl Core {
         let most = match self.limits.confirmed_by {
             ConfirmedBy::Destination => PUBLISHING_MAX,
             // Events have the rest.
-            ConfirmedBy::Store => (self.limits.publishes_in_flight_max / 8 * 7).max(1),
+            ConfirmedBy::Store | ConfirmedBy::Ring => {
+                (self.limits.publishes_in_flight_max / 8 * 7).max(1)
+            }
         };
         self.outbox.publishing < most && self.uplinks.has_room()
     }
@@ -209,13 +236,18 @@ impl Core {
         }
     }
 
+    /// One that its device may have been told is there will never be published.
+    pub(super) fn drops_uplink(&mut self) {
+        self.counts.uplinks_dropped += 1;
+        let dropped = self.counts.uplinks_dropped;
+        if dropped.is_power_of_two() {
+            tracing::error!(dropped, "acknowledged uplinks were dropped");
+        }
+    }
+
     fn drop_kept(&mut self, kept: Kept) {
         if kept.is_uplink {
-            self.counts.uplinks_dropped += 1;
-            let dropped = self.counts.uplinks_dropped;
-            if dropped.is_power_of_two() {
-                tracing::error!(dropped, "acknowledged uplinks were dropped");
-            }
+            self.drops_uplink();
         } else {
             self.counts.responses_dropped += 1;
         }

@@ -241,7 +241,7 @@ impl Core {
 
     /// The device has shown itself: what waits for that may go.
     pub(super) fn on_awake(&mut self, now: Now, device: DeviceId) {
-        self.sessions.wake(now, device);
+        self.is_heard(now, device);
         self.register_again(device);
         self.notify_observers(now, device);
         if let Some(lane) = self.messages.lanes.get_mut(&device) {
@@ -260,8 +260,8 @@ impl Core {
         }
         let terms = self.terms(device).ok().flatten();
         let nstart = terms.as_ref().map_or(1, |terms| terms.nstart);
-        let terms = terms.map_or(contract::Terms::OWN, |terms| terms.wire);
-        loop {
+        let wire = terms.as_ref().map_or(contract::Terms::OWN, |terms| terms.wire);
+        while !self.probing.is_paused(device) {
             let Some(lane) = self.messages.lanes.get_mut(&device) else { return };
             let Some(next) = lane.next(nstart) else {
                 return self.wants_session_for_queue(now, device);
@@ -273,8 +273,12 @@ impl Core {
                 Some((session, link.id))
             });
             match there {
-                Some((session, link)) => match self.downlink((device, id), place, session, terms) {
+                Some(_) if !self.has_place(now, device, terms.as_deref()) => return,
+                Some((session, link)) => match self.downlink((device, id), place, session, wire) {
                     Ok(entry) => {
+                        if let Some(cell) = terms.as_ref().and_then(|terms| terms.cell) {
+                            self.cells.take(now, &cell, id);
+                        }
                         self.post_downlink(now, device, id, (link, session), &entry);
                     }
                     Err(Unsendable::Never) => {

@@ -13,6 +13,7 @@
 //! effect. The shell ([`crate::edge`]) carries the effects out; the simulator is another shell.
 
 mod bodies;
+mod cells;
 mod classes;
 mod connect;
 mod credentials;
@@ -31,6 +32,7 @@ mod messages;
 mod observers;
 mod outbox;
 mod outcomes;
+mod probing;
 mod refresh;
 mod routes;
 mod ruled;
@@ -86,6 +88,8 @@ pub struct Core {
     uplinks: uplinks::Uplinks,
     sessions: sessions::Sessions,
     messages: messages::Messages,
+    cells: cells::Cells,
+    probing: probing::Probing,
     long: long::Long,
     resources: edge_resources::EdgeResources,
     observers: observers::Observers,
@@ -112,6 +116,8 @@ type ByDevice<T> = HashMap<DeviceId, T, foldhash::fast::RandomState>;
 struct Link {
     id: LinkId,
     worker: u8,
+    /// Entries up to here may have been read before.
+    committed: Seq,
     /// From the worker's last Hello, this time or remembered by the store.
     incarnation: Option<u64>,
     greeted: bool,
@@ -167,6 +173,8 @@ impl Core {
             uplinks: uplinks::Uplinks::new(limits.publishes_in_flight_max),
             sessions,
             messages,
+            cells: cells::Cells::default(),
+            probing: probing::Probing::default(),
             long: long::Long::default(),
             resources,
             observers,
@@ -188,12 +196,15 @@ impl Core {
     }
 
     /// A worker's rings were attached.
-    pub fn on_attached(&mut self, id: LinkId, worker: u8) {
+    ///
+    /// `committed`: entries up to there may have been read in an earlier life.
+    pub fn on_attached(&mut self, id: LinkId, worker: u8, committed: Seq) {
         let stored = self.store.get(Table::Sessions, &keys::incarnation(worker)).ok().flatten();
         let incarnation = stored.and_then(|bytes| Some(u64::from_be_bytes(bytes.try_into().ok()?)));
         self.links.retain(|link| link.worker != worker);
         let (counters, body) = (Vec::new(), bodies::Assembly::default());
-        self.links.push(Link { id, worker, incarnation, greeted: false, counters, body });
+        let greeted = false;
+        self.links.push(Link { id, worker, committed, incarnation, greeted, counters, body });
         self.send_trust(id);
         self.send_policies(id);
         self.connects.look(worker, !self.messages.lanes.is_empty());
@@ -270,6 +281,7 @@ impl Core {
             }
             Request::TermsChanged => {
                 self.terms.clear();
+                self.cells.forget_idle();
                 let told = self.policies_changed();
                 told.map(|()| Reply::Done).map_err(|_| effect::store_failed())
             }
@@ -314,6 +326,7 @@ impl Core {
         self.trust_changed_by(now, device);
         self.connects.forget(device);
         self.delete_lane(now, device);
+        self.probing.end(device);
         self.forget_resources(device);
         self.forget_subscriptions(device);
         self.forget_location(device);
@@ -340,7 +353,9 @@ impl Core {
                 self.done(link, seq);
                 self.on_response_kept(now, kept, result.is_ok());
             }
-            Ticket::Uplink { number } => self.on_uplink_kept(now, number, result.is_ok()),
+            Ticket::Uplink { number } | Ticket::Promised { number } => {
+                self.on_uplink_kept(now, number, result.is_ok());
+            }
             Ticket::Resource { version } => {
                 self.on_resource_stored(now, version, result.is_ok());
             }
@@ -355,6 +370,8 @@ impl Core {
     pub fn on_due(&mut self, now: Now) {
         self.give_up_publishes(now);
         self.on_messages_due(now);
+        self.on_pauses_due(now);
+        self.serve_cells(now);
         self.on_connects_due(now);
         self.on_stale(now);
         self.on_trust_due(now);
@@ -377,9 +394,9 @@ impl Core {
         let outbox = self.outbox.due_ms(self.may_publish_kept());
         let events = self.events.due_ms().filter(|_| self.publisher_up);
         let publishing = [self.uplinks.due_ms(), outbox, events];
-        let others = [self.messages.due_ms(), self.connects.due_ms(), self.trust.due_ms()];
-        let stale = self.subscriptions.due_ms();
-        publishing.into_iter().chain(others).chain([stale]).flatten().min()
+        let messages = [self.messages.due_ms(), self.probing.due_ms(), self.cells.due_ms()];
+        let others = [self.connects.due_ms(), self.trust.due_ms(), self.subscriptions.due_ms()];
+        publishing.into_iter().chain(messages).chain(others).flatten().min()
     }
 
     /// The process ends: what is only in memory and has to outlive it is written.

@@ -30,6 +30,9 @@ pub enum ConfirmedBy {
     Destination,
     /// Once it lies in the store, synced: the outbox has it from there to its destinations.
     Store,
+    /// Once nothing speaks against it, and it lies in the ring, which outlives both processes but
+    /// not the host; from there it goes to the outbox.
+    Ring,
 }
 
 /// How much is kept.

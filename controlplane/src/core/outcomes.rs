@@ -42,9 +42,9 @@ impl Core {
         let name = name_of_message(&outcome.message_id);
         let body = self.body_of(link, name, outcome.body_bytes.get(), &[])?;
         let (device, id) = (DeviceId(outcome.device), MessageId(outcome.message_id));
-        let Some(open) = self.messages.get_mut(device, id) else {
+        let told = (outcome, response, &*body);
+        let Some((is_first, is_step)) = self.advance(now, (device, id), step, outcome) else {
             let what = (step, reason, outcome.is_final != 0);
-            let told = (outcome, response, &*body);
             if self.on_notified(now, id, what)
                 || self.on_reregistered(now, (device, id), what, told, (link, seq)).is_none()
             {
@@ -52,27 +52,17 @@ impl Core {
             }
             return Some(());
         };
-        open.phase = Phase::UnderWay;
-        if matches!(step, Step::Delivered | Step::Responded) {
-            self.sessions.wake(now, device);
-        }
-        let status = &mut open.message.status;
-        let before = status.sent_unix_ms;
-        let is_step = advance(status, step, outcome.at_unix_ms.get());
-        let is_first = before.is_none() && status.sent_unix_ms.is_some();
         let mut tx = Transaction::new();
         let mut ticket = Ticket::Entry { link, seq };
         if step == Step::Failed {
             self.on_failed(now, &mut tx, (device, id), reason)?;
         } else if step == Step::Responded {
-            let told = (outcome, response, &*body);
             if let Some(kept) = self.on_responded(now, &mut tx, (device, id), told) {
                 ticket = Ticket::Response { link, seq, kept };
             }
         } else if outcome.is_final != 0 {
-            let state = status.state;
-            self.end_in(&mut tx, now, device, id, state);
-        } else if is_step {
+            self.on_silence(now, &mut tx, (device, id));
+        } else if is_step && let Some(open) = self.messages.get_mut(device, id) {
             queue::note(&mut tx, &open.message);
         }
         self.write(tx, Some(ticket));
@@ -82,8 +72,45 @@ impl Core {
         if is_step {
             self.tell_step(now, (device, id), step, response);
         }
+        self.serve_cells(now);
         self.hand_over(now, device);
         Some(())
+    }
+
+    /// A message takes a step: has it left for the first time, and is that new? `None`: it has ended.
+    fn advance(
+        &mut self,
+        now: Now,
+        (device, id): (DeviceId, MessageId),
+        step: Step,
+        outcome: &Outcome,
+    ) -> Option<(bool, bool)> {
+        let open = self.messages.get_mut(device, id)?;
+        open.phase = Phase::UnderWay;
+        let status = &mut open.message.status;
+        let before = status.sent_unix_ms;
+        let is_step = advance(status, step, outcome.at_unix_ms.get());
+        let is_first = before.is_none() && status.sent_unix_ms.is_some();
+        let span_ms = status.delivered_unix_ms.zip(status.sent_unix_ms);
+        let span_ms = span_ms.map_or(0, |(delivered, sent)| delivered.saturating_sub(sent));
+        if matches!(step, Step::Delivered | Step::Responded) {
+            self.is_heard(now, device);
+        }
+        // A NON has no ACK: its response, which may take any time, is its first step behind Sent.
+        if is_step && step == Step::Delivered {
+            self.on_acknowledged(now, device, id, span_ms);
+        }
+        Some((is_first, is_step))
+    }
+
+    /// Nothing more is expected of the device: a CON stays delivered, a NON sent.
+    fn on_silence(&mut self, now: Now, tx: &mut Transaction, (device, id): (DeviceId, MessageId)) {
+        let Some(open) = self.messages.get_mut(device, id) else { return };
+        let state = open.message.status.state;
+        if state == MessageState::Sent {
+            self.on_unanswered(now, device, id);
+        }
+        self.end_in(tx, now, device, id, state);
     }
 
     /// The message has ended; what of its response is kept for the application.
@@ -116,6 +143,7 @@ impl Core {
         if let Some(session) = sent_to.filter(|_| reason == FailReason::NoSession) {
             self.session_is_gone(device, session);
         }
+        self.cells.free(id);
         if self.goes_again(device, id, reason) {
             self.requeue(now, tx, device, id, reason, sent_to);
         } else {
@@ -309,6 +337,7 @@ impl Core {
         state: MessageState,
     ) {
         let Some(mut open) = self.messages.remove(device, id) else { return };
+        self.cells.free(id);
         open.message.status.state = state;
         open.message.status.ended_unix_ms = Some(now.unix_ms);
         self.long.forget(id);
@@ -350,10 +379,15 @@ fn advance(status: &mut MessageStatus, step: Step, at_unix_ms: u64) -> bool {
     true
 }
 
-/// The state of a message that failed for good. What was delivered stays delivered: only its
-/// response is missing.
+/// The state of a message that failed for good. What was delivered stays delivered when only its
+/// response is missing; it has failed when the device takes that back, or has sent a response that
+/// can't be had.
 fn final_state(before: MessageState, reason: FailReason) -> MessageState {
-    if before == MessageState::Delivered && reason != FailReason::Reset {
+    let is_missing = matches!(
+        reason,
+        FailReason::None | FailReason::Timeout | FailReason::NoSession | FailReason::Cancelled
+    );
+    if before == MessageState::Delivered && is_missing {
         return before;
     }
     MessageState::Failed(match reason {

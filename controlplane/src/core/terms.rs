@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use tidegate_ring::contract::{self, OWN_WINDOW};
 
+use super::cells::CellTerms;
+use super::probing::PROBING_RATE;
 use super::{ByDevice, Core};
 use crate::control::Limits;
 use crate::model::{ApplicationProfile, Device, DeviceId, LayoutRow, ProfileId, ProfileTerms};
@@ -32,6 +34,10 @@ pub(super) struct Terms {
     pub(super) window_ms: Option<u64>,
     /// As it crosses in a published request's answer.
     pub(super) piggyback_window_ms: u32,
+    /// The radio cell that its devices share, where its profile says so.
+    pub(super) cell: Option<CellTerms>,
+    /// PROBING_RATE, bytes a second.
+    pub(super) probing_rate: u32,
     /// What its paths are for.
     pub(super) layout: Arc<[LayoutRow]>,
     /// As it crosses with each request for the device and each response to it.
@@ -63,14 +69,17 @@ impl KnownTerms {
 impl Terms {
     fn new(
         limits: &Limits,
-        said: &ProfileTerms,
+        (profile, said): (Option<ProfileId>, &ProfileTerms),
         layout: Arc<[LayoutRow]>,
         account: Account,
     ) -> Self {
+        let cell = profile.zip(said.cell_window);
         let or_own = |told: Option<u32>| told.unwrap_or(0);
         Self {
             account,
             layout,
+            cell: cell.map(|(profile, most)| CellTerms::new(profile, most, said)),
+            probing_rate: said.probing_rate.unwrap_or(PROBING_RATE),
             nstart: said.nstart.unwrap_or(1) as usize,
             queue_depth: said
                 .queue_depth
@@ -103,6 +112,7 @@ impl Core {
         if self.terms.known.len() >= KNOWN_MAX {
             self.terms.clear();
         }
+        let of = profile.as_ref().map(|profile| profile.id);
         let (layout, said) = match profile {
             None => (Arc::default(), ProfileTerms::default()),
             Some(ApplicationProfile { id, mut terms, .. }) => {
@@ -110,7 +120,7 @@ impl Core {
                 (self.terms.layouts.entry(id).or_insert_with(|| rows.into()).clone(), terms)
             }
         };
-        let terms = Arc::new(Terms::new(&self.limits, &said, layout, account));
+        let terms = Arc::new(Terms::new(&self.limits, (of, &said), layout, account));
         self.terms.known.insert(device, terms.clone());
         Ok(Some(terms))
     }

@@ -4,6 +4,7 @@
 mod bodies;
 mod chance;
 mod classes;
+mod congestion;
 mod connect;
 mod credentials;
 mod customer_log;
@@ -14,6 +15,7 @@ mod long;
 mod measure;
 mod observe;
 mod outbox;
+mod promised;
 mod rules;
 mod sessions;
 mod sinks;
@@ -168,7 +170,7 @@ impl Story {
 
     fn attaches(&mut self, worker: u8) {
         self.link = LinkId(self.link.0 + 1);
-        self.core.on_attached(self.link, worker);
+        self.core.on_attached(self.link, worker, Seq(0));
     }
 
     fn now(&self) -> Now {

@@ -16,7 +16,7 @@ use super::credentials::from_the_wire;
 use super::edge_resources::Asked;
 use super::events::Told;
 use super::group::{Ended, Group, Part, Run};
-use super::kept::Asker;
+use super::kept::{Asker, Promise};
 use super::layouts;
 use super::outbox::{ConfirmedBy, Kept};
 use super::routes::Route;
@@ -25,7 +25,7 @@ use super::terms::Terms;
 use super::token::ResponseToken;
 use super::uplink_json::{Circumstances, uplink_json};
 use super::{Core, Effect, LinkId, Now, PublishId, PublishResult, RequestId};
-use crate::model::{DeviceId, LayoutRow, MessageId, Network};
+use crate::model::{DeviceId, Holds, LayoutRow, MessageId, Network};
 use crate::store::account::Account;
 
 /// Publishes under way, uplinks and device responses alike.
@@ -63,6 +63,7 @@ pub(super) struct Received {
     speech: Speech,
     /// An application is to answer it.
     answer_awaited: bool,
+    promise: Promise,
 }
 
 /// How a device's profile has a request responded to, as it crosses.
@@ -168,38 +169,27 @@ impl Core {
         let longest = terms.as_ref().map(|terms| terms.uplink_payload_bytes);
         let speech = terms.as_deref().map_or(Speech::OWN, Speech::of);
         let row = terms.as_deref().and_then(|terms| layouts::row_of(&terms.layout, &message));
-        let received = Received {
-            from,
-            uplink: *uplink,
-            network,
-            speech,
-            answer_awaited: uplink.answer_awaited != 0
-                && (row.is_none() || !layouts::writes(message.code)),
-        };
+        let writes_row = row.filter(|_| layouts::writes(message.code));
+        let answer_awaited = uplink.answer_awaited != 0 && writes_row.is_none();
+        // Of a last value the store decides.
+        let is_value = writes_row.is_some_and(|row| row.holds == Holds::LastValue);
+        let promise = self.promise_of(from, !answer_awaited && !is_value);
+        let received = Received { from, uplink: *uplink, network, speech, answer_awaited, promise };
         let (is_permitted, asked) = self.asked(now, &received, &message, row);
         if let Asked::Answer(message_id, answer, body_bytes) = asked {
             self.post_answer(&received, message_id, &answer, body_bytes);
             self.showed_itself(now, device, session, network);
             return Some(());
         }
-        let refusal = match self.route(device) {
-            Ok(_) if asked == Asked::NotFulfilled => Some(Publication::NotFulfilled),
-            Ok(_) if longest.is_some_and(|longest| message.payload.len() > longest) => {
-                Some(Publication::TooLarge)
-            }
-            Ok(_) if !is_permitted || self.sessions.is_ending(device, session) => {
-                Some(Publication::Forbidden)
-            }
-            Ok(route @ (Route::Topic(_) | Route::Rules(_))) if self.takes_uplink(&route) => {
+        let refusal = match self.judge(&received, &message, (is_permitted, &asked), longest) {
+            Err(refusal) => Some(refusal),
+            Ok(route) => {
                 if let (Asked::Keep(path), Some(row)) = (asked, row) {
                     self.keep_value(now, &received, (path, row), raw, &message)
                 } else {
                     self.take_in(now, &received, route, &message)
                 }
             }
-            Ok(Route::Topic(_) | Route::Rules(_)) | Err(_) => Some(Publication::Unavailable),
-            Ok(Route::Nowhere) => Some(Publication::NoRoute),
-            Ok(Route::Stranger) => Some(Publication::Forbidden),
         };
         if let Some(refusal) = refusal {
             self.say_publication(now, &received, refusal);
@@ -211,6 +201,53 @@ impl Core {
             self.showed_itself(now, device, session, network);
         }
         Some(())
+    }
+
+    /// Where an uplink goes, or what speaks against it. Of one that its device may have been told
+    /// is there, its device alone may: it is gone, or it may not say that any more.
+    fn judge(
+        &mut self,
+        of: &Received,
+        message: &Message<'_>,
+        (is_permitted, asked): (bool, &Asked),
+        longest: Option<usize>,
+    ) -> Result<Route, Publication> {
+        let (device, session) = (DeviceId(of.uplink.device), of.uplink.session.get());
+        let route = self.route(device);
+        if of.promise == Promise::Before {
+            if !is_permitted || matches!(route, Ok(Route::Stranger)) {
+                self.drops_uplink();
+                return Err(Publication::Forbidden);
+            }
+            return Ok(route.unwrap_or(Route::Nowhere));
+        }
+        match route {
+            Ok(_) if *asked == Asked::NotFulfilled => Err(Publication::NotFulfilled),
+            Ok(_) if longest.is_some_and(|longest| message.payload.len() > longest) => {
+                Err(Publication::TooLarge)
+            }
+            Ok(_) if !is_permitted || self.sessions.is_ending(device, session) => {
+                Err(Publication::Forbidden)
+            }
+            Ok(route @ (Route::Topic(_) | Route::Rules(_))) if self.takes_uplink(&route) => {
+                Ok(route)
+            }
+            Ok(Route::Topic(_) | Route::Rules(_)) | Err(_) => Err(Publication::Unavailable),
+            Ok(Route::Nowhere) => Err(Publication::NoRoute),
+            Ok(Route::Stranger) => Err(Publication::Forbidden),
+        }
+    }
+
+    /// What its device knows of an uplink before the store has it.
+    fn promise_of(&self, (link, seq): (LinkId, Seq), is_early: bool) -> Promise {
+        let before = self.link(link).map(|link| link.committed);
+        match self.limits.confirmed_by {
+            ConfirmedBy::Ring if is_early && before.is_some_and(|before| seq <= before) => {
+                Promise::Before
+            }
+            ConfirmedBy::Ring if is_early => Promise::Now,
+            _ => Promise::Later,
+        }
     }
 
     /// Whether the device may ask that, and what it asks of the edge.
@@ -264,14 +301,17 @@ impl Core {
             response_token: self.response_token(from.0, device, exchange, answer_awaited),
         };
         let asker = Asker { from, device, exchange, answer_awaited, speech: of.speech };
-        let is_stored = self.limits.confirmed_by == ConfirmedBy::Store;
-        let is_early = has(Bug::ConfirmedBeforePublished) && !is_stored
-            || has(Bug::ConfirmedBeforeStored) && is_stored;
+        let confirmed_by = self.limits.confirmed_by;
+        let is_early = match confirmed_by {
+            ConfirmedBy::Destination => has(Bug::ConfirmedBeforePublished),
+            ConfirmedBy::Store => has(Bug::ConfirmedBeforeStored),
+            ConfirmedBy::Ring => false,
+        };
         if is_early && !answer_awaited {
             self.publication(from, exchange, Publication::Confirmed, of.speech);
         }
-        if is_stored {
-            return self.keep_uplink(now, message, &about, asker);
+        if confirmed_by != ConfirmedBy::Destination {
+            return self.keep_uplink(now, message, &about, asker, of.promise);
         }
         self.publish_uplink(now, route, message, &about, Pending::Uplink(asker))
     }
@@ -289,7 +329,7 @@ impl Core {
                 (self.publisher_up || !route.wants_publisher()) && self.uplinks.has_room()
             }
             // It waits in the store.
-            ConfirmedBy::Store => true,
+            ConfirmedBy::Store | ConfirmedBy::Ring => true,
         }
     }
 
@@ -404,12 +444,32 @@ impl Core {
             | Publication::TooLarge
             | Publication::NotFulfilled => {}
         }
+        let is_lost = has(Bug::ReleaseLost) && publication == Publication::Unavailable;
+        let finishes = Some(seq).filter(|_| !is_lost);
+        self.post_publication(link, exchange, (publication, speech), finishes);
+    }
+
+    /// Its device hears that an uplink is there, whose entry is finished later.
+    pub(super) fn promise(&mut self, now: Now, asker: Asker) {
+        let confirmed = Publication::Confirmed;
+        self.counts.confirmed += 1;
+        self.count_publication(now, asker.device, confirmed);
+        let (link, seq) = asker.from;
+        let finishes = has(Bug::PromiseReleased).then_some(seq);
+        self.post_publication(link, asker.exchange, (confirmed, asker.speech), finishes);
+    }
+
+    fn post_publication(
+        &mut self,
+        link: LinkId,
+        exchange: u64,
+        (publication, speech): (Publication, Speech),
+        finishes: Option<Seq>,
+    ) {
         let max_age_s = self.limits.unavailable_max_age_s;
         let mut published = Published::new(exchange.into(), max_age_s, publication);
         published.piggyback_window_ms = speech.piggyback_window_ms.into();
         published.terms = speech.terms;
-        let is_lost = has(Bug::ReleaseLost) && publication == Publication::Unavailable;
-        let finishes = Some(seq).filter(|_| !is_lost);
         self.post(link, Kind::Published, &[published.as_bytes()], finishes);
     }
 

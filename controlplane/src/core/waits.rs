@@ -31,11 +31,14 @@ impl Core {
     /// Why each of a device's open messages waits; what is with a worker, and said so, does not.
     pub(super) fn waits(&mut self, now: Now, device: DeviceId) -> Vec<(MessageId, Wait)> {
         let terms = self.terms(device).ok().flatten();
+        let cell = terms.as_ref().and_then(|terms| terms.cell);
         let nstart = terms.map_or(1, |terms| terms.nstart);
         let is_closed = self.is_window_closed(now, device);
         let there = self.sessions.session(device);
         let is_connecting = self.is_connecting(device);
         let has_worker = there.is_some_and(|at| self.link_of_worker(at.worker()).is_some());
+        let is_paused = self.probing.is_paused(device);
+        let is_in_line = cell.is_some_and(|cell| self.cells.is_in_line(&cell, device));
         let Some(lane) = self.messages.lanes.get(&device) else { return Vec::new() };
         let of_first = |how: Waiting| {
             if lane.is_full(nstart) {
@@ -45,6 +48,8 @@ impl Core {
                 None if is_connecting => Some(Wait::Connecting),
                 None => Some(Wait::NoSession),
                 Some(_) if !has_worker => Some(Wait::DataplaneAway),
+                Some(_) if is_paused => Some(Wait::ProbingRate),
+                Some(_) if is_in_line => Some(Wait::CellWindow),
                 Some(_) if how == Waiting::Immediate => None,
                 Some(_) if is_closed => Some(Wait::WindowClosed),
                 Some(_) => (!lane.awake).then_some(Wait::Asleep),

@@ -138,8 +138,8 @@ impl Links {
                 self.last_id = id.0;
                 self.said.remove(&worker);
                 tracing::info!(worker, "attached to a worker");
+                core.on_attached(id, worker, link.ends.up.committed());
                 self.attached.push(link);
-                core.on_attached(id, worker);
             }
             Err(error) => self.say(worker, error.to_string()),
         }

@@ -122,7 +122,7 @@ impl Writes {
                 return ticket.map(|ticket| (ticket, Err(error)));
             }
             Some(Ticket::Replied { .. }) => ticket.map(|ticket| (ticket, Err(error))),
-            Some(Ticket::Entry { .. } | Ticket::Response { .. }) => {
+            Some(Ticket::Entry { .. } | Ticket::Response { .. } | Ticket::Promised { .. }) => {
                 self.waiting.extend(ticket);
                 None
             }
@@ -221,6 +221,17 @@ mod tests {
         assert_eq!(again[0].1.changes, put(1, 1).changes);
         assert_eq!(writes.on_result(2 * RETRY_MS, again[0].0, Ok(())), [(entry(1), Ok(()))]);
         assert_eq!((writes.unsaved(), writes.due_ms()), (0, None));
+    }
+
+    /// What a device was told is there: its entry waits, too.
+    #[test]
+    fn what_was_promised_is_made_up_for() {
+        let mut writes = Writes::default();
+        let promised = Ticket::Promised { number: 1 };
+        let id = writes.begin(&put(1, 1), Some(promised));
+        assert_eq!(writes.on_result(0, id, failed()), []);
+        let again = writes.retry(RETRY_MS);
+        assert_eq!(writes.on_result(RETRY_MS, again[0].0, Ok(())), [(promised, Ok(()))]);
     }
 
     /// An earlier write never comes over a later one.

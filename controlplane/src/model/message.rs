@@ -360,6 +360,10 @@ pub enum Wait {
     Asleep,
     /// The device listens no more, by its profile.
     WindowClosed,
+    /// Nothing was heard of its device, which gets PROBING_RATE (RFC 7252 section 4.7).
+    ProbingRate,
+    /// As much as may be is under way to the devices of its cell.
+    CellWindow,
     /// It is with the worker, which has not said that it left.
     HandedOver,
 }
@@ -375,6 +379,8 @@ impl Wait {
             Self::DataplaneAway => "DATAPLANE_AWAY",
             Self::Asleep => "ASLEEP",
             Self::WindowClosed => "WINDOW_CLOSED",
+            Self::ProbingRate => "PROBING_RATE",
+            Self::CellWindow => "CELL_WINDOW",
             Self::HandedOver => "HANDED_OVER",
         }
     }

@@ -65,6 +65,12 @@ pub struct ProfileTerms {
     /// alone. 0: always.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listening_s: Option<u32>,
+    /// PROBING_RATE of RFC 7252 section 4.8: what a device gets that does not respond, bytes a second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probing_rate: Option<u32>,
+    /// The devices share a radio cell: so many messages at most are under way to all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cell_window: Option<u32>,
     /// What the devices' paths are for; ≤ [`LAYOUT_ROWS_MAX`](super::LAYOUT_ROWS_MAX) rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<Vec<LayoutRow>>,
@@ -85,7 +91,7 @@ pub const ACK_RANDOM_PERCENT: RangeInclusive<u32> = 100..=300;
 
 /// The members that are whole numbers in the API. *Bounds of NStart and UplinkPayloadBytes:* what
 /// the contract with the dataplane has room for.
-pub const TERM_RULES: [TermRule; 11] = [
+pub const TERM_RULES: [TermRule; 13] = [
     rule("NStart", 1..=NSTART_MAX as u32, |terms| &mut terms.nstart),
     rule("AckTimeoutMillis", 1_000..=60_000, |terms| &mut terms.ack_timeout_ms),
     rule("MaxRetransmit", 0..=10, |terms| &mut terms.max_retransmit),
@@ -97,6 +103,8 @@ pub const TERM_RULES: [TermRule; 11] = [
     rule("DownlinkPayloadBytes", 0..=PAYLOAD_BYTES, |terms| &mut terms.downlink_payload_bytes),
     rule("FreshnessSeconds", 0..=86_400, |terms| &mut terms.fresh_s),
     rule("ListeningSeconds", 0..=86_400, |terms| &mut terms.listening_s),
+    rule("ProbingRate", 1..=1_000_000, |terms| &mut terms.probing_rate),
+    rule("CellWindow", 1..=100_000, |terms| &mut terms.cell_window),
 ];
 
 /// What a message may refer to.

@@ -31,8 +31,7 @@ pub(crate) struct ControlPlane {
     pub(crate) writes: Writes,
     pub(crate) is_syncing: bool,
     pub(crate) sync_ms: u64,
-    /// Uplinks are confirmed by the store.
-    is_stored: bool,
+    confirmed_by: ConfirmedBy,
     /// The store takes nothing.
     pub(crate) is_full: bool,
     pub(crate) links: Vec<Link>,
@@ -61,7 +60,7 @@ pub(crate) struct Link {
 }
 
 impl ControlPlane {
-    pub(crate) fn new(run_seed: u64, is_stored: bool) -> Self {
+    pub(crate) fn new(run_seed: u64, confirmed_by: ConfirmedBy) -> Self {
         let retention = Retention { entries_max: 1_000, bytes_max: 1 << 20, age_max_ms: 1 << 40 };
         Self {
             core: None,
@@ -70,7 +69,7 @@ impl ControlPlane {
             writes: Writes::default(),
             is_syncing: false,
             sync_ms: 0,
-            is_stored,
+            confirmed_by,
             is_full: false,
             links: Vec::new(),
             stalls_until_ms: 0,
@@ -95,9 +94,7 @@ impl ControlPlane {
         let mut own_seed = [0; 32];
         self.random.fill_bytes(&mut own_seed);
         let store: Arc<dyn Store> = self.store.clone();
-        let confirmed_by =
-            if self.is_stored { ConfirmedBy::Store } else { ConfirmedBy::Destination };
-        let limits = Limits { confirmed_by, ..limits() };
+        let limits = Limits { confirmed_by: self.confirmed_by, ..limits() };
         let now = self.now(ms, unix_ms);
         self.core = Some(Core::new(now, store, vault(), limits, Vec::new(), own_seed)?);
         self.has_publisher = false;

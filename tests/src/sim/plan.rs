@@ -3,6 +3,7 @@
 
 use rand::Rng;
 use rand::rngs::StdRng;
+use tidegate_controlplane::core::ConfirmedBy;
 use tidegate_faults::{Doom, Point};
 
 use super::seed;
@@ -18,8 +19,8 @@ pub struct Plan {
     pub(crate) storm_ms: u64,
     /// Bytes of each ring.
     pub(crate) ring_bytes: usize,
-    /// Uplinks are confirmed by the store, not by the broker.
-    pub(crate) is_stored: bool,
+    /// What a 2.xx to an uplink means.
+    pub(crate) confirmed_by: ConfirmedBy,
     pub(crate) devices: Vec<DevicePlan>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) actions: Vec<Action>,
@@ -153,7 +154,7 @@ impl Plan {
             workers: if random.random_range(0..3) == 0 { 2 } else { 1 },
             storm_ms,
             ring_bytes: if random.random_range(0..4) == 0 { 1 << 19 } else { 1 << 20 },
-            is_stored: seed::stream(seed, "confirmed by", 0).random_range(0..5) < 2,
+            confirmed_by: confirmed_by(seed),
             devices,
             faults: Vec::new(),
             actions: Vec::new(),
@@ -170,6 +171,10 @@ impl Plan {
             for number in 0..random.random_range(3..22) {
                 let mut random = seed::stream(seed, "fault", number);
                 plan.faults.push(Fault::new(&mut random, storm_ms, count));
+            }
+            if plan.confirmed_by == ConfirmedBy::Ring {
+                // What that promises is with the rings.
+                plan.faults.iter_mut().for_each(Fault::keep_memory);
             }
         }
         plan.actions.sort_by_key(|action| action.at_ms);
@@ -211,7 +216,21 @@ fn what(random: &mut StdRng) -> What {
     }
 }
 
+fn confirmed_by(seed: u64) -> ConfirmedBy {
+    match seed::stream(seed, "confirmed by", 0).random_range(0..5) {
+        0 | 1 => ConfirmedBy::Store,
+        2 => ConfirmedBy::Ring,
+        _ => ConfirmedBy::Destination,
+    }
+}
+
 impl Fault {
+    fn keep_memory(&mut self) {
+        if let Kind::CrashDataplane { keeps_memory, .. } = &mut self.kind {
+            *keeps_memory = true;
+        }
+    }
+
     fn new(random: &mut StdRng, storm_ms: u64, devices: usize) -> Self {
         let at_ms = random.random_range(0..storm_ms);
         let longest_ms = (storm_ms - at_ms).min(180_000);

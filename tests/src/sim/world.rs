@@ -125,7 +125,7 @@ impl World {
             network: Network::new(run_seed, &latencies),
             stranger: Stranger::new(run_seed),
             dataplane: Dataplane::new(&plan),
-            control: ControlPlane::new(run_seed, plan.is_stored),
+            control: ControlPlane::new(run_seed, plan.confirmed_by),
             life: 0,
             broker: Broker::new(run_seed),
             application: Application::new(run_seed),

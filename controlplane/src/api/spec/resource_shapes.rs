@@ -60,5 +60,7 @@ pub(super) const WAIT: Rule = Rule::one_of(&[
     "DATAPLANE_AWAY",
     "ASLEEP",
     "WINDOW_CLOSED",
+    "PROBING_RATE",
+    "CELL_WINDOW",
     "HANDED_OVER",
 ]);

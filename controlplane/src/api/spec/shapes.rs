@@ -459,6 +459,8 @@ macro_rules! profile {
             may("DownlinkPayloadBytes", Integer(0, 1_073_741_824)),
             may("FreshnessSeconds", Integer(0, 86_400)),
             may("ListeningSeconds", Integer(0, 86_400)),
+            may("ProbingRate", Integer(1, 1_000_000)),
+            may("CellWindow", Integer(1, 100_000)),
             may("ResourceLayout", List(&Structure(LAYOUT_ROW), LAYOUT_ROWS_MAX)),
             $($after,)*
         ]

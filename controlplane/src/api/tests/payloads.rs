@@ -134,14 +134,14 @@ async fn a_resource_may_refer_to_a_payload() {
     let target = format!("/wireless-devices/{device}/resources");
     let whole = json!({ "UriPaths": ["fw"], "PayloadReference": format!("upload://{id}") });
     assert_eq!(server.send("PUT", &target, whole.clone()).await.status, 400, "nothing of it came");
-    assert_eq!(server.puts(&id, 0, &[7; 20_000]).await.status, 200);
+    assert_eq!(server.puts(&id, 0, &vec![7; 20_000]).await.status, 200);
     let both = json!({ "UriPaths": ["fw"], "PayloadReference": format!("upload://{id}"),
         "PayloadData": "" });
     for (body, status) in [
         (json!({ "UriPaths": ["fw"] }), 400),
         (both, 400),
         (json!({ "UriPaths": ["fw"], "PayloadReference": "s3://unknown/key" }), 400),
-        (json!({ "UriPaths": ["fw"], "PayloadData": STANDARD.encode([7; 16_385]) }), 400),
+        (json!({ "UriPaths": ["fw"], "PayloadData": STANDARD.encode(vec![7; 16_385]) }), 400),
         (whole, 200),
     ] {
         let answer = server.send("PUT", &target, body.clone()).await;

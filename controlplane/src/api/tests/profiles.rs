@@ -78,6 +78,8 @@ async fn a_profile_s_numbers_are_checked_on_both_sides() {
         ("UplinkPayloadBytes", json!(0), json!(1_048_576)),
         ("DownlinkPayloadBytes", json!(0), json!(1_073_741_824)),
         ("ListeningSeconds", json!(0), json!(86_400)),
+        ("ProbingRate", json!(1), json!(1_000_000)),
+        ("CellWindow", json!(1), json!(100_000)),
     ] {
         for good in [&least, &most] {
             make_profile(&server, json!({ name: good })).await;

@@ -280,6 +280,25 @@ fn what_was_delivered_is_not_sent_again() {
     assert_eq!(story.handed_over().len(), 3);
 }
 
+/// A response that came and can't be had is a failure, though its request was delivered: who sent
+/// that wants to know.
+#[test]
+fn a_response_that_can_t_be_had_fails_its_message() {
+    let mut story = Story::new();
+    story.session_up(1);
+    for (reason, failure) in [
+        (FailReason::TooLarge, Failure::TooLarge),
+        (FailReason::Malformed, Failure::Malformed),
+        (FailReason::Busy, Failure::Busy),
+    ] {
+        let id = story.sends(QueueMode::Immediate, b"");
+        story.outcome(id, Step::Delivered, false);
+        story.fails(id, reason);
+        assert_eq!(story.state(id), MessageState::Failed(failure));
+        assert!(story.stored(id).status.delivered_unix_ms.is_some());
+    }
+}
+
 #[test]
 fn a_busy_worker_gets_it_at_the_next_sign_of_life() {
     let mut story = Story::new();

@@ -129,13 +129,13 @@ impl Uplinks {
         at_first == allowed || since.iter().any(|(_, allows)| *allows == allowed)
     }
 
-    /// A device has the response to its request. `is_stored`: the store has the request, and that
-    /// is what a confirmation means.
+    /// A device has the response to its request. `is_kept`: the store has the request, or the
+    /// ring, and that is what a confirmation means.
     pub(crate) fn on_answered(
         &mut self,
         of: (usize, u32),
         (code, payload): (Code, &[u8]),
-        is_stored: bool,
+        is_kept: bool,
     ) -> Result<(), String> {
         let name = uplink_text(of.0, of.1);
         let asked = self.asked.get(&of).ok_or(format!("{name} was answered and never asked"))?;
@@ -159,7 +159,7 @@ impl Uplinks {
         if !self.was(of.0, true, asked.before.ms) {
             return Err(format!("{name} was answered {code} and was forbidden all the time"));
         }
-        if asked.seen.is_empty() && !is_stored {
+        if asked.seen.is_empty() && !is_kept {
             return Err(format!("{name} was acknowledged and never reached the subscriber"));
         }
         self.acknowledged += 1;

@@ -1,11 +1,12 @@
 //! What happens at the control plane? Turns, effects carried out one by one, what store and broker
 //! say, deaths and starts.
 
-use tidegate_controlplane::core::{Effect, PublishResult};
+use tidegate_controlplane::core::{ConfirmedBy, Effect, PublishResult};
 use tidegate_controlplane::edge::window::Took;
 use tidegate_controlplane::edge::writes::WriteId;
 use tidegate_controlplane::store::{Store, StoreError, Transaction};
 use tidegate_faults::Point;
+use tidegate_ring::{Consumer, Seq};
 
 use super::super::broker::OnItsWay;
 use super::super::device::Device;
@@ -117,8 +118,9 @@ impl World {
             let link = &mut self.control.links[at];
             link.id = Some(id);
             let worker = link.worker;
+            let committed = link.up.as_ref().map_or(Seq(0), Consumer::committed);
             if let Some(core) = &mut self.control.core {
-                core.on_attached(id, worker);
+                core.on_attached(id, worker, committed);
             }
         }
     }
@@ -176,7 +178,8 @@ impl World {
             }
             Effect::Abandon { id } => {
                 // What waits in the store is published again.
-                self.checks.interruptions.publishing += u32::from(self.plan.is_stored);
+                self.checks.interruptions.publishing +=
+                    u32::from(self.plan.confirmed_by != ConfirmedBy::Destination);
                 self.broker.abandons(id);
             }
             Effect::Write { transaction, ticket } => {

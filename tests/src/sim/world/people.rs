@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use rand::Rng;
 use rand::rngs::StdRng;
-use tidegate_controlplane::core::{Body, Reply, Request, RequestId};
+use tidegate_controlplane::core::{Body, ConfirmedBy, Reply, Request, RequestId};
 use tidegate_controlplane::model::{
     DownlinkRequest, DownlinkResponse, MessageType, Method, Priority, QueueMode, Refused,
 };
@@ -231,8 +231,9 @@ impl World {
             }
             Said::Answered { serial, code, payload } => {
                 self.note("is answered", number, &[code.0]);
-                let is_stored = self.checks.outbox.has_had((number, serial));
-                self.checks.uplinks.on_answered((number, serial), (code, &payload), is_stored)
+                let is_kept = self.plan.confirmed_by == ConfirmedBy::Ring
+                    || self.checks.outbox.has_had((number, serial));
+                self.checks.uplinks.on_answered((number, serial), (code, &payload), is_kept)
             }
             Said::Saw { payload } => {
                 self.note("gets", number, &payload);
