@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidegate_coap::block::{Block, BlockSize};
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Token, Type, Writer};
 use tidegate_coap::option::Number;
@@ -47,6 +48,8 @@ pub struct Rig {
     route: Route,
     /// Devices speak from another port each time.
     is_rebinding: bool,
+    /// They send bodies of two Non-confirmable blocks.
+    is_bursting: bool,
     mid: u16,
     replies: u64,
     batch: Vec<(Peer, usize, [u8; RECORD_BYTES_MAX])>,
@@ -99,6 +102,7 @@ impl Rig {
             stride: stride(sessions),
             route,
             is_rebinding: false,
+            is_bursting: false,
             mid: 0,
             replies: 0,
             batch: vec![(Peer::default(), 0, [0; RECORD_BYTES_MAX]); BATCH_MAX],
@@ -138,6 +142,11 @@ impl Rig {
         self.is_rebinding = true;
     }
 
+    /// From now on devices send bodies of two Non-confirmable blocks each, in any order (RFC 9177).
+    pub fn burst(&mut self) {
+        self.is_bursting = true;
+    }
+
     /// The next devices seal a CON PUT each, `payload_bytes` long, a batch of `count` in all.
     pub fn fill(&mut self, count: usize, payload_bytes: usize) {
         let payload = [b'x'; 64];
@@ -154,11 +163,15 @@ impl Rig {
             *peer = peer_of(index, if self.is_rebinding { self.mid } else { 0 });
             let mut message = [0; 96];
             let token = Token::new(&self.mid.to_be_bytes());
-            let length = Writer::new(&mut message, Type::Con, Code::PUT, self.mid, &token)
-                .option(Number::URI_PATH, path)
-                .payload(&payload[..payload_bytes])
-                .finish()
-                .expect("it fits");
+            let ty = if self.is_bursting { Type::Non } else { Type::Con };
+            let mut writer = Writer::new(&mut message, ty, Code::PUT, self.mid, &token);
+            writer.option(Number::URI_PATH, path);
+            if self.is_bursting {
+                write_half(&mut writer, self.mid);
+            } else {
+                writer.payload(&payload[..payload_bytes]);
+            }
+            let length = writer.finish().expect("it fits");
             let content = &message[..length];
             let sealed = self.devices[index].seal(ContentType::APPLICATION_DATA, content, record);
             *bytes = sealed.expect("a session");
@@ -237,7 +250,8 @@ fn session(number: usize, slab: &mut Slab, now: Now) -> (u32, Established) {
         };
         Established::new(&negotiated, &keys, role)
     };
-    slab.establish(slot, [1; 16], 1, end(Role::Server, CID_BYTES, &[]), 0);
+    let device = (number as u128 + 1).to_be_bytes();
+    slab.establish(slot, device, 1, end(Role::Server, CID_BYTES, &[]), 0);
     slab.get_mut(slot).told = 1;
     (slot, end(Role::Client, 0, &cid))
 }
@@ -245,6 +259,16 @@ fn session(number: usize, slab: &mut Slab, now: Now) -> (u32, Established) {
 fn peer_of(number: usize, port: u16) -> Peer {
     let [_, a, b, c] = (number as u32).to_be_bytes();
     Peer::new(SocketAddr::from(([127, a, b, c], 1_024 + port % 50_000)), 0)
+}
+
+/// Half of a body: the second one first, so that the other is put before it.
+fn write_half(writer: &mut Writer<'_>, mid: u16) {
+    let size = BlockSize::MIN;
+    let number = u32::from(mid & 1 ^ 1);
+    let block = Block::new(number, number == 0, size).expect("a number");
+    writer.option_uint(Number::Q_BLOCK1, block.value());
+    writer.option_uint(Number::SIZE1, 2 * size.bytes() as u32);
+    writer.option(Number::REQUEST_TAG, &(mid >> 1).to_be_bytes()).payload(&[b'x'; 16]);
 }
 
 /// A step that visits every device once a round, far from the last one each time.

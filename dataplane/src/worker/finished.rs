@@ -32,7 +32,8 @@ struct Body {
 impl Finished {
     /// None.
     pub(super) fn new() -> Self {
-        let bodies = HashMap::with_capacity_and_hasher(FINISHED_MAX, RandomState::default());
+        // Twice the room: a table more than half full grows when it is tidied up.
+        let bodies = HashMap::with_capacity_and_hasher(2 * FINISHED_MAX, RandomState::default());
         Self { bodies, order: VecDeque::with_capacity(FINISHED_MAX) }
     }
 
