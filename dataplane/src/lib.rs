@@ -10,6 +10,7 @@ pub mod config;
 pub mod confine;
 pub mod fate;
 pub mod handover;
+pub mod keeper;
 pub mod net;
 pub mod pool;
 pub mod rates;

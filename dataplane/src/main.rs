@@ -4,6 +4,7 @@ use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tidegate_dataplane::config::Config;
 use tidegate_dataplane::confine::{self, Sandbox};
+use tidegate_dataplane::keeper::{KEPT_BY, Keeper};
+use tidegate_dataplane::net::kept::Kept;
 use tidegate_dataplane::run::Workers;
 use tidegate_dataplane::supervisor::Supervisor;
 use tidegate_dataplane::{resumptions, slab};
@@ -30,6 +33,10 @@ struct Arguments {
     /// Configuration file; without one the defaults serve.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Start the process that serves as a child, again when it ends, and keep its sockets meanwhile:
+    /// where no service manager does (docs/upgrade.md).
+    #[arg(long)]
+    supervise: bool,
     /// Check the configuration and exit.
     #[arg(long)]
     check: bool,
@@ -70,7 +77,12 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match serve(config) {
+    let done = if arguments.supervise {
+        supervise(&config, arguments.config.as_deref())
+    } else {
+        serve(config)
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             error!("{reason}");
@@ -79,15 +91,32 @@ fn main() -> ExitCode {
     }
 }
 
+/// Keeps a process running that serves, until a signal.
+fn supervise(config: &Config, file: Option<&Path>) -> Result<(), String> {
+    make_private(&config.run_dir)?;
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("signals: {e}"))?;
+    // By its name: after an upgrade another file is there.
+    let program = std::env::args_os().next().unwrap_or_default().into();
+    let arguments = file.map_or_else(Vec::new, |file| vec!["--config".into(), file.into()]);
+    Keeper::new(program, arguments, &config.run_dir)?.run(&mut signals)
+}
+
 /// Runs until a signal or until a worker ends.
 fn serve(config: Config) -> Result<(), String> {
     let is_locked = confine::keep_secrets(&config.confine)?;
     make_private(&config.run_dir)?;
     confine::become_user(&config.confine, &config.run_dir)?;
     let sandbox = Sandbox::new(&config.confine)?;
+    if std::env::var_os(KEPT_BY).is_some() {
+        let end = Some(rustix::process::Signal::TERM);
+        rustix::process::set_parent_process_death_signal(end)
+            .map_err(|e| format!("the end of the keeper: {e}"))?;
+    }
     let mut supervisor = Supervisor::find();
+    let kept = take_kept(&config, &supervisor);
+    let goes_on = !kept.is_empty();
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("signals: {e}"))?;
-    let mut workers = Workers::open(&Arc::new(config), &sandbox, |started| {
+    let mut workers = Workers::open(&Arc::new(config), &sandbox, kept, |started| {
         let (kept, torn) = (started.sessions.kept, started.sessions.torn);
         let resumable = started.resumptions.kept;
         let backend = started.backend;
@@ -96,11 +125,14 @@ fn serve(config: Config) -> Result<(), String> {
             let worker = started.worker;
             warn!(worker, "sessions of another layout or boot: devices shake hands again");
         }
+        for (name, socket) in started.sockets.iter().filter(|_| !goes_on) {
+            supervisor.say_keep(name, socket.as_fd());
+        }
     })?;
     let confined = sandbox.enter()?;
     // Not before: whoever hears from this process hears from one that is locked in.
     workers.serve();
-    info!(?confined, memory_locked = is_locked, "serving");
+    info!(?confined, memory_locked = is_locked, sockets_kept = goes_on, "serving");
     supervisor.say_ready();
     while !workers.has_ended() && signals.pending().next().is_none() {
         supervisor.say_alive(|| workers.have_turned());
@@ -110,6 +142,15 @@ fn serve(config: Config) -> Result<(), String> {
     supervisor.say_stopping();
     workers.stop();
     workers.join()
+}
+
+/// The sockets that the process before left with the service manager, if they fit.
+fn take_kept(config: &Config, supervisor: &Supervisor) -> Kept {
+    Kept::take(config, config.worker_count()).unwrap_or_else(|unfit| {
+        warn!(reason = unfit.reason, "sockets that were kept do not fit: others are bound");
+        unfit.names.iter().for_each(|name| supervisor.say_forget(name));
+        Kept::default()
+    })
 }
 
 /// The run directory is ours alone: its rings carry keys.

@@ -9,12 +9,13 @@ use crate::config::Config;
 use crate::confine::Sandbox;
 use crate::handover::Handover;
 use crate::net::batch::Outbox;
+use crate::net::kept::Kept;
 use crate::net::{Net, Shared};
 use crate::resumptions::{self, Resumptions, Tables};
 use crate::slab::{self, Slab};
 use crate::worker::{Parts, Worker};
 use crossbeam_utils::CachePadded;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,14 +50,17 @@ pub struct Started {
     pub sessions: slab::Recovered,
     /// Sessions that can still be resumed, and entries that can't.
     pub resumptions: resumptions::Recovered,
+    /// Its sockets, by their names, for who keeps them when this process ends.
+    pub sockets: Vec<(String, OwnedFd)>,
 }
 
 impl Workers {
-    /// Opens every worker; `tell` hears of each. All are in the sandbox when this returns, and none
-    /// serves before [`Workers::serve`].
+    /// Opens every worker, with the sockets that were kept, if any; `tell` hears of each. All are
+    /// in the sandbox when this returns, and none serves before [`Workers::serve`].
     pub fn open(
         config: &Arc<Config>,
         sandbox: &Sandbox,
+        kept: Kept,
         mut tell: impl FnMut(Started),
     ) -> Result<Self, String> {
         let count = config.worker_count();
@@ -78,7 +82,7 @@ impl Workers {
             stop: Arc::default(),
             turned: (0..count).map(|_| CachePadded::default()).collect(),
         };
-        let shared = Shared::open(config, count);
+        let shared = Shared::open(config, count).with_kept(kept);
         for (index, link) in (0..count).zip(links) {
             let (slab, sessions) = open_slab(config, index, boot_id)?;
             let now_s = Now::read().s();
@@ -102,11 +106,12 @@ impl Workers {
                 .spawn(move || shell.run(link, slab, resumptions, &ready, &opens))
                 .map_err(|e| format!("worker {index}: {e}"))?;
             workers.threads.push(thread);
-            let Ok(backend) = is_ready.recv() else {
+            let Ok(opened) = is_ready.recv() else {
                 return Err(workers.join().err().unwrap_or_else(|| "a worker ended".into()));
             };
             workers.gates.push(gate);
-            tell(Started { worker: index, backend, sessions, resumptions: found });
+            let Opened { backend, sockets } = opened;
+            tell(Started { worker: index, backend, sessions, resumptions: found, sockets });
         }
         Ok(workers)
     }
@@ -150,6 +155,12 @@ impl Workers {
     }
 }
 
+/// What a worker's thread says when it is ready to serve.
+struct Opened {
+    backend: String,
+    sockets: Vec<(String, OwnedFd)>,
+}
+
 /// What a worker's thread needs besides its worker.
 struct Shell {
     index: u8,
@@ -169,7 +180,7 @@ impl Shell {
         mut link: WorkerEnds,
         slab: Slab,
         resumptions: Resumptions,
-        ready: &mpsc::Sender<String>,
+        ready: &mpsc::Sender<Opened>,
         opens: &mpsc::Receiver<()>,
     ) -> Result<(), String> {
         let fail = |e: &dyn std::fmt::Display| format!("worker {}: {e}", self.index);
@@ -194,8 +205,9 @@ impl Shell {
             worker.on_entry(Now::read(), kind, &bytes, &mut outbox);
         }
         worker.up().wake_if_sleeping();
+        let sockets = net.copies(&self.config).map_err(|e| fail(&e))?;
         self.sandbox.enter().map_err(|e| fail(&e))?;
-        let _ = ready.send(net.describe().into());
+        let _ = ready.send(Opened { backend: net.describe().into(), sockets });
         if opens.recv().is_err() {
             return Ok(());
         }

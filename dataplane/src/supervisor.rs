@@ -1,9 +1,14 @@
 //! What does the service manager get to know? That the edge serves, that it still turns, that it
-//! stops: the protocol of sd_notify(3), to the socket that `NOTIFY_SOCKET` names, if any.
+//! stops, and which sockets it should keep for the next process (file descriptor store): the
+//! protocol of sd_notify(3), to the socket that `NOTIFY_SOCKET` names, if any.
 //!
 //! *Why not a crate:* the ones there are open a socket for each message, which a process that has
 //! locked itself in can't.
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
@@ -35,7 +40,7 @@ impl Supervisor {
         };
         let connected = UnixDatagram::unbound().and_then(|socket| {
             socket.connect_addr(&address?)?;
-            socket.set_nonblocking(true)?;
+            socket.set_write_timeout(Some(PATIENCE))?;
             Ok(socket)
         });
         match connected {
@@ -72,11 +77,32 @@ impl Supervisor {
         self.say(b"STOPPING=1");
     }
 
+    /// Keep a copy of this socket until I say otherwise, and pass it to whoever comes after me. Not
+    /// watched for errors: a device that can't be reached is none of the socket's.
+    pub fn say_keep(&self, name: &str, socket: BorrowedFd<'_>) {
+        let message = format!("FDSTORE=1\nFDNAME={name}\nFDPOLL=0");
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let sockets = [socket];
+        ancillary.push(SendAncillaryMessage::ScmRights(&sockets));
+        let parts = [IoSlice::new(message.as_bytes())];
+        let _ =
+            self.socket.as_ref().map(|to| sendmsg(to, &parts, &mut ancillary, SendFlags::empty()));
+    }
+
+    /// Keep nothing of this name any more.
+    pub fn say_forget(&self, name: &str) {
+        self.say(format!("FDSTOREREMOVE=1\nFDNAME={name}").as_bytes());
+    }
+
     fn say(&self, message: &[u8]) {
         // A manager that does not listen is its own affair.
         let _ = self.socket.as_ref().map(|socket| socket.send(message));
     }
 }
+
+/// For a manager whose ears are full: a worker has more sockets than a queue has places.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

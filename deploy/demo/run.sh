@@ -145,7 +145,7 @@ trap stop EXIT
 trap 'exit 0' INT TERM
 write_configs
 start mosquitto mosquitto -c "$run/mosquitto.conf"
-start dataplane "$bin/tidegate-dataplane" --config "$run/dataplane.toml"
+start dataplane "$bin/tidegate-dataplane" --supervise --config "$run/dataplane.toml"
 start controlplane "$bin/tidegate-controlplane" serve --config "$run/controlplane.toml"
 wait_until_ready
 # shellcheck source=/dev/null

@@ -35,6 +35,8 @@ pub struct Options {
     pub workers: u8,
     /// Serves plain CoAP on [`Edge::plain_port`].
     pub nosec: bool,
+    /// The dataplane is a child of one that keeps its sockets.
+    pub supervised: bool,
 }
 
 /// A running edge; stopped when dropped.
@@ -156,6 +158,9 @@ impl Edge {
     pub fn start_dataplane(&mut self) {
         let mut command = Command::new(&self.programs[0]);
         command.arg("--config").arg(self.directory.path().join("dataplane.toml"));
+        if self.options.supervised {
+            command.arg("--supervise");
+        }
         self.dataplane = Some(Process::start("tidegate-dataplane", &mut command));
     }
 
@@ -190,6 +195,20 @@ impl Edge {
     /// `kill -9` of the dataplane.
     pub fn kill_dataplane(&mut self) {
         self.dataplane = None;
+    }
+
+    /// The number of the dataplane's process, or of the one that keeps its sockets.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn dataplane_id(&self) -> u32 {
+        self.dataplane.as_ref().expect("it runs").id()
+    }
+
+    /// Has the next dataplane run with so many workers.
+    pub fn configure_workers(&mut self, workers: u8) {
+        self.options.workers = workers;
+        self.configure();
     }
 
     /// `kill -9` of the control plane.

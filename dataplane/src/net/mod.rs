@@ -18,6 +18,7 @@ pub mod batch;
 mod bell;
 mod fixed;
 mod headers;
+pub mod kept;
 mod mmsg;
 mod name;
 mod pace;
@@ -32,6 +33,7 @@ pub mod xdp;
 use crate::config::{Backend, Config};
 use batch::{Batch, Outbox};
 use bell::Bell;
+use kept::Kept;
 use mmsg::Mmsg;
 use pace::Pace;
 use socket::{Socket, Spread};
@@ -41,7 +43,7 @@ use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uring::Uring;
@@ -52,6 +54,7 @@ pub struct Net {
     /// *Invariant:* before `ends`, so that the kernel is done with the sockets when they close.
     backend: Io,
     ends: Ends,
+    worker: u8,
     description: String,
 }
 
@@ -61,11 +64,12 @@ enum Io {
     Xdp(Box<Xdp>),
 }
 
-/// What the workers of one process share: the program on their interface, or why there is none.
-/// It leaves the interface when the last of them is gone.
+/// What the workers of one process share: the program on their interface, or why there is none,
+/// which leaves the interface when the last of them is gone; and sockets of an earlier process.
 #[derive(Clone, Debug, Default)]
 pub struct Shared {
     workers: u8,
+    kept: Arc<Kept>,
     attachment: Option<Result<Arc<Attachment>, String>>,
 }
 
@@ -79,7 +83,13 @@ impl Shared {
             attached.map_err(|error| format!("no xdp on {name}: {error}"))
         };
         let attachment = (config.net.backend == Backend::Xdp).then(attach);
-        Self { workers, attachment }
+        Self { workers, kept: Arc::default(), attachment }
+    }
+
+    /// With sockets to go on with.
+    #[must_use]
+    pub fn with_kept(self, kept: Kept) -> Self {
+        Self { kept: Arc::new(kept), ..self }
     }
 }
 
@@ -139,14 +149,19 @@ impl Net {
         worker: u8,
         bell: BorrowedFd<'_>,
     ) -> io::Result<Self> {
-        if worker == 0 {
+        if worker == 0 && shared.kept.is_empty() {
             socket::wait_until_free(&config.listen, PATIENCE)?;
             socket::wait_until_free(&config.nosec.listen, PATIENCE)?;
         }
         // A short sleep is as short as it says; the default is 50 us more.
         let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-        let named = |address: &SocketAddr, spread: Spread| {
-            let bound = Socket::bind(*address, spread);
+        let mut opened = 0;
+        let mut named = |address: &SocketAddr, spread: Spread| {
+            let bound = match shared.kept.socket(worker, opened) {
+                Some(kept) => kept.and_then(|fd| Socket::take_over(fd, *address, spread)),
+                None => Socket::bind(*address, spread),
+            };
+            opened += 1;
             bound.map_err(|e| io::Error::new(e.kind(), format!("{address}: {e}")))
         };
         let steered = Spread::ByConnectionId { workers: shared.workers };
@@ -178,7 +193,7 @@ impl Net {
             let kib = bytes >> 10;
             let _ = write!(description, "; receive buffer only {kib} KiB: raise net.core.rmem_max");
         }
-        Ok(Self { backend, ends, description })
+        Ok(Self { backend, ends, worker, description })
     }
 
     /// Which backend serves, and what is not as it should be.
@@ -219,6 +234,22 @@ impl Net {
     /// The addresses the sockets are bound to, in the order of `listen` and `nosec.listen`.
     pub fn local_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.ends.sockets.iter().map(Socket::local_address).collect()
+    }
+
+    /// A copy of each socket, by the name under which another process may go on with it: none when
+    /// its port was any.
+    pub fn copies(&self, config: &Config) -> io::Result<Vec<(String, OwnedFd)>> {
+        if config.listen.iter().chain(&config.nosec.listen).any(|address| address.port() == 0) {
+            return Ok(Vec::new());
+        }
+        let steered = self.ends.sockets.iter().zip(&self.ends.strangers);
+        let plain = &self.ends.sockets[self.ends.strangers.len()..];
+        // In the order in which they were opened.
+        let opened = steered.flat_map(|(known, strangers)| [known, strangers]).chain(plain);
+        let copy = |(number, socket): (usize, &Socket)| {
+            Ok((kept::name(self.worker, number), socket.as_fd().try_clone_to_owned()?))
+        };
+        opened.enumerate().map(copy).collect()
     }
 
     /// What has been counted. Asks the kernel for its drops: one system call for each socket.

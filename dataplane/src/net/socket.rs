@@ -13,7 +13,7 @@ use super::peer::Peer;
 use super::steering;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// One UDP socket of one worker. In blocking mode; every call says that it does not wait.
@@ -23,6 +23,12 @@ pub(super) struct Socket {
     pub(super) is_ipv6: bool,
     /// Each datagram comes with its local address.
     pub(super) is_wildcard: bool,
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 /// How the kernel spreads datagrams over the sockets of a group.
@@ -39,25 +45,42 @@ impl Socket {
     pub(super) fn bind(address: SocketAddr, spread: Spread) -> io::Result<Self> {
         let address = if address.port() == 0 { unshared(address)? } else { address };
         let socket = Self::create(address)?;
-        socket.set(libc::SOL_SOCKET, libc::SO_REUSEPORT, &1i32)?;
-        match (socket.is_wildcard, socket.is_ipv6) {
-            (true, false) => socket.set(libc::IPPROTO_IP, libc::IP_PKTINFO, &1i32)?,
-            (true, true) => socket.set(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, &1i32)?,
+        socket.prepare()?;
+        socket.bind_to(address)?;
+        socket.steer(spread)?;
+        Ok(socket)
+    }
+
+    /// Goes on with a socket that an earlier process bound to `address`, in its place of the group;
+    /// what was set then may be of another build.
+    pub(super) fn take_over(fd: OwnedFd, address: SocketAddr, spread: Spread) -> io::Result<Self> {
+        let (is_ipv6, is_wildcard) = (address.is_ipv6(), address.ip().is_unspecified());
+        let socket = Self { fd, is_ipv6, is_wildcard };
+        socket.prepare()?;
+        socket.steer(spread)?;
+        Ok(socket)
+    }
+
+    fn prepare(&self) -> io::Result<()> {
+        self.set(libc::SOL_SOCKET, libc::SO_REUSEPORT, &1i32)?;
+        match (self.is_wildcard, self.is_ipv6) {
+            (true, false) => self.set(libc::IPPROTO_IP, libc::IP_PKTINFO, &1i32)?,
+            (true, true) => self.set(libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, &1i32)?,
             (false, _) => {}
         }
-        if !socket.is_ipv6 {
+        if !self.is_ipv6 {
             // Datagrams that routers don't cut (RFC 7252 section 4.6, RFC 6347 section 4.1.1.1):
             // the kernel then draws no identification for each.
-            socket.set(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &libc::IP_PMTUDISC_PROBE)?;
+            self.set(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &libc::IP_PMTUDISC_PROBE)?;
         }
-        socket.grow(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?;
-        socket.grow(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)?;
-        socket.bind_to(address)?;
-        if let Spread::ByConnectionId { workers } = spread {
-            let program = steering::program(workers);
-            socket.set(libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program.header())?;
-        }
-        Ok(socket)
+        self.grow(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF)?;
+        self.grow(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)
+    }
+
+    fn steer(&self, spread: Spread) -> io::Result<()> {
+        let Spread::ByConnectionId { workers } = spread else { return Ok(()) };
+        let program = steering::program(workers);
+        self.set(libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program.header())
     }
 
     fn create(address: SocketAddr) -> io::Result<Self> {
@@ -89,10 +112,16 @@ impl Socket {
 
     /// The address it is bound to.
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+        Self::address_of(&self.fd)
+    }
+
+    /// The address that a socket is bound to; an error of what is none for IP.
+    pub(super) fn address_of(fd: &OwnedFd) -> io::Result<SocketAddr> {
+        let fd = fd.as_raw_fd();
         let mut name = [0u8; NAME_BYTES];
         let mut len = NAME_BYTES as libc::socklen_t;
         // SAFETY: `name` has room for `len` bytes; both outlive the call.
-        let got = unsafe { libc::getsockname(self.fd(), name.as_mut_ptr().cast(), &raw mut len) };
+        let got = unsafe { libc::getsockname(fd, name.as_mut_ptr().cast(), &raw mut len) };
         checked(got)?;
         let peer = peer_of(&name, 0).ok_or_else(|| io::Error::other("not an IP socket"))?;
         Ok(peer.address())
