@@ -77,7 +77,8 @@ impl Core {
         Some(())
     }
 
-    /// A message takes a step: has it left for the first time, and is that new? `None`: it has ended.
+    /// A message takes a step: has it left for the first time, and is that new? `None`: it has
+    /// ended.
     fn advance(
         &mut self,
         now: Now,

@@ -6,8 +6,8 @@
 //! sign of life, or the pause is over ─▶ the next message
 //! ```
 //!
-//! *Why only NONs:* a CON that is not acknowledged backs off by itself, and to acknowledge one is to
-//! respond. *Bound:* `PAUSES_MAX` devices; beyond it the pause that is over first ends at once.
+//! *Why only NONs:* a CON that is not acknowledged backs off by itself, and who acknowledges one
+//! responds. *Bound:* `PAUSES_MAX` devices; beyond it the pause that is over first ends at once.
 
 use std::collections::BTreeSet;
 

@@ -57,8 +57,8 @@ impl EdgeResource {
     }
 }
 
-/// Longest value that is kept with its resource, bytes. *Why:* settings and manifests are small; what
-/// is longer, firmware, lies elsewhere and is referred to.
+/// Longest value that is kept with its resource, bytes. *Why:* settings and manifests are small;
+/// what is longer, firmware, lies elsewhere and is referred to.
 pub const RESOURCE_BYTES_MAX: usize = 16 << 10;
 /// What is kept of a value that lies elsewhere, bytes: the block that a notification carries.
 pub const RESOURCE_FIRST_BYTES: usize = 1_024;

@@ -65,7 +65,8 @@ pub struct ProfileTerms {
     /// alone. 0: always.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listening_s: Option<u32>,
-    /// PROBING_RATE of RFC 7252 section 4.8: what a device gets that does not respond, bytes a second.
+    /// PROBING_RATE of RFC 7252 section 4.8: what a device gets that does not respond, bytes a
+    /// second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probing_rate: Option<u32>,
     /// The devices share a radio cell: so many messages at most are under way to all of them.

@@ -139,9 +139,9 @@ fn a_cell_has_only_so_many_messages_under_way() {
     }
 }
 
-/// Two thousand devices behind a radio that carries twenty messages a second and holds forty: with a
-/// window all of them have their message soon after it could be there at the earliest, and hardly
-/// any is repeated; without, most copies are lost, and messages with them.
+/// Two thousand devices behind a radio that carries twenty messages a second and holds forty: with
+/// a window all of them have their message soon after it could be there at the earliest, and
+/// hardly any is repeated; without, most copies are lost, and messages with them.
 #[test]
 fn a_window_keeps_a_cell_from_collapsing() {
     const DEVICES: usize = 2_000;

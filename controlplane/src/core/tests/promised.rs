@@ -59,8 +59,8 @@ fn nothing_is_promised_that_can_t_be_kept() {
     assert_eq!(story.publications()[10], (11, Publication::Forbidden), "a stranger");
 }
 
-/// An entry that an earlier life may have promised is kept, whatever speaks against it now: no room,
-/// no destination any more. One behind it is judged as ever.
+/// An entry that an earlier life may have promised is kept, whatever speaks against it now: no
+/// room, no destination any more. One behind it is judged as ever.
 #[test]
 fn what_may_have_been_promised_is_kept() {
     let outbox = OutboxLimits { entries_max: 10, ..Limits::default().outbox };
