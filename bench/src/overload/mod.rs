@@ -5,7 +5,9 @@
 //! fixed rate, whatever is answered, and never repeat.
 
 pub mod crowd;
+pub mod curve;
 pub mod floods;
+mod picture;
 
 use std::io;
 use std::path::Path;
@@ -68,10 +70,10 @@ fn at_multiple(crowd: &mut Crowd, sustained: f64, multiple: f64) -> io::Result<(
 /// What devices that offer half of what the edge sustains get answered while it is attacked, as a
 /// share of what they get in peace.
 pub fn attacks() -> io::Result<Vec<Figure>> {
-    Flood::ALL.iter().map(|flood| attacked_by(*flood)).collect()
+    Flood::ALL.iter().map(|flood| attacked_by(*flood, PAIRS)).collect()
 }
 
-fn attacked_by(flood: Flood) -> io::Result<Figure> {
+fn attacked_by(flood: Flood, pairs_wanted: usize) -> io::Result<Figure> {
     let server = Edge::default().start()?;
     let mut crowd = Crowd::new(server.address)?;
     let _neighbours = neighbours(ATTACK_NEIGHBOURS)?;
@@ -79,7 +81,7 @@ fn attacked_by(flood: Flood) -> io::Result<Figure> {
     let sustained = crowd.offer(f64::INFINITY, STRETCH)?.goodput();
     let rate = sustained / 2.0;
     let (mut hostile, mut pairs) = (Vec::new(), Vec::new());
-    for _ in 0..PAIRS {
+    for _ in 0..pairs_wanted {
         let peace = crowd.offer(rate, STRETCH)?;
         let (seen, sent) = floods::beside(flood, &server, || crowd.offer(rate, STRETCH))?;
         tell(&seen, sustained);

@@ -15,19 +15,24 @@ use super::figure::rounded;
 /// beside it. Of a figure that is there twice the last one counts.
 pub fn write(lines: &str, document: &Path) -> io::Result<()> {
     let figures = parse(lines)?;
-    let text = fs::read_to_string(document)?;
-    let (Some(from), Some(to)) = (text.find(BEGIN), text.find(END)) else {
-        return Err(io::Error::other(format!("{} has no marks", document.display())));
-    };
     let plot = document.with_extension("svg");
     let plot_name = plot.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let table = format!(
-        "{BEGIN}\n{}\n\n![ratios against their goals]({plot_name})\n\n{}",
+        "{}\n\n![ratios against their goals]({plot_name})\n\n{}",
         machine(),
         table(&figures)
     );
-    fs::write(document, format!("{}{table}{}", &text[..from], &text[to..]))?;
+    put_between(document, (BEGIN, END), &table)?;
     fs::write(plot, plot_of(&figures))
+}
+
+/// Replaces what stands between two marks of a document.
+pub fn put_between(document: &Path, (begin, end): (&str, &str), part: &str) -> io::Result<()> {
+    let text = fs::read_to_string(document)?;
+    let (Some(from), Some(to)) = (text.find(begin), text.find(end)) else {
+        return Err(io::Error::other(format!("{} has no marks", document.display())));
+    };
+    fs::write(document, format!("{}{begin}\n{part}{}", &text[..from], &text[to..]))
 }
 
 /// What stands in one line.
@@ -95,7 +100,7 @@ fn table(figures: &[Line]) -> String {
 }
 
 /// Where these figures are from.
-fn machine() -> String {
+pub fn machine() -> String {
     let first = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
@@ -179,7 +184,8 @@ const STEP: f64 = 38.0;
 const OCTAVE: f64 = 125.0;
 /// Where the goal stands.
 const MIDDLE: f64 = 30.0 + 4.0 * OCTAVE;
-const STYLE: &str = "<style>.ground{fill:#fff}.ink{fill:#222}.met{fill:#2a7d4f}.missed{fill:#b5482f}\
+/// Colours of every picture, by day and by night.
+pub const STYLE: &str = "<style>.ground{fill:#fff}.ink{fill:#222}.met{fill:#2a7d4f}.missed{fill:#b5482f}\
 .grid{stroke:#8884}.goal{stroke:#222;stroke-width:2}\
 @media(prefers-color-scheme:dark){.ground{fill:#15181c}.ink{fill:#ddd}.met{fill:#4caf7d}\
 .missed{fill:#e07a5f}.goal{stroke:#ddd}}</style>\n";

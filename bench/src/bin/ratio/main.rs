@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use tidegate_bench::api::imports;
 use tidegate_bench::control;
 use tidegate_bench::echo::{self, Way};
+use tidegate_bench::overload::curve;
 use tidegate_bench::ratio::rows::{ROWS, Row, Seen};
 use tidegate_bench::ratio::{process, report, steady, storm};
 
@@ -60,6 +61,12 @@ enum Command {
         /// The document, with marks where the figures go.
         document: PathBuf,
     },
+    /// Offers half to ten times what the edge sustains, attacks it, and puts curves and a table
+    /// into a document, in two minutes.
+    Overload {
+        /// The document, with marks where the table goes; the picture goes beside it.
+        document: PathBuf,
+    },
     /// Keeps an edge busy with handshakes, for profilers.
     HoldHandshakes {
         /// How many times 20 000.
@@ -105,6 +112,9 @@ fn main() -> ExitCode {
         }
         Command::Import { devices } => import(devices),
         Command::Report { lines, document } => report(&lines, &document),
+        Command::Overload { document } => {
+            process::pin_ourselves().and_then(|()| curve::write(&document))
+        }
         Command::HoldHandshakes { times } => {
             process::pin_ourselves().and_then(|()| storm::hold(times))
         }
