@@ -33,8 +33,8 @@ struct Arguments {
     /// Configuration file; without one the defaults serve.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Start the process that serves as a child, again when it ends, and keep its sockets meanwhile:
-    /// where no service manager does (docs/upgrade.md).
+    /// Start the process that serves as a child, again when it ends, and keep its sockets
+    /// meanwhile: where no service manager does (docs/upgrade.md).
     #[arg(long)]
     supervise: bool,
     /// Check the configuration and exit.
