@@ -52,6 +52,17 @@ pub(super) struct Keeping {
     value: Vec<u8>,
 }
 
+impl Keeping {
+    pub(super) fn device(&self) -> DeviceId {
+        self.kept.device
+    }
+
+    /// Its device has been told: it will be in the store, sooner or later.
+    pub(super) fn is_promised(&self) -> bool {
+        self.promise != Promise::Later
+    }
+}
+
 /// Bound: published at a time while uplinks are confirmed by their destinations; they have the rest
 /// of the publisher.
 const PUBLISHING_MAX: usize = 64;
@@ -110,6 +121,7 @@ impl Core {
             return;
         }
         let is_first = self.outbox.join(kept) || has(Bug::OutboxOvertaken);
+        self.outbox.release_held(kept.device);
         if is_first && !self.outbox.has_ready() && self.may_publish_kept() {
             self.publish_kept(now, kept, &value);
         } else if is_first {
@@ -177,6 +189,9 @@ impl Core {
     }
 
     fn publish_kept(&mut self, now: Now, kept: Kept, value: &[u8]) {
+        if self.outbox.holds(kept) {
+            return;
+        }
         let Some((path, json)) = Kept::parts(value) else { return self.drop_kept(kept) };
         let Ok(route) = self.route(kept.device) else {
             return self.outbox.again(now, kept.device);

@@ -70,6 +70,8 @@ pub(super) struct Outbox {
     later: VecDeque<(u64, DeviceId)>,
     /// Kept after others behind them had left: the store had refused them at first.
     late: BTreeSet<Kept>,
+    /// Devices of which something earlier is not in the store yet.
+    held: BTreeSet<DeviceId>,
     /// Uplinks whose write is under way, by number.
     pub(super) keeping: BTreeMap<u64, Keeping>,
     pub(super) publishing: usize,
@@ -150,6 +152,7 @@ impl Outbox {
             parked: VecDeque::new(),
             later: VecDeque::new(),
             late: BTreeSet::new(),
+            held: BTreeSet::new(),
             keeping: BTreeMap::new(),
             publishing: 0,
             entries: 0,
@@ -218,6 +221,26 @@ impl Outbox {
         lane.entries += 1;
         lane.bytes += u64::from(kept.bytes);
         is_first
+    }
+
+    /// Is there an earlier one of its device that the store does not have yet? (Those that it
+    /// refused are tried again, while later ones may get there.) Then the lane is held.
+    pub(super) fn holds(&mut self, kept: Kept) -> bool {
+        let earlier = self.keeping.range(..kept.number).map(|(_, keeping)| keeping);
+        let is_held = earlier
+            .filter(|keeping| keeping.is_promised())
+            .any(|keeping| keeping.device() == kept.device);
+        if is_held {
+            self.held.insert(kept.device);
+        }
+        is_held
+    }
+
+    /// One more of the device is in the store: if that held others, they have their turn.
+    pub(super) fn release_held(&mut self, device: DeviceId) {
+        if self.held.remove(&device) {
+            self.ready(device);
+        }
     }
 
     /// It has left: what is behind it may go.

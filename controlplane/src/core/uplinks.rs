@@ -203,8 +203,9 @@ impl Core {
         Some(())
     }
 
-    /// Where an uplink goes, or what speaks against it. Of one that its device may have been told
-    /// is there, its device alone may: it is gone, or it may not say that any more.
+    /// Where an uplink goes, or what speaks against it. Nothing does against one that its device
+    /// may have been told is there (its worker found that it might say this, and policies that
+    /// changed since do not take that back), unless the device is gone.
     fn judge(
         &mut self,
         of: &Received,
@@ -215,7 +216,7 @@ impl Core {
         let (device, session) = (DeviceId(of.uplink.device), of.uplink.session.get());
         let route = self.route(device);
         if of.promise == Promise::Before {
-            if !is_permitted || matches!(route, Ok(Route::Stranger)) {
+            if matches!(route, Ok(Route::Stranger)) {
                 self.drops_uplink();
                 return Err(Publication::Forbidden);
             }

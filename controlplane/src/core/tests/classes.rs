@@ -31,7 +31,7 @@ impl Story {
     }
 
     /// The device gets this policy; the API says so.
-    fn device_may(&mut self, resource: Option<&str>) {
+    pub(super) fn device_may(&mut self, resource: Option<&str>) {
         self.puts_policy(keys::policy_of_device(DEVICE), resource.map(allowing));
         assert!(self.asks(Request::PolicyOfDevice { device: DEVICE }).unwrap().is_ok());
     }

@@ -60,7 +60,7 @@ fn nothing_is_promised_that_can_t_be_kept() {
 }
 
 /// An entry that an earlier life may have promised is kept, whatever speaks against it now: no
-/// room, no destination any more. One behind it is judged as ever.
+/// room, no destination, no permission any more. One behind it is judged as ever.
 #[test]
 fn what_may_have_been_promised_is_kept() {
     let outbox = OutboxLimits { entries_max: 10, ..Limits::default().outbox };
@@ -80,6 +80,12 @@ fn what_may_have_been_promised_is_kept() {
     assert_eq!(story.stored_keys(Table::Outbox), 10);
     story.uplink(11, Code::PUT, b"");
     assert_eq!(story.publications()[10], (11, Publication::NoRoute));
+    story.device_may(Some("other"));
+    story.finds_entries(story.next_seq + 1);
+    story.uplink(12, Code::PUT, b"");
+    assert_eq!(story.publications()[11], (12, Publication::Confirmed));
+    story.uplink(13, Code::PUT, b"");
+    assert_eq!(story.publications()[12], (13, Publication::Forbidden));
 }
 
 /// Of a device that is gone nothing is published: that is counted.

@@ -13,14 +13,30 @@ use crate::sim::provision::number_of;
 pub(crate) struct Outbox {
     /// Device and serial of all that were durable.
     durable: BTreeSet<(usize, u32)>,
-    /// By MessageId, the place of each in the order in which they became durable.
+    /// The MessageIds of these.
+    stored: BTreeSet<String>,
+    /// By MessageId, the place of each in the order in which they were taken in.
     places: BTreeMap<String, usize>,
+    next_place: usize,
     /// Those that the subscriber saw, and the last one's place of each device.
     seen: BTreeSet<String>,
     last: BTreeMap<usize, usize>,
 }
 
 impl Outbox {
+    /// These changes are to be written.
+    pub(crate) fn on_ordered(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Put(Table::Outbox, key, value) = change
+                && let Some(kept) = Entry::parse(key, value)
+                && kept.event.is_some()
+            {
+                self.next_place += 1;
+                self.places.entry(kept.message).or_insert(self.next_place);
+            }
+        }
+    }
+
     /// These changes are durable.
     pub(crate) fn on_stored(&mut self, changes: &[Change]) -> Result<(), String> {
         for change in changes {
@@ -28,11 +44,15 @@ impl Outbox {
             let kept = Entry::parse(key, value).ok_or("the outbox got what can't be read")?;
             if let Some(serial) = kept.event.as_ref().and_then(Event::serial) {
                 self.durable.insert((kept.device, serial));
-                let place = self.places.len();
-                self.places.entry(kept.message).or_insert(place);
+                self.stored.insert(kept.message);
             }
         }
         Ok(())
+    }
+
+    /// The control plane is gone: what the store did not have is taken in anew, behind what it has.
+    pub(crate) fn on_death(&mut self) {
+        self.places.retain(|message, _| self.stored.contains(message));
     }
 
     /// The subscriber has an event.

@@ -43,6 +43,7 @@ impl World {
             // A refusal reaches nobody any more.
             let _ = self.apply(transaction);
         }
+        self.checks.outbox.on_death();
     }
 
     fn plans_connection(&mut self) {
@@ -183,6 +184,7 @@ impl World {
                 self.broker.abandons(id);
             }
             Effect::Write { transaction, ticket } => {
+                self.checks.outbox.on_ordered(&transaction.changes);
                 let id = self.control.writes.begin(&transaction, ticket);
                 self.writes(id, transaction);
             }
