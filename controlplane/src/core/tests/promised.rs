@@ -2,7 +2,7 @@
 
 use super::rules::health;
 use super::*;
-use crate::core::{ConfirmedBy, OutboxLimits};
+use crate::core::{ConfirmedBy, OutboxLimits, Ticket};
 
 fn limits() -> Limits {
     Limits { confirmed_by: ConfirmedBy::Ring, ..Limits::default() }
@@ -101,4 +101,29 @@ fn a_promise_goes_with_its_device() {
     story.uplink(1, Code::PUT, b"");
     assert_eq!(story.publications(), [(1, Publication::Forbidden)]);
     assert_eq!((story.stored_keys(Table::Outbox), health(&mut story).uplinks_dropped), (0, 1));
+}
+
+/// A write that the store takes later than the next one of its device (it refused it at first) is
+/// published first all the same.
+#[test]
+fn what_is_stored_late_is_not_overtaken() {
+    let mut story = Story::with_limits(limits());
+    story.syncs = false;
+    story.uplink(1, Code::PUT, b"1");
+    let is_promised = |(_, ticket): &(Transaction, Option<Ticket>)| {
+        matches!(ticket, Some(Ticket::Promised { .. }))
+    };
+    let at = story.unsynced.iter().position(is_promised).unwrap();
+    let late = story.unsynced.remove(at);
+    story.uplink(2, Code::PUT, b"2");
+    story.disk_syncs();
+    assert_eq!(story.publishes.len(), 0, "an earlier one is not there yet");
+    story.unsynced.push(late);
+    story.disk_syncs();
+    story.drains();
+    let payloads = story.publishes.iter().map(|(_, _, json)| {
+        let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+        json["PayloadData"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(payloads.collect::<Vec<_>>(), ["MQ==", "Mg=="]);
 }
