@@ -11,7 +11,7 @@ const HERE: Scope<'_> = Scope { partition: "aws", region: "us-east-1", account: 
 const PROFILE: ProfileId = ProfileId([3; 16]);
 /// What the tests' devices send: no path at all.
 const ANYTHING: &str = "*";
-const SENSORS: &str = "arn:aws:iotwireless:*:*:coap/sensors/*";
+pub(super) const SENSORS: &str = "arn:aws:iotwireless:*:*:coap/sensors/*";
 
 fn allowing(resource: &str) -> PolicyRecord {
     let document =

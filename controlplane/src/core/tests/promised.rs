@@ -1,5 +1,6 @@
 //! Confirmed by the ring: what a device hears at once, and what that is worth later.
 
+use super::classes::SENSORS;
 use super::rules::health;
 use super::*;
 use crate::core::{ConfirmedBy, OutboxLimits, Ticket};
@@ -80,7 +81,7 @@ fn what_may_have_been_promised_is_kept() {
     assert_eq!(story.stored_keys(Table::Outbox), 10);
     story.uplink(11, Code::PUT, b"");
     assert_eq!(story.publications()[10], (11, Publication::NoRoute));
-    story.device_may(Some("other"));
+    story.device_may(Some(SENSORS));
     story.finds_entries(story.next_seq + 1);
     story.uplink(12, Code::PUT, b"");
     assert_eq!(story.publications()[11], (12, Publication::Confirmed));
