@@ -33,6 +33,8 @@ pub struct Options {
     pub backend: &'static str,
     /// Worker threads; 0: two.
     pub workers: u8,
+    /// Sessions of each; 0: 1 024.
+    pub sessions: u32,
     /// Serves plain CoAP on [`Edge::plain_port`].
     pub nosec: bool,
     /// The dataplane is a child of one that keeps its sockets.
@@ -125,13 +127,14 @@ impl Edge {
         let (run_dir, data_dir) = (run_dir.display(), data_dir.display());
         let (coap_port, http_port) = (self.coap_port, self.http_port);
         let workers = if options.workers == 0 { 2 } else { options.workers };
+        let sessions = if options.sessions == 0 { 1_024 } else { options.sessions };
         let backend = if options.backend.is_empty() { "auto" } else { options.backend };
         let dataplane = format!(
             "listen = [\"127.0.0.1:{coap_port}\", \"[::1]:{coap_port}\"]\n\
              workers = {workers}\nrun_dir = \"{run_dir}\"\n\
              [net]\nbackend = \"{backend}\"\n\
              [nosec]\nlisten = [{}]\n\
-             [sessions]\nper_worker = 1024\n\
+             [sessions]\nper_worker = {sessions}\n\
              [coap]\n{}\n[handshake]\n{}\n",
             if options.nosec {
                 format!("\"127.0.0.1:{}\"", self.plain_port)

@@ -125,6 +125,7 @@ impl Soak {
         let subscriber = Subscriber::start(broker.port(), "soak/#");
         let edge = Edge::with(&EdgeOptions {
             mqtt_url: Some(broker.url()),
+            sessions: options.devices.max(1_024),
             handshake: format!(
                 "half_open = {0}\nhalf_open_per_source = {0}\n",
                 options.devices.max(1)

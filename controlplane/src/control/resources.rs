@@ -24,17 +24,8 @@ impl Control {
             let first = self.first_bytes(reference).await?;
             resource.payload = first[..first.len().min(RESOURCE_FIRST_BYTES)].to_vec();
         }
-        let probe = EdgeResource {
-            path: String::new(),
-            version: 0,
-            content_format: None,
-            max_age_s: 0,
-            changed_unix_ms: 0,
-            payload: Vec::new(),
-            reference: None,
-        };
         match self.held.edge.ask(Request::SetResource { device, resource }).await? {
-            Reply::Changed { version } => Ok(EdgeResource { version, ..probe }.tag()),
+            Reply::Changed { version } => Ok(EdgeResource::tag_of(version)),
             other => unreachable!("a SetResource is answered by Changed, not {other:?}"),
         }
     }

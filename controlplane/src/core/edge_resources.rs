@@ -263,7 +263,7 @@ impl Core {
         if !is_stored {
             return;
         }
-        self.on_value_changed(now, device, &path);
+        self.on_value_changed(device, &path);
     }
 
     /// The device is gone, and everything it had here.

@@ -241,9 +241,9 @@ impl Core {
 
     /// The device has shown itself: what waits for that may go.
     pub(super) fn on_awake(&mut self, now: Now, device: DeviceId) {
-        self.is_heard(now, device);
+        self.on_sign_of_life(now, device);
         self.register_again(device);
-        self.notify_observers(now, device);
+        self.notify_observers(device);
         if let Some(lane) = self.messages.lanes.get_mut(&device) {
             lane.awake = true;
             self.hand_over(now, device);

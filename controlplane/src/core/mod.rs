@@ -421,7 +421,7 @@ impl Core {
         self.send_policies(link);
         if is_new {
             self.on_worker_restarted(now, worker);
-            self.on_notifications_lost(now, worker);
+            self.on_notifications_lost(worker);
             self.on_registrations_lost(worker);
             self.connects.lose(worker);
             self.connects.look(worker, !self.messages.lanes.is_empty());

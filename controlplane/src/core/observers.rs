@@ -22,7 +22,7 @@ use zerocopy::IntoBytes;
 
 use super::edge_resources::{about, everything};
 use super::messages::encode;
-use super::{ByDevice, Core, Now};
+use super::{ByDevice, Core};
 use crate::model::{DeviceId, EdgeResource, MessageId, RESOURCE_FIRST_BYTES as FIRST_BYTES_MAX};
 use crate::store::{Store, StoreError, Table, Transaction, keys, records};
 
@@ -50,6 +50,20 @@ struct Observer {
     /// There is a state that it has not heard of.
     #[serde(skip)]
     is_behind: bool,
+}
+
+impl Observer {
+    /// Whoever asks this.
+    fn of(session: u64, request: &Message<'_>, resource: &EdgeResource) -> Self {
+        Self {
+            token: request.token.as_bytes().to_vec(),
+            session,
+            path: resource.path.clone(),
+            content_format: resource.content_format,
+            under_way: None,
+            is_behind: false,
+        }
+    }
 }
 
 const OBSERVERS_PER_DEVICE_MAX: usize = 16;
@@ -99,7 +113,9 @@ impl Core {
         let block = Block::of(&request.options, Number::BLOCK2);
         let is_first = block.is_none_or(|block| block.number() == 0);
         match Wish::of(&request.options).filter(|_| is_first) {
-            Some(Wish::Register) => self.add_observer(device, session, request, resource),
+            Some(Wish::Register) => {
+                self.add_observer(device, Observer::of(session, request, resource))
+            }
             Some(Wish::Deregister) => {
                 let token = request.token.as_bytes();
                 let is_it = |known: &Observer| known.token == token && known.session == session;
@@ -111,21 +127,7 @@ impl Core {
     }
 
     /// False: the list is full.
-    fn add_observer(
-        &mut self,
-        device: DeviceId,
-        session: u64,
-        request: &Message<'_>,
-        resource: &EdgeResource,
-    ) -> bool {
-        let observer = Observer {
-            token: request.token.as_bytes().to_vec(),
-            session,
-            path: resource.path.clone(),
-            content_format: resource.content_format,
-            under_way: None,
-            is_behind: false,
-        };
+    fn add_observer(&mut self, device: DeviceId, observer: Observer) -> bool {
         let all = self.observers.by_device.get(&device).map_or(&[][..], Vec::as_slice);
         let is_known = all.iter().any(|known| known.token == observer.token);
         let is_full =
@@ -134,7 +136,7 @@ impl Core {
             return false;
         }
         let mut tx = Transaction::new();
-        let key = keys::observer(device, session, &observer.token);
+        let key = keys::observer(device, observer.session, &observer.token);
         tx.put(Table::Observed, key, records::encode(&observer));
         self.observers.add(device, observer);
         self.write(tx, None);
@@ -142,23 +144,23 @@ impl Core {
     }
 
     /// A value has changed, or is gone.
-    pub(super) fn on_value_changed(&mut self, now: Now, device: DeviceId, path: &str) {
+    pub(super) fn on_value_changed(&mut self, device: DeviceId, path: &str) {
         for observer in self.observers.by_device.get_mut(&device).into_iter().flatten() {
             observer.is_behind |= observer.path == path;
         }
-        self.notify_observers(now, device);
+        self.notify_observers(device);
     }
 
     /// Sends a notification to everyone of the device's list who is behind and has none under way.
-    pub(super) fn notify_observers(&mut self, now: Now, device: DeviceId) {
+    pub(super) fn notify_observers(&mut self, device: DeviceId) {
         let Some(all) = self.observers.by_device.get(&device) else { return };
         let behind = all.iter().filter(|known| known.is_behind && known.under_way.is_none());
         for observer in behind.cloned().collect::<Vec<_>>() {
-            self.notify_observer(now, device, &observer);
+            self.notify_observer(device, &observer);
         }
     }
 
-    fn notify_observer(&mut self, _: Now, device: DeviceId, observer: &Observer) {
+    fn notify_observer(&mut self, device: DeviceId, observer: &Observer) {
         let is_it =
             |known: &Observer| known.token == observer.token && known.session == observer.session;
         let session = SessionRef(observer.session);
@@ -201,7 +203,6 @@ impl Core {
     /// What became of a notification; false: it is none.
     pub(super) fn on_notified(
         &mut self,
-        now: Now,
         id: MessageId,
         (step, reason, is_final): (Step, FailReason, bool),
     ) -> bool {
@@ -226,7 +227,7 @@ impl Core {
         }
         // A line that was full is tried again when the device shows itself.
         if step != Step::Failed {
-            self.notify_observers(now, device);
+            self.notify_observers(device);
         }
         true
     }
@@ -263,7 +264,7 @@ impl Core {
     }
 
     /// What was under way with that worker is lost: it is sent again.
-    pub(super) fn on_notifications_lost(&mut self, now: Now, worker: u8) {
+    pub(super) fn on_notifications_lost(&mut self, worker: u8) {
         let mut devices = Vec::new();
         for (device, all) in &mut self.observers.by_device {
             for observer in all.iter_mut() {
@@ -279,7 +280,7 @@ impl Core {
         devices.sort_unstable();
         devices.dedup();
         for device in devices {
-            self.notify_observers(now, device);
+            self.notify_observers(device);
         }
     }
 }

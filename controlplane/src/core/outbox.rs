@@ -287,6 +287,7 @@ impl Outbox {
     /// Nothing of the device can be read any more.
     fn forget(&mut self, device: DeviceId) {
         let Some(lane) = self.lanes.remove(&device) else { return };
+        self.held.remove(&device);
         self.late.retain(|kept| kept.device != device);
         self.entries = self.entries.saturating_sub(lane.entries);
         self.bytes = self.bytes.saturating_sub(lane.bytes);

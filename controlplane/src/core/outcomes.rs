@@ -43,9 +43,9 @@ impl Core {
         let body = self.body_of(link, name, outcome.body_bytes.get(), &[])?;
         let (device, id) = (DeviceId(outcome.device), MessageId(outcome.message_id));
         let told = (outcome, response, &*body);
-        let Some((is_first, is_step)) = self.advance(now, (device, id), step, outcome) else {
+        let Some((is_first, is_step)) = self.take_step(now, (device, id), step, outcome) else {
             let what = (step, reason, outcome.is_final != 0);
-            if self.on_notified(now, id, what)
+            if self.on_notified(id, what)
                 || self.on_reregistered(now, (device, id), what, told, (link, seq)).is_none()
             {
                 self.done(link, seq);
@@ -79,7 +79,7 @@ impl Core {
 
     /// A message takes a step: has it left for the first time, and is that new? `None`: it has
     /// ended.
-    fn advance(
+    fn take_step(
         &mut self,
         now: Now,
         (device, id): (DeviceId, MessageId),
@@ -95,7 +95,7 @@ impl Core {
         let span_ms = status.delivered_unix_ms.zip(status.sent_unix_ms);
         let span_ms = span_ms.map_or(0, |(delivered, sent)| delivered.saturating_sub(sent));
         if matches!(step, Step::Delivered | Step::Responded) {
-            self.is_heard(now, device);
+            self.on_sign_of_life(now, device);
         }
         // A NON has no ACK: its response, which may take any time, is its first step behind Sent.
         if is_step && step == Step::Delivered {

@@ -60,7 +60,7 @@ impl Probing {
 
 impl Core {
     /// The device has shown that it is there.
-    pub(super) fn is_heard(&mut self, now: Now, device: DeviceId) {
+    pub(super) fn on_sign_of_life(&mut self, now: Now, device: DeviceId) {
         self.sessions.wake(now, device);
         self.probing.end(device);
     }

@@ -49,9 +49,14 @@ impl EdgeResource {
         elsewhere.unwrap_or(self.payload.len())
     }
 
-    /// Its ETag: what of the version is not zero.
+    /// Its ETag.
     pub fn tag(&self) -> Vec<u8> {
-        let bytes = self.version.to_be_bytes();
+        Self::tag_of(self.version)
+    }
+
+    /// The ETag of a version: what of it is not zero.
+    pub fn tag_of(version: u64) -> Vec<u8> {
+        let bytes = version.to_be_bytes();
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         bytes[zeros.min(bytes.len() - 1)..].to_vec()
     }
@@ -76,21 +81,7 @@ mod tests {
 
     #[test]
     fn a_tag_is_never_empty_and_never_longer_than_eight_bytes() {
-        let tag = |version| {
-            let (path, payload) = (String::new(), Vec::new());
-            let (content_format, max_age_s, changed_unix_ms) = (None, 0, 0);
-            let reference = None;
-            EdgeResource {
-                path,
-                version,
-                content_format,
-                max_age_s,
-                changed_unix_ms,
-                payload,
-                reference,
-            }
-            .tag()
-        };
+        let tag = EdgeResource::tag_of;
         assert_eq!((tag(0), tag(255), tag(256)), (vec![0], vec![255], vec![1, 0]));
         assert_eq!(tag(u64::MAX).len(), 8);
     }

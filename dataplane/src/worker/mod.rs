@@ -44,8 +44,7 @@ mod trust;
 mod uplink;
 mod uploads;
 
-use crate::bounds::{ANSWERS_MAX, TIMERS_PER_TURN_MAX};
-use crate::bounds::{BATCH_MAX, CONNECTS_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, PATHS_MAX};
+use crate::bounds::{BATCH_MAX, DATAGRAM_BYTES_MAX, OUTBOX_SLOTS, TIMERS_PER_TURN_MAX};
 use crate::clock::Now;
 use crate::config::Config;
 use crate::fate::{Counters, Tally};
@@ -93,7 +92,7 @@ use tidegate_dtls::server;
 use tidegate_faults::{Point, may_die};
 use tidegate_ring::Producer;
 use tidegate_ring::contract as wire;
-use timers::{Counts, Due, Timers};
+use timers::{Due, Timers};
 use uploads::Uploads;
 use zerocopy::IntoBytes;
 
@@ -196,15 +195,7 @@ impl Worker {
         let (half_open, exchanges, downlinks) =
             (config.handshake.half_open, config.coap.exchanges, config.coap.downlinks);
         let connects = Connects::new(&dtls_config);
-        let timers = Timers::new(Counts {
-            handshakes: half_open,
-            exchanges,
-            downlinks,
-            paths: PATHS_MAX,
-            connects: CONNECTS_MAX,
-            uploads: config.coap.uploads_kib,
-            answers: ANSWERS_MAX,
-        });
+        let timers = Timers::of(&config);
         let timing = Timing {
             ack_timeout_ms: config.coap.ack_timeout_ms,
             max_retransmit: config.coap.max_retransmit,

@@ -1,16 +1,19 @@
 //! Which number of the wheel belongs to what? Handshakes first, then exchanges, downlinks, checks
 //! of new addresses, sessions we open, bodies that come, answers that go, and one for housekeeping.
 
+use crate::bounds::{ANSWERS_MAX, CONNECTS_MAX, PATHS_MAX};
+use crate::config::Config;
+
 /// How many timers there are of each kind.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Counts {
-    pub(super) handshakes: u32,
-    pub(super) exchanges: u32,
-    pub(super) downlinks: u32,
-    pub(super) paths: u32,
-    pub(super) connects: u32,
-    pub(super) uploads: u32,
-    pub(super) answers: u32,
+struct Counts {
+    handshakes: u32,
+    exchanges: u32,
+    downlinks: u32,
+    paths: u32,
+    connects: u32,
+    uploads: u32,
+    answers: u32,
 }
 
 /// How the numbers are divided.
@@ -39,8 +42,21 @@ pub(super) enum Due {
 }
 
 impl Timers {
+    /// As many as there may be things that have one.
+    pub(super) fn of(config: &Config) -> Self {
+        Self::new(Counts {
+            handshakes: config.handshake.half_open,
+            exchanges: config.coap.exchanges,
+            downlinks: config.coap.downlinks,
+            paths: PATHS_MAX,
+            connects: CONNECTS_MAX,
+            uploads: config.coap.uploads_kib,
+            answers: ANSWERS_MAX,
+        })
+    }
+
     /// So many of each.
-    pub(super) fn new(counts: Counts) -> Self {
+    fn new(counts: Counts) -> Self {
         let exchanges_from = counts.handshakes;
         let downlinks_from = exchanges_from + counts.exchanges;
         let paths_from = downlinks_from + counts.downlinks;

@@ -21,6 +21,16 @@ impl Story {
         }
     }
 
+    /// A NON leaves, something happens, and its time is over without a response.
+    fn goes_unanswered(&mut self, payload: &[u8], meanwhile: impl FnOnce(&mut Self)) {
+        let non = self.sends_non(payload);
+        self.outcome(non, Step::Sent, false);
+        meanwhile(self);
+        self.waits_ms(60_000);
+        self.outcome(non, Step::Sent, true);
+        assert_eq!(self.state(non), MessageState::Sent);
+    }
+
     fn waits_for(&mut self, id: MessageId) -> Option<Wait> {
         match self.asks(Request::Waits { device: DEVICE }) {
             Some(Ok(Reply::Waits(waits))) => {
@@ -36,13 +46,9 @@ impl Story {
         self.profile_says(ProfileTerms { probing_rate: Some(10), ..ProfileTerms::default() });
         self.session_up(1);
         self.waits_ms(1);
-        let non = self.sends_non(&[0; 986]);
-        self.outcome(non, Step::Sent, false);
+        self.goes_unanswered(&[0; 986], |_| ());
         // Header, token, Uri-Path "led", Content-Format 0, marker, payload: 1 000 bytes.
         let head = 4 + 4 + 4 + 1 + 1;
-        self.waits_ms(60_000);
-        self.outcome(non, Step::Sent, true);
-        assert_eq!(self.state(non), MessageState::Sent);
         (986 + head) * 1_000 / 10
     }
 }
@@ -73,12 +79,10 @@ fn a_sign_of_life_ends_the_pause() {
     assert_eq!(story.core.probing.due_ms(), None);
     // Heard of between the NON and its timeout: no pause at all.
     story.outcome(next, Step::Delivered, true);
-    let non = story.sends_non(&[0; 986]);
-    story.outcome(non, Step::Sent, false);
-    story.waits_ms(10);
-    story.uplink(2, Code::PUT, b"still here");
-    story.waits_ms(60_000);
-    story.outcome(non, Step::Sent, true);
+    story.goes_unanswered(&[0; 986], |story| {
+        story.waits_ms(10);
+        story.uplink(2, Code::PUT, b"still here");
+    });
     let last = story.sends(QueueMode::Immediate, b"2");
     assert_eq!(story.handed_over()[3], last);
 }
@@ -89,10 +93,7 @@ fn a_short_message_makes_no_pause() {
     let mut story = Story::new();
     story.session_up(1);
     story.waits_ms(1);
-    let non = story.sends_non(&[0; 40]);
-    story.outcome(non, Step::Sent, false);
-    story.waits_ms(60_000);
-    story.outcome(non, Step::Sent, true);
+    story.goes_unanswered(&[0; 40], |_| ());
     let next = story.sends(QueueMode::Immediate, b"1");
     assert_eq!(story.handed_over()[1], next);
 }
