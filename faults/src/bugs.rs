@@ -44,6 +44,9 @@ bugs! {
     ResponseNotKept = "A device's response is not kept until the broker has it.",
     QueueFromTheBack = "The last message of a device's queue goes first.",
     ExchangeKept = "An exchange that a NON answers is never forgotten.",
+    PieceOfTheDead = "What a dead worker left of a body on the ring is taken for the beginning of the next.",
+    BodyKept = "The memory of a response that came block by block is not given back.",
+    DeliveredByABlock = "A message counts as delivered when the first of its blocks is acknowledged.",
     MessageIdReused = "A message takes a Message ID that another one still has.",
 }
 

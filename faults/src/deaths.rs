@@ -36,6 +36,8 @@ points! {
     SlotWritten = "A slot is written and still marked torn.",
     SlotWhole = "A session is established and the control plane not told.",
     SlotWiped = "A slot is wiped and still marked torn.",
+    BlockKept = "A block of a body is kept and not answered.",
+    PieceWritten = "A piece of a body is on the ring and what follows it is not.",
     DatagramLeaves = "The next datagram of a turn has not left.",
     TurnSent = "Everything of a turn has left.",
     EntryWritten = "A ring entry is written and not committed.",

@@ -39,6 +39,8 @@ pub const POLICIES_BYTES_MAX: usize = 1 << 20;
 pub type DeviceId = [u8; 16];
 /// A downlink message's id: the bytes of its UUID.
 pub type MessageId = [u8; 16];
+/// How the id begins by which a long value of the edge's own is read; what follows is its version.
+pub const VALUE_PREFIX: [u8; 8] = *b"resource";
 
 /// Names one DTLS session of one worker: `worker:8 | slot:24 | generation:32`, most significant
 /// first. A session that was replaced has another generation, so a stale reference finds nothing.

@@ -238,6 +238,40 @@ fn a_response_that_can_not_be_had_fails() {
     }
 }
 
+/// What comes instead of the rest of a response: an error is told as the response, without what
+/// came before it; a whole response is none of this body.
+#[test]
+fn a_response_is_never_told_in_part() {
+    for code in [Code::REQUEST_ENTITY_INCOMPLETE, Code::CONTENT] {
+        let (mut story, device) = with_blocks_of(1_024);
+        let entry = downlink(&mut story, 0);
+        let get = message(Type::Con, Code::GET, 0, &Token::EMPTY, |_| ());
+        story.tells(Kind::Downlink, entry.as_bytes(), &get);
+        let request = heard(&mut story, device);
+        let request = Message::parse(&request).expect("a message");
+        let first = message(Type::Ack, Code::CONTENT, request.mid, &request.token, |writer| {
+            writer.option_uint(Number::BLOCK2, block(0, true, 64).value()).payload(&[7; 64]);
+        });
+        story.sends(device, &first);
+        let request = heard(&mut story, device);
+        let request = Message::parse(&request).expect("a message");
+        let other = message(Type::Ack, code, request.mid, &request.token, |writer| {
+            writer.payload(b"gone");
+        });
+        story.sends(device, &other);
+        assert!(story.response_bodies.is_empty(), "nothing is told in part");
+        if code == Code::CONTENT {
+            assert_eq!(last_failure(&story), Some(FailReason::Malformed));
+        } else {
+            let (outcome, response) = story.outcomes.last().expect("an outcome");
+            let response = Message::parse(response).expect("a message");
+            assert_eq!((outcome.step, outcome.body_bytes.get()), (Step::Responded as u8, 0));
+            assert_eq!((response.code, response.payload), (code, &b"gone"[..]));
+        }
+        assert_eq!(story.worker().upload_bytes(), 0);
+    }
+}
+
 /// RFC 7959 figures 2 and 3: an answer longer than a block is read block by block, published once,
 /// and ends with its last block. ETag and Size2 say which body it is and how long.
 #[test]

@@ -14,6 +14,7 @@ use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Token, Type};
 use tidegate_coap::observe::SEQUENCE_BITS;
 use tidegate_coap::option::Number;
+use tidegate_ring::contract::VALUE_PREFIX;
 
 use super::effect::store_failed;
 use super::layouts::{self, Held};
@@ -67,8 +68,6 @@ pub(super) enum Asked {
 }
 
 const SCAN_ENTRIES: usize = 4_096;
-/// First bytes of the name of a value that is read block by block.
-const BODY_PREFIX: [u8; 8] = *b"resource";
 /// Of a message that nobody is told of.
 const UNTOLD: MessageId = MessageId([0; 16]);
 
@@ -76,8 +75,11 @@ impl EdgeResources {
     /// What the store remembers.
     pub(super) fn restore(store: &dyn Store) -> Result<Self, StoreError> {
         let mut resources = Self::default();
-        for (key, _) in everything(store, Table::Resources)? {
+        for (key, value) in everything(store, Table::Resources)? {
             resources.owners.extend(key.first_chunk::<16>().map(|id| DeviceId(*id)));
+            // The time of day may have been set back since.
+            let resource: EdgeResource = records::decode(&value, "resource")?;
+            resources.last_version = resources.last_version.max(resource.version);
         }
         Ok(resources)
     }
@@ -162,7 +164,7 @@ impl Core {
 
     /// The value that is read block by block under this name.
     pub(super) fn edge_body(&self, device: DeviceId, name: MessageId) -> Option<Payload> {
-        name.0.starts_with(&BODY_PREFIX).then_some(())?;
+        name.0.starts_with(&VALUE_PREFIX).then_some(())?;
         let of_device = &device.0[..];
         let found = self.store.scan(Table::Resources, of_device, None, RESOURCES_PER_DEVICE_MAX);
         let mut found = found.ok()?.into_iter();
@@ -310,7 +312,7 @@ fn answer(code: Code, options: Vec<CoapOption>, payload: &[u8], name: MessageId)
 
 fn body_name(version: u64) -> MessageId {
     let mut name = [0; 16];
-    name[..8].copy_from_slice(&BODY_PREFIX);
+    name[..8].copy_from_slice(&VALUE_PREFIX);
     name[8..].copy_from_slice(&version.to_be_bytes());
     MessageId(name)
 }

@@ -14,6 +14,7 @@
 use super::Worker;
 use super::blocks::{Ours, write_with};
 use super::bodies::{ForWhom, Part};
+use super::downlink::UNTOLD;
 use super::exchanges::Blocks;
 use super::permits::Refusal;
 use super::quick_answers::Quick;
@@ -92,6 +93,17 @@ impl Answers {
 
     pub(super) fn resolve(&self, key: Key) -> Option<u32> {
         self.pool.resolve(key)
+    }
+
+    /// One that is a value of the edge's own, and the exchange that waits for a piece of it.
+    fn value_of(&self, device: &wire::DeviceId) -> Option<(u32, Option<Key>)> {
+        self.by_name.values().find_map(|number| {
+            let long = self.pool.get(*number)?;
+            let OutcomeOf { message_id, device: of, .. } = &long.told;
+            let is_value = message_id == &UNTOLD || message_id.starts_with(&wire::VALUE_PREFIX);
+            let waiting = long.waiting.map(|(exchange, _)| exchange);
+            (is_value && of == device).then_some((*number, waiting))
+        })
     }
 
     /// The one that nobody has asked for longest, if that is before `before_ms`.
@@ -289,6 +301,18 @@ impl Worker {
             self.tell(now, &long.told, Step::Sent, FailReason::None, true, &[]);
         } else if !long.is_over {
             self.tell(now, &long.told, Step::Failed, reason, true, &[]);
+        }
+    }
+
+    /// Forgets values of the edge's own that a device reads: it hears of another one, and the blocks
+    /// that it asks for next are of that.
+    pub(super) fn forget_values(&mut self, now: Now, device: &wire::DeviceId, outbox: &mut Outbox) {
+        while let Some((number, waiting)) = self.answers.value_of(device) {
+            self.forget_answer(now, number, FailReason::Cancelled);
+            if let Some(exchange) = waiting.and_then(|waiting| self.live_exchange(waiting)) {
+                let code = Code::REQUEST_ENTITY_INCOMPLETE;
+                self.respond_code(now, exchange, code, 0, outbox);
+            }
         }
     }
 

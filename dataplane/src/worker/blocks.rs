@@ -15,6 +15,7 @@
 
 use super::Worker;
 use super::permits::Refusal;
+use super::up::Up;
 use super::uploads::Kept;
 use crate::arena::Chain;
 use crate::bounds::{RING_HEADROOM_BYTES, UPLOAD_SWEEP};
@@ -27,7 +28,7 @@ use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Writer};
 use tidegate_coap::option::Number;
 use tidegate_coap::option::list::Entry;
-use tidegate_ring::Producer;
+use tidegate_faults::{Point, may_die};
 use tidegate_ring::contract::{self as wire, TAIL_BYTES_MAX};
 use zerocopy::IntoBytes;
 
@@ -67,6 +68,7 @@ impl Worker {
                 if block.number() == 0 && self.uploads.len() + gave_way > before {
                     self.counters.tally(Tally::UploadBegun);
                 }
+                may_die(Point::BlockKept);
                 self.reply_code(now, slot, request, Code::CONTINUE, 0, outbox);
                 Ok(Served::Kept)
             }
@@ -181,7 +183,7 @@ pub(super) fn write_with<'a>(
 
 /// Puts a body on the ring; false, and nothing whole is there, when there is no room.
 fn push_pieces<'a>(
-    up: &mut Producer,
+    up: &mut Up,
     name: u64,
     pieces: impl Iterator<Item = &'a [u8]>,
     total: usize,
@@ -199,7 +201,8 @@ fn push_pieces<'a>(
             total: (total as u32).into(),
         };
         let parts = [head.as_bytes(), piece.as_slice()];
-        is_pushed &= up.push(wire::Kind::Body as u8, &parts, RING_HEADROOM_BYTES).is_ok();
+        is_pushed &= up.push(wire::Kind::Body, &parts, RING_HEADROOM_BYTES).is_ok();
+        may_die(Point::PieceWritten);
         offset += piece.len();
         piece.clear();
     };

@@ -540,4 +540,4 @@ fn outbound(bytes: &[u8], token: u32) -> Option<Outbound> {
 }
 
 /// What has this id is no message of an application: nobody is told of it.
-const UNTOLD: wire::MessageId = [0; 16];
+pub(super) const UNTOLD: wire::MessageId = [0; 16];

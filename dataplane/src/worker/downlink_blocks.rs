@@ -29,6 +29,7 @@ use tidegate_coap::message::{MESSAGE_BYTES_MAX, Message, Token, Writer};
 use tidegate_coap::option::Number;
 use tidegate_coap::option::list::Entry;
 use tidegate_coap::outbound::Outbound;
+use tidegate_faults::{Bug, has};
 use tidegate_ring::contract::{self as wire, FailReason, Step};
 use zerocopy::IntoBytes;
 
@@ -144,9 +145,9 @@ impl Worker {
             }
         }
         let block2 = Block::of(&response.options, Number::BLOCK2);
-        let is_part = downlink.fetching.is_some() || block2.is_some_and(|block| block.more);
-        let (true, Some(block)) = (is_part && response.code.class() == 2, block2) else {
-            return Follows::Nothing;
+        let block2 = block2.filter(|_| response.code.class() == 2);
+        let Some(block) = block2.filter(|block| block.more || downlink.fetching.is_some()) else {
+            return self.without_block(number, response.code);
         };
         let tag = response.options.first(Number::ETAG).unwrap_or_default();
         let fetching = downlink.fetching.get_or_insert_with(Fetching::default);
@@ -166,6 +167,20 @@ impl Worker {
             Some(_) => self.next_block(number),
             None => Follows::Nothing,
         }
+    }
+
+    /// A response that is no block of one. When it comes instead of the next block, what was fetched
+    /// is forgotten: an error is the response then, and anything else is none.
+    fn without_block(&mut self, number: u32, code: Code) -> Follows {
+        let Some(downlink) = self.downlinks.get_mut(number) else { return Follows::Nothing };
+        let Some(mut fetching) = downlink.fetching.take() else { return Follows::Nothing };
+        let is_notification = downlink.notified.is_some();
+        self.uploads.release(&mut fetching.chain);
+        if is_notification {
+            self.counters.tally(Tally::NotificationLost);
+            return Follows::Failure(FailReason::Cancelled);
+        }
+        if code.class() == 2 { Follows::Failure(FailReason::Malformed) } else { Follows::Nothing }
     }
 
     /// The next block takes the place of the last one, under another token.
@@ -213,7 +228,9 @@ impl Worker {
         let of = &downlink.told;
         let name = wire::name_of_message(&of.message_id);
         let body_bytes = self.push_response(name, &fetching.chain);
-        self.uploads.release(&mut fetching.chain);
+        if !has(Bug::BodyKept) {
+            self.uploads.release(&mut fetching.chain);
+        }
         let sequence = downlink.observation.and_then(|number| self.observations.sequence(number));
         let (Some(body_bytes), Some(head)) = (body_bytes, head_of(response, sequence)) else {
             return self.tell(now, of, Step::Failed, FailReason::Busy, true, &[]);
@@ -261,8 +278,9 @@ impl Downlink {
     /// Whether what is under way is the last block of the request's body: the device has it all
     /// when it acknowledges this one.
     pub(super) fn is_last_block(&self) -> bool {
-        self.sending.as_ref().is_none_or(|sending| !sending.upload.block().more)
-            && self.fetching.is_none()
+        has(Bug::DeliveredByABlock)
+            || self.sending.as_ref().is_none_or(|sending| !sending.upload.block().more)
+                && self.fetching.is_none()
     }
 }
 

@@ -240,7 +240,7 @@ impl Worker {
         let request =
             wire::CredentialWanted { request: key.to_wire().into(), claim: name.claim as u8 };
         let parts = [request.as_bytes(), &name.bytes];
-        if self.up.push(wire::Kind::CredentialWanted as u8, &parts, 0).is_ok() {
+        if self.up.push(wire::Kind::CredentialWanted, &parts, 0).is_ok() {
             half_open.name = Some(name);
             self.counters.tally(Tally::CredentialWanted);
         } else {

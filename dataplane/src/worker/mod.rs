@@ -41,6 +41,7 @@ mod return_routability;
 mod sessions;
 mod timers;
 mod trust;
+mod up;
 mod uplink;
 mod uploads;
 
@@ -93,8 +94,8 @@ use tidegate_faults::{Point, may_die};
 use tidegate_ring::Producer;
 use tidegate_ring::contract as wire;
 use timers::{Due, Timers};
+use up::Up;
 use uploads::Uploads;
-use zerocopy::IntoBytes;
 
 /// One worker: its sessions, its exchanges, its end of the uplink ring.
 pub struct Worker {
@@ -145,7 +146,7 @@ pub struct Worker {
     connects: Connects,
     /// Records written into the outbox and not sealed yet.
     seals: ArrayVec<Seal, BATCH_MAX>,
-    up: Producer,
+    up: Up,
     handover: Handover,
     /// Workers that letters were posted to in this turn, one bit each.
     posted: u64,
@@ -191,6 +192,7 @@ impl Worker {
     pub fn new(now: Now, parts: Parts) -> Result<Self, String> {
         let Parts { index, workers, config, slab, resumptions, up, handover, seed } = parts;
         let mut random = StdRng::from_seed(seed);
+        let up = Up::new(up, random.random(), index, workers);
         let dtls_config = Arc::new(dtls_config(&config)?);
         let (half_open, exchanges, downlinks) =
             (config.handshake.half_open, config.coap.exchanges, config.coap.downlinks);
@@ -244,16 +246,15 @@ impl Worker {
             up,
             handover,
         };
-        worker.begin(now, workers);
+        worker.begin(now);
         Ok(worker)
     }
 
     /// A new life: the other side hears of it, and of the sessions that outlived the last one.
-    fn begin(&mut self, now: Now, workers: u8) {
+    fn begin(&mut self, now: Now) {
         self.wheel.arm(self.timers.housekeeping(), now.ms + HOUSEKEEPING_MS);
-        let incarnation: u64 = self.random.random();
-        let hello = wire::Hello { incarnation: incarnation.into(), worker: self.index, workers };
-        self.notify(wire::Kind::Hello, hello.as_bytes(), &[]);
+        // Where there is no room now, whoever has something to say tries again, or housekeeping.
+        let _ = self.up.greet();
         self.take_over_sessions(now);
     }
 
@@ -290,7 +291,7 @@ impl Worker {
 
     /// The worker's end of its uplink ring, for the shell to wake the other side.
     pub fn up(&mut self) -> &mut Producer {
-        &mut self.up
+        self.up.ring()
     }
 
     /// Memory in use for bodies that are not whole, bytes.
@@ -315,7 +316,7 @@ impl Worker {
 
     /// Ends this worker's life and gives back what outlives it.
     pub fn into_slab(self) -> (Slab, Producer) {
-        (self.slab, self.up)
+        (self.slab, self.up.into_ring())
     }
 
     /// Writes content into the outbox as the session's next record; it is sealed with the others.
@@ -403,7 +404,7 @@ impl Worker {
 
     /// Tells the control plane something it can live without when the ring is full to the brim.
     fn notify(&mut self, kind: wire::Kind, entry: &[u8], tail: &[u8]) {
-        if self.up.push(kind as u8, &[entry, tail], 0).is_err() {
+        if self.up.push(kind, &[entry, tail], 0).is_err() {
             self.counters.tally(Tally::NoticeLost);
         }
     }

@@ -64,7 +64,7 @@ impl Worker {
             Ok(meter) => {
                 self.notices.told = meter;
                 let parts = [notice.as_bytes(), tail];
-                self.up.push(wire::Kind::Notice as u8, &parts, RING_HEADROOM_BYTES).is_ok()
+                self.up.push(wire::Kind::Notice, &parts, RING_HEADROOM_BYTES).is_ok()
             }
             Err(_) => false,
         };

@@ -37,6 +37,7 @@ impl Worker {
         let Some(coap) = self.notification(bytes, notify.body_bytes.get() as usize) else {
             return self.refuse_downlink(now, &told, FailReason::Malformed);
         };
+        self.forget_values(now, &device, outbox);
         let new = Downlink::new(coap, &self.slab, slot, told, notify.terms);
         match self.put_in_line(new.notifying()) {
             Ok(_) => {

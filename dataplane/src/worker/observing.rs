@@ -258,7 +258,7 @@ impl Worker {
             network: notified.of.network,
         };
         let parts = [entry.as_bytes(), bytes];
-        let kind = wire::Kind::Notification as u8;
+        let kind = wire::Kind::Notification;
         let is_told = self.up.push(kind, &parts, RING_HEADROOM_BYTES).is_ok();
         self.counters.tally(if is_told { Tally::Notification } else { Tally::NotificationLost });
         is_told

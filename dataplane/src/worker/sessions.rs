@@ -58,7 +58,7 @@ impl Worker {
             connected: admitted.connected.into(),
         };
         let parts = [up.as_bytes(), admitted.name];
-        let is_told = self.up.push(wire::Kind::SessionUp as u8, &parts, headroom).is_ok();
+        let is_told = self.up.push(wire::Kind::SessionUp, &parts, headroom).is_ok();
         self.slab.get_mut(slot).told = is_told.into();
         is_told
     }
@@ -169,6 +169,7 @@ impl Worker {
         self.sweep_uploads(now);
         self.finished.sweep(now.ms);
         self.sweep_answers(now);
+        let _ = self.up.greet();
         if self.counters != self.counters_told {
             self.tell_counters();
         }
@@ -225,8 +226,8 @@ impl Worker {
             Gauge::Uploads => self.uploads.len() as u64,
             Gauge::UploadBytes => self.uploads.memory().0,
             Gauge::UploadBytesMax => self.uploads.memory().1,
-            Gauge::RingBacklog => (self.up.capacity() - self.up.free_bytes()) as u64,
-            Gauge::RingCapacity => self.up.capacity() as u64,
+            Gauge::RingBacklog => (self.up.ring().capacity() - self.up.free_bytes()) as u64,
+            Gauge::RingCapacity => self.up.ring().capacity() as u64,
         }
     }
 }

@@ -71,7 +71,7 @@ impl Worker {
             uplink.body_bytes = (body.unwrap_or(0) as u32).into();
         }
         let parts = [uplink.as_bytes(), bytes];
-        let kind = wire::Kind::Uplink as u8;
+        let kind = wire::Kind::Uplink;
         if !has_room || self.up.push(kind, &parts, RING_HEADROOM_BYTES).is_err() {
             self.forget_exchange(key.number);
             return None;

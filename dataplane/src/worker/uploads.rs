@@ -107,13 +107,12 @@ impl Uploads {
     /// Which body a request of this device is about.
     pub(super) fn name(&self, device: DeviceId, request: &Message<'_>) -> Name {
         let mut hasher = self.names.build_hasher();
-        let is_quick = is_quick(request);
-        hasher.write_u8(is_quick.into());
+        hasher.write_u8(is_quick(request).into());
         for option in &request.options {
             let is_part = match option.number {
                 Number::BLOCK1 | Number::BLOCK2 | Number::Q_BLOCK1 | Number::Q_BLOCK2 => true,
-                // A request for missing blocks is without it (RFC 9177 section 4.5).
-                Number::OBSERVE => is_quick,
+                // A request for more blocks has none (RFC 7959 section 2.6, RFC 9177 section 4.5).
+                Number::OBSERVE => true,
                 _ => false,
             };
             if !is_part && !is_no_cache_key(option.number) {

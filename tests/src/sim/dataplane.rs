@@ -93,6 +93,8 @@ impl Dataplane {
         config.handshake.half_open_per_source = 12;
         config.coap.exchanges = 64;
         config.coap.downlinks = 32;
+        config.coap.block_bytes = BLOCK_BYTES as u16;
+        config.coap.uploads_kib = 16;
         Self {
             seats: Vec::new(),
             handover: Handover::new(plan.workers),
@@ -239,5 +241,8 @@ impl Dataplane {
 fn add(to: &mut [u64], counters: &Counters) {
     to.iter_mut().zip(counters.values()).for_each(|(all, one)| *all += one);
 }
+
+/// Longer bodies of the edge go block by block, bytes.
+pub(crate) const BLOCK_BYTES: usize = 256;
 
 const TLS12_CID: u8 = 25;

@@ -5,7 +5,9 @@
 //! The CoAP half is written for the simulator and shares nothing with the edge: a mistake of the
 //! edge's timers is no mistake here.
 
+mod request;
 mod serving;
+mod watch;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -20,8 +22,10 @@ use tidegate_crypto::secret::Secret;
 use tidegate_dtls::client::{Config, Credential, Randoms, Session};
 use tidegate_loadgen::device::{Device as Client, OUT_BYTES};
 
-use self::serving::Serving;
-use super::plan::{Cid, DevicePlan};
+use self::request::{Follows, Request};
+use self::serving::{Served, Serving};
+use self::watch::Watch;
+use super::plan::{Cid, DevicePlan, Odd};
 use super::seed;
 use crate::story::message;
 
@@ -42,13 +46,17 @@ pub(crate) struct Device {
     retry_ms: u64,
     mid: u16,
     serial: u32,
-    /// Requests of the edge.
-    served: u32,
+    /// Messages that can be taken for requests or responses: when each was first sent.
+    sent_ms: VecDeque<u64>,
+    sent: u32,
     wishes: VecDeque<Wish>,
     current: Option<Exchange>,
-    /// Requests whose answer may still come, the newest last.
-    earlier: VecDeque<(Token, u32)>,
+    /// Messages whose answer may still come, the newest last, and of which uplink they are.
+    earlier: VecDeque<(Token, Option<u32>)>,
     serving: Serving,
+    /// What it observes.
+    watch: Option<Watch>,
+    wants_watch: bool,
     /// A last request that has to succeed.
     wants_last: bool,
     /// After an error it does not ask before this.
@@ -66,8 +74,12 @@ pub(crate) enum Said {
     Asked { serial: u32, method: u8 },
     /// A response to it came.
     Answered { serial: u32, code: Code, payload: Vec<u8> },
-    /// A request of the edge came for the first time.
+    /// A request of the edge came whole, for the first time.
     Saw { payload: Vec<u8> },
+    /// Part of one came whose beginning it has not.
+    Refused,
+    /// It hears of a value of the edge's, or of its first block; `begins`: it asked for it.
+    Heard { payload: Vec<u8>, begins: bool },
     /// A request of ours was repeated until it made no sense any more.
     Silence,
 }
@@ -79,14 +91,21 @@ pub(crate) struct Wish {
     pub(crate) method: u8,
 }
 
-/// A request under way.
+/// A request under way: its newest message.
 struct Exchange {
-    serial: u32,
+    request: Request,
     mid: u16,
     message: Vec<u8>,
     /// Of a CON without ACK: when it goes again, and how long it waited this time.
     repeats: Option<Repeats>,
     give_up_ms: u64,
+}
+
+impl Exchange {
+    /// Whether this message is about its newest one.
+    fn is_answered(&self, message: &Message<'_>) -> bool {
+        self.request.token() == message.token
+    }
 }
 
 /// RFC 7252 section 4.2.
@@ -121,8 +140,10 @@ const RESPONSE_MS: u64 = 90_000;
 const NON_MS: u64 = 4_000;
 /// After an error: as long as the edge asks for, and longer than its response may take back.
 const REST_MS: u64 = 5_000;
-/// Requests whose late answers are recognised.
-const EARLIER_MAX: usize = 24;
+/// Messages whose late answers are recognised.
+const EARLIER_MAX: usize = 48;
+/// Whatever was sent before has arrived, or never will: longer than anything is repeated.
+const LATE_MS: u64 = 300_000;
 
 impl Device {
     pub(crate) fn new(run_seed: u64, plan: DevicePlan) -> Self {
@@ -140,11 +161,14 @@ impl Device {
             retry_ms: 0,
             mid: random.random(),
             serial: 0,
-            served: 0,
+            sent_ms: VecDeque::new(),
+            sent: 0,
             wishes: VecDeque::new(),
             current: None,
             earlier: VecDeque::new(),
             serving: Serving::default(),
+            watch: None,
+            wants_watch: false,
             wants_last: false,
             rests_until_ms: 0,
             out: Vec::new(),
@@ -174,20 +198,59 @@ impl Device {
         self.proceeds(now_ms);
     }
 
-    /// From now on it tries until one request is answered 2.xx.
+    /// It says something that is no request to be served, if it has a session.
+    pub(crate) fn says_odd(&mut self, now_ms: u64, odd: Odd) {
+        if now_ms < self.asleep_until_ms || !self.is_up() {
+            return;
+        }
+        self.mid = self.mid.wrapping_add(1);
+        let (mid, token) = (self.mid, Token::new(b"odd"));
+        let text = match odd {
+            Odd::Ping => message(Type::Con, Code::EMPTY, mid, &Token::EMPTY, |_| ()),
+            Odd::Noise => vec![0xff; 9],
+            Odd::Critical => message(Type::Con, Code::GET, mid, &token, |writer| {
+                writer.option(Number(9_999), b"?");
+            }),
+            Odd::Response => message(Type::Con, Code::CONTENT, mid, &token, |_| ()),
+        };
+        self.counts(now_ms);
+        self.seals(&text);
+    }
+
+    /// It would like to observe what the edge has for it.
+    pub(crate) fn wants_watch(&mut self, now_ms: u64) {
+        self.wants_watch = true;
+        self.proceeds(now_ms);
+    }
+
+    /// From now on it tries until it observes anew, and one request is answered 2.xx.
     pub(crate) fn wants_last(&mut self, now_ms: u64) {
         self.wants_last = true;
+        self.wants_watch = true;
         self.proceeds(now_ms);
     }
 
     /// Whether that has come true.
     pub(crate) fn is_content(&self) -> bool {
-        !self.wants_last && self.current.is_none() && self.wishes.is_empty()
+        !self.has_wish() && self.current.is_none()
     }
 
     /// CON and NON it has sent, and some it may have sent.
     pub(crate) fn spoken(&self) -> u32 {
-        self.serial + self.served
+        self.sent
+    }
+
+    /// Those that may still be on their way.
+    pub(crate) fn late(&mut self, now_ms: u64) -> u32 {
+        while self.sent_ms.front().is_some_and(|ms| ms + LATE_MS < now_ms) {
+            self.sent_ms.pop_front();
+        }
+        self.sent_ms.len() as u32
+    }
+
+    fn counts(&mut self, now_ms: u64) {
+        self.sent += 1;
+        self.sent_ms.push_back(now_ms);
     }
 
     pub(crate) fn session(&mut self) -> Option<&mut tidegate_dtls::Established> {
@@ -219,7 +282,7 @@ impl Device {
     }
 
     fn has_wish(&self) -> bool {
-        self.wants_last || !self.wishes.is_empty()
+        self.wants_watch || self.wants_last || !self.wishes.is_empty()
     }
 
     /// Time has passed.
@@ -315,6 +378,10 @@ impl Device {
         if !self.is_up() || now_ms < self.rests_until_ms {
             return;
         }
+        if self.wants_watch {
+            self.serial += 1;
+            return self.sends_next(now_ms, Request::watch(self.serial, self.plan.szx));
+        }
         let last = Wish { confirmable: true, method: 3 };
         let wish = self.wishes.pop_front().unwrap_or(last);
         self.asks(now_ms, wish);
@@ -335,6 +402,7 @@ impl Device {
         let client =
             Client::new(&self.config, now_ms, 0, cid.as_deref(), &randoms, credential, session);
         self.client = Some(client);
+        self.watch = None;
         self.is_told = false;
         self.serving = Serving::default();
         self.sees_client(now_ms);
@@ -342,31 +410,42 @@ impl Device {
 
     fn asks(&mut self, now_ms: u64, wish: Wish) {
         self.serial += 1;
+        let serial = self.serial;
+        let text = uplink_text(self.number, serial);
+        let request = Request::new(serial, wish.method, wish.confirmable, text, self.plan.szx);
+        self.said.push(Said::Asked { serial, method: request.method.0 });
+        self.sends_next(now_ms, request);
+    }
+
+    /// The next message of a request.
+    fn sends_next(&mut self, now_ms: u64, mut request: Request) {
         self.mid = self.mid.wrapping_add(1);
-        let (serial, mid) = (self.serial, self.mid);
-        let token = Token::new(&serial.to_be_bytes());
-        let ty = if wish.confirmable { Type::Con } else { Type::Non };
-        let payload = uplink_text(self.number, serial);
-        let message = message(ty, Code(wish.method), mid, &token, |writer| {
-            writer.option(Number::URI_PATH, b"t").payload(payload.as_bytes());
-        });
-        let repeats = wish.confirmable.then(|| Repeats::new(now_ms, &mut self.random));
-        let give_up_ms = now_ms + if wish.confirmable { RESPONSE_MS } else { NON_MS };
-        self.said.push(Said::Asked { serial, method: wish.method });
+        let mid = self.mid;
+        let message = request.write(mid);
+        self.counts(now_ms);
         self.seals(&message);
-        self.earlier.push_back((token, serial));
+        let serial = (!request.is_watch).then_some(request.serial);
+        self.earlier.push_back((request.token(), serial));
         if self.earlier.len() > EARLIER_MAX {
             self.earlier.pop_front();
         }
-        self.current = Some(Exchange { serial, mid, message, repeats, give_up_ms });
+        let is_con = request.ty == Type::Con;
+        let repeats = is_con.then(|| Repeats::new(now_ms, &mut self.random));
+        let give_up_ms = now_ms + if is_con { RESPONSE_MS } else { NON_MS };
+        self.current = Some(Exchange { request, mid, message, repeats, give_up_ms });
     }
 
     fn on_message(&mut self, now_ms: u64, message: &Message<'_>) {
         if message.code.is_request() {
             let number = self.number;
-            if let Some(saw) = self.serving.on_request(now_ms, number, message, &mut self.random) {
-                self.served += 1;
-                self.said.push(saw);
+            let served = self.serving.on_request(now_ms, number, message, &mut self.random);
+            if !matches!(served, Served::Again) {
+                self.counts(now_ms);
+            }
+            match served {
+                Served::Whole(saw) => self.said.push(saw),
+                Served::Refused => self.said.push(Said::Refused),
+                Served::Again | Served::Part => {}
             }
             for reply in self.serving.take_replies() {
                 self.seals(&reply);
@@ -397,22 +476,72 @@ impl Device {
     }
 
     fn on_response(&mut self, now_ms: u64, message: &Message<'_>) {
-        let known = self.earlier.iter().position(|(token, _)| *token == message.token);
+        let known = self.earlier.iter().find(|(token, _)| *token == message.token);
+        let serial = known.and_then(|(_, serial)| *serial);
+        let is_asked = self.current.as_ref().is_some_and(|exchange| exchange.is_answered(message));
+        let is_watched = !is_asked && self.watch.as_ref().is_some_and(|it| it.is_meant(message));
         if message.ty == Type::Con {
-            let ty = if known.is_some() { Type::Ack } else { Type::Rst };
+            // Of what it does not observe any more it does not want to hear.
+            let is_stale = !is_asked && message.options.first(Number::OBSERVE).is_some();
+            let is_wanted = is_watched || known.is_some() && !is_stale;
+            let ty = if is_wanted { Type::Ack } else { Type::Rst };
             self.seals(&empty(ty, message.mid));
         }
-        let Some(at) = known else { return };
-        let serial = self.earlier[at].1;
-        let payload = message.payload.to_vec();
-        self.said.push(Said::Answered { serial, code: message.code, payload });
-        if self.current.as_ref().is_some_and(|exchange| exchange.serial == serial) {
-            self.current = None;
+        if is_watched {
+            return self.on_notification(now_ms, message);
         }
-        if message.code.is_success() {
+        if !is_asked {
+            if let Some(serial) = serial.filter(|_| Request::is_whole(message)) {
+                self.answered(now_ms, serial, message.code, message.payload.to_vec());
+            }
+            return;
+        }
+        let Some(mut exchange) = self.current.take() else { return };
+        let follows = exchange.request.on_response(message);
+        if let Some((token, sequence)) = exchange.request.take_observed() {
+            self.watch = Some(Watch::new(token, sequence, now_ms));
+        }
+        match follows {
+            Follows::Message => self.sends_next(now_ms, exchange.request),
+            Follows::Nothing => self.current = Some(exchange),
+            Follows::Loss => {}
+            Follows::End(code, payload) if exchange.request.is_watch => {
+                self.on_watched(now_ms, exchange.request.version, code, payload);
+            }
+            Follows::End(code, payload) => {
+                self.answered(now_ms, exchange.request.serial, code, payload);
+            }
+        }
+    }
+
+    fn answered(&mut self, now_ms: u64, serial: u32, code: Code, payload: Vec<u8>) {
+        if code.is_success() {
             self.wants_last = false;
         } else {
             self.rests_until_ms = now_ms + REST_MS;
+        }
+        self.said.push(Said::Answered { serial, code, payload });
+    }
+
+    /// The response to a request to observe; `version`: which one it has, if it is observed.
+    fn on_watched(&mut self, now_ms: u64, version: Option<u32>, code: Code, payload: Vec<u8>) {
+        if version.is_none() || !code.is_success() {
+            self.rests_until_ms = now_ms + REST_MS;
+            self.wants_watch = self.wants_last;
+            return;
+        }
+        self.wants_watch = false;
+        // While a long one was read it may have heard of a newer one.
+        if self.watch.as_ref().map(Watch::version) == version {
+            self.said.push(Said::Heard { payload, begins: true });
+        }
+    }
+
+    fn on_notification(&mut self, now_ms: u64, message: &Message<'_>) {
+        let is_news = self.watch.as_mut().is_some_and(|watch| watch.takes(now_ms, message));
+        if is_news && message.code.is_success() {
+            let payload = message.payload.to_vec();
+            self.said.push(Said::Heard { payload, begins: false });
         }
     }
 
@@ -423,16 +552,16 @@ impl Device {
     }
 }
 
-/// What the request with this number says.
+/// What the request with this number says: some are long, and do not pass where the MTU is small;
+/// some are so long that they go block by block.
 pub(crate) fn uplink_text(device: usize, serial: u32) -> String {
-    let padding = if serial.is_multiple_of(LONG_EVERY) { LONG_BYTES } else { 0 };
-    format!("u{device}.{serial}{}", " .".repeat(padding / 2))
+    padded(format!("u{device}.{serial}"), [0, 0, 0, 0, 600, 0, 900, 0, 600, 0, 2_600], serial)
 }
 
-/// One request in so many is long.
-const LONG_EVERY: u32 = 4;
-/// So long, bytes: it does not pass where the MTU is small.
-const LONG_BYTES: usize = 600;
+/// A text with so many bytes behind it, by its number.
+pub(crate) fn padded<const N: usize>(text: String, bytes: [usize; N], number: u32) -> String {
+    text + &" .".repeat(bytes[number as usize % N] / 2)
+}
 
 /// The PSK identity of a device.
 pub(crate) fn identity(number: usize) -> String {

@@ -38,6 +38,8 @@ pub(crate) struct DevicePlan {
     pub(crate) return_routability: bool,
     /// One way through the network, milliseconds.
     pub(crate) latency_ms: u64,
+    /// SZX of the blocks of its long requests.
+    pub(crate) szx: u32,
 }
 
 /// The Connection ID a device asks for.
@@ -70,6 +72,25 @@ pub(crate) enum What {
     Delete,
     /// What the device asks is allowed from now on, or forbidden.
     Policy { allows: bool },
+    /// The device says something that is no request: see [`Odd`].
+    Odd(Odd),
+    /// The device observes what the edge has for it.
+    Watch,
+    /// The application sets that anew.
+    Value,
+}
+
+/// What a device may say that is no request to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Odd {
+    /// Is anybody there? An empty CON.
+    Ping,
+    /// Bytes that are no CoAP.
+    Noise,
+    /// A request with a critical option that nobody knows.
+    Critical,
+    /// A response that nobody asked for.
+    Response,
 }
 
 /// What goes wrong, from when on, for how long.
@@ -197,12 +218,13 @@ impl DevicePlan {
             resumes: random.random(),
             return_routability: random.random(),
             latency_ms: random.random_range(2..250),
+            szx: random.random_range(3..6),
         }
     }
 }
 
 fn what(random: &mut StdRng) -> What {
-    match random.random_range(0..21) {
+    match random.random_range(0..27) {
         0..=11 => {
             let method = [3, 3, 3, 4, 1, 2][random.random_range(0..6)];
             What::Uplink { confirmable: random.random_range(0..4) > 0, method }
@@ -212,6 +234,12 @@ fn what(random: &mut StdRng) -> What {
             queued: random.random_range(0..3) > 0,
         },
         19 => What::Delete,
+        20 | 21 => What::Watch,
+        22..=24 => What::Value,
+        25 => {
+            let all = [Odd::Ping, Odd::Noise, Odd::Critical, Odd::Response];
+            What::Odd(all[random.random_range(0..all.len())])
+        }
         _ => What::Policy { allows: random.random() },
     }
 }

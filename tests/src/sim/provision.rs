@@ -2,7 +2,7 @@
 //! go: as the API writes it.
 
 use tidegate_controlplane::model::{
-    Destination, Device, DeviceId, ExpressionType, Network, NetworkBlock,
+    Destination, Device, DeviceId, EdgeResource, ExpressionType, Network, NetworkBlock,
 };
 use tidegate_controlplane::policy::{Scope, compile};
 use tidegate_controlplane::store::names::{Replacement, Standing};
@@ -11,6 +11,7 @@ use tidegate_controlplane::store::{Store, Table, Transaction, keys};
 
 use serde_json::json;
 
+use super::checks::value_text;
 use super::controlplane::vault;
 use super::device::{identity, key};
 
@@ -41,6 +42,12 @@ pub(crate) fn provision(store: &dyn Store, numbers: &[usize]) {
     };
     tx.put(Table::Destinations, "somewhere", encode(&destination));
     for number in numbers {
+        let value = value(*number);
+        tx.put(
+            Table::Resources,
+            keys::edge_resource(device_id(*number), &value.path),
+            encode(&value),
+        );
         let device = device(*number);
         tx.changes.extend(Replacement::new(None, Some(&device)).changes);
         tx.put(Table::Devices, device.id.0, encode(&device));
@@ -78,6 +85,22 @@ pub(crate) fn set_policy(store: &dyn Store, number: usize, allows: bool) {
     tx.put(Table::Policies, keys::policy_of_device(device_id(number)), encode(&record));
     submit(store, tx);
 }
+
+/// What the edge has for a device at first.
+fn value(number: usize) -> EdgeResource {
+    EdgeResource {
+        path: VALUE_PATH.to_owned(),
+        version: UNIX_MS >> 6,
+        content_format: None,
+        max_age_s: 86_400,
+        changed_unix_ms: UNIX_MS,
+        payload: value_text(number, 0).into_bytes(),
+        reference: None,
+    }
+}
+
+/// Where that is.
+pub(crate) const VALUE_PATH: &str = "c";
 
 fn device(number: usize) -> Device {
     Device {

@@ -173,6 +173,7 @@ impl World {
             ("events published", checks.uplinks.published),
             ("events published again", checks.uplinks.doubled),
             ("steps of delivered downlinks", checks.downlinks.delivered),
+            ("values that devices heard of", checks.values.heard),
             ("records of the edge", checks.wire.records),
             ("retransmissions of the edge", checks.wire.retransmissions),
             ("deaths of the dataplane", checks.interruptions.dataplane.into()),

@@ -4,12 +4,14 @@ mod downlinks;
 mod outbox;
 mod turn;
 mod uplinks;
+mod values;
 mod wire;
 
 pub(crate) use downlinks::{Downlinks, downlink_text};
 pub(crate) use outbox::Outbox;
 pub(crate) use turn::{Before, Turn};
 pub(crate) use uplinks::{Event, Uplinks, answer_text};
+pub(crate) use values::{Values, value_text};
 pub(crate) use wire::Wire;
 
 /// What time it is, and how often something was interrupted so far.
@@ -28,6 +30,7 @@ pub(crate) struct Checks {
     pub(crate) uplinks: Uplinks,
     pub(crate) downlinks: Downlinks,
     pub(crate) outbox: Outbox,
+    pub(crate) values: Values,
     pub(crate) wire: Wire,
     pub(crate) interruptions: Interruptions,
     violation: Option<String>,

@@ -1,5 +1,6 @@
 //! How does a device serve the requests of the edge? Each once, whatever is repeated; some on the
-//! ACK, some later, some not at all.
+//! ACK, some later, some not at all. Long ones come block by block, and long responses go so
+//! (RFC 7959).
 
 use std::collections::VecDeque;
 
@@ -7,7 +8,9 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Token, Type, empty};
+use tidegate_coap::option::Number;
 
+use super::request::block;
 use super::{Repeats, Said};
 use crate::story::message;
 
@@ -19,6 +22,10 @@ pub(super) struct Serving {
     later: Vec<Later>,
     replies: Vec<Vec<u8>>,
     mid: u16,
+    /// A body that is not whole yet, and its Request-Tag.
+    body: (Vec<u8>, Vec<u8>),
+    /// The newest response, and the Message ID it has its ETag of: the edge may read it.
+    response: (u16, Vec<u8>),
 }
 
 /// A response of its own, that is sent until it is acknowledged.
@@ -29,29 +36,72 @@ struct Later {
     is_first: bool,
 }
 
+/// What a request of the edge was.
+pub(super) enum Served {
+    /// A copy.
+    Again,
+    /// A part of one, or of a response.
+    Part,
+    /// A part of one whose beginning the device has not.
+    Refused,
+    /// A whole one, for the first time.
+    Whole(Said),
+}
+
+/// A response as it goes out.
+struct Reply<'a> {
+    code: Code,
+    token: &'a Token,
+    /// What it says of the block that came.
+    block1: Option<u32>,
+    /// Which block it has, and of which body.
+    block2: Option<(u16, u32)>,
+    payload: &'a [u8],
+}
+
+/// What a request brought.
+enum Taken<'a> {
+    Whole(Vec<u8>),
+    Part(Reply<'a>),
+    Refused(Reply<'a>),
+}
+
 /// Bound: requests remembered. The edge has few outstanding.
 const SERVED_MAX: usize = 32;
+/// Longer responses go block by block, bytes.
+const MESSAGE_BODY_BYTES: usize = 700;
+/// SZX of their blocks: 256 bytes.
+const SZX: u32 = 4;
 
 impl Serving {
     pub(super) fn due_ms(&self) -> Option<u64> {
         self.later.iter().map(|later| later.repeats.due_ms).min()
     }
 
-    /// A request came; `Some`: for the first time.
+    /// A request came.
     pub(super) fn on_request(
         &mut self,
         now_ms: u64,
         number: usize,
         request: &Message<'_>,
         random: &mut StdRng,
-    ) -> Option<Said> {
+    ) -> Served {
         if let Some((_, told)) = self.served.iter().find(|(mid, _)| *mid == request.mid) {
             if !told.is_empty() {
                 self.replies.push(told.clone());
             }
-            return None;
+            return Served::Again;
         }
-        let told = self.decide(now_ms, number, request, random);
+        self.mid = self.mid.wrapping_add(1);
+        let mid = self.mid;
+        let (told, served) = match self.takes(request) {
+            Taken::Whole(payload) => {
+                let told = self.decide(now_ms, number, (request, &payload), random);
+                (told, Served::Whole(Said::Saw { payload }))
+            }
+            Taken::Part(reply) => (reply.write(request, mid), Served::Part),
+            Taken::Refused(reply) => (reply.write(request, mid), Served::Refused),
+        };
         if !told.is_empty() {
             self.replies.push(told.clone());
         }
@@ -59,31 +109,68 @@ impl Serving {
         if self.served.len() > SERVED_MAX {
             self.served.pop_front();
         }
-        Some(Said::Saw { payload: request.payload.to_vec() })
+        served
+    }
+
+    /// What of a request is here now.
+    fn takes<'a>(&'a mut self, request: &'a Message<'_>) -> Taken<'a> {
+        let token = &request.token;
+        let plain = Reply { code: Code::CONTENT, token, block1: None, block2: None, payload: &[] };
+        let refused = Reply { code: Code::REQUEST_ENTITY_INCOMPLETE, ..plain };
+        if let Some(value) = request.options.uint(Number::BLOCK2).filter(|value| value >> 4 > 0) {
+            let (from, szx) = (begin(value), value & 7);
+            let (tag, response) = &self.response;
+            let Some(rest) = response.get(from..) else { return Taken::Refused(refused) };
+            let end = rest.len().min(16 << szx);
+            let block2 = Some((*tag, block(from, end < rest.len(), szx)));
+            return Taken::Part(Reply { block2, payload: &rest[..end], ..plain });
+        }
+        let Some(block1) = request.options.uint(Number::BLOCK1) else {
+            return Taken::Whole(request.payload.to_vec());
+        };
+        let tag = request.options.first(Number::REQUEST_TAG).unwrap_or_default();
+        if begin(block1) == 0 {
+            self.body = (tag.to_vec(), Vec::new());
+        }
+        let (known, body) = &mut self.body;
+        if known != tag || begin(block1) != body.len() {
+            return Taken::Refused(refused);
+        }
+        body.extend_from_slice(request.payload);
+        if block1 & 8 == 0 {
+            return Taken::Whole(std::mem::take(body));
+        }
+        Taken::Part(Reply { code: Code::CONTINUE, block1: Some(block1), ..plain })
     }
 
     fn decide(
         &mut self,
         now_ms: u64,
         number: usize,
-        request: &Message<'_>,
+        (request, payload): (&Message<'_>, &[u8]),
         random: &mut StdRng,
     ) -> Vec<u8> {
-        let response = response_text(number, request.payload);
-        self.mid = self.mid.wrapping_add(1);
-        let own_mid = self.mid ^ 0x8000;
-        let is_last = request.payload.starts_with(b"z");
+        self.response = (self.mid, response_text(number, payload));
+        let (tag, text) = &self.response;
+        let is_long = text.len() > MESSAGE_BODY_BYTES;
+        let end = if is_long { 16 << SZX } else { text.len() };
+        let response = Reply {
+            code: Code::CONTENT,
+            token: &request.token,
+            block1: request.options.uint(Number::BLOCK1),
+            block2: is_long.then(|| (*tag, block(0, true, SZX))),
+            payload: &text[..end],
+        };
+        let own_mid = own_mid(self.mid);
+        let is_last = payload.starts_with(b"z");
         let manner = if is_last { 0 } else { random.random_range(0..10) };
         if request.ty == Type::Non {
-            if manner > 6 {
-                return Vec::new();
-            }
-            return reply(Type::Non, own_mid, &request.token, &response);
+            return if manner > 6 { Vec::new() } else { response.write(request, self.mid) };
         }
         match manner {
-            0..=5 => reply(Type::Ack, request.mid, &request.token, &response),
+            0..=5 => response.write(request, self.mid),
             6..=7 => {
-                let message = reply(Type::Con, own_mid, &request.token, &response);
+                let message = response.write_as(Type::Con, own_mid);
                 let mut repeats = Repeats::new(now_ms, random);
                 repeats.due_ms = now_ms + random.random_range(50..6_000);
                 self.later.push(Later { mid: own_mid, message, repeats, is_first: true });
@@ -122,10 +209,37 @@ impl Serving {
     }
 }
 
-fn reply(ty: Type, mid: u16, token: &Token, payload: &[u8]) -> Vec<u8> {
-    message(ty, Code::CONTENT, mid, token, |writer| {
-        writer.payload(payload);
-    })
+impl Reply<'_> {
+    /// On the ACK of a CON, or as a NON.
+    fn write(&self, request: &Message<'_>, mid: u16) -> Vec<u8> {
+        match request.ty {
+            Type::Non => self.write_as(Type::Non, own_mid(mid)),
+            _ => self.write_as(Type::Ack, request.mid),
+        }
+    }
+
+    fn write_as(&self, ty: Type, mid: u16) -> Vec<u8> {
+        message(ty, self.code, mid, self.token, |writer| {
+            if let Some((tag, block2)) = self.block2 {
+                writer.option(Number::ETAG, &tag.to_be_bytes());
+                writer.option_uint(Number::BLOCK2, block2);
+            }
+            if let Some(block1) = self.block1 {
+                writer.option_uint(Number::BLOCK1, block1);
+            }
+            writer.payload(self.payload);
+        })
+    }
+}
+
+/// Where the block of this option begins in its body.
+fn begin(value: u32) -> usize {
+    ((value >> 4) as usize) << ((value & 7) + 4)
+}
+
+/// A Message ID for something of our own.
+fn own_mid(mid: u16) -> u16 {
+    mid ^ 0x8000
 }
 
 /// What a device responds to a request with this payload.

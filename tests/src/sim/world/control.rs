@@ -294,6 +294,8 @@ impl World {
             self.checks.blame(held);
             let held = self.checks.outbox.on_stored(&changes);
             self.checks.blame(held);
+            let held = self.checks.values.on_stored(&changes);
+            self.checks.blame(held);
         }
         result
     }

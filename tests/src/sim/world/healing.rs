@@ -169,6 +169,7 @@ impl World {
             }
             if !self.has_last_word(number) {
                 is_done = false;
+                self.sets_value(number);
                 self.devices[place].wants_last(self.now_ms);
                 self.follows_device(place);
                 self.last_word(number);
@@ -204,6 +205,9 @@ impl World {
             }
             if !self.has_last_word(number) {
                 self.checks.blame(Err(format!("nothing gets through to device {number}")));
+            }
+            if !self.checks.values.has_heard(number) {
+                self.checks.blame(Err(format!("device {number} observes an old value")));
             }
         }
         for worker in 0..self.dataplane.seats.len() {
@@ -246,6 +250,10 @@ impl World {
             let used = worker.up().capacity() - worker.up().free_bytes();
             if used > 0 {
                 return Err(format!("{used} bytes of worker {index}'s ring are not released"));
+            }
+            let bodies = worker.upload_bytes();
+            if bodies > 0 {
+                return Err(format!("{bodies} bytes of bodies are left in worker {index}"));
             }
         }
         let now = self.control.now(self.now_ms, self.unix_ms());

@@ -8,16 +8,17 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tidegate_controlplane::core::{Body, ConfirmedBy, Reply, Request, RequestId};
 use tidegate_controlplane::model::{
-    DownlinkRequest, DownlinkResponse, MessageType, Method, Priority, QueueMode, Refused,
+    DownlinkRequest, DownlinkResponse, MessageType, Method, NewEdgeResource, Priority, QueueMode,
+    Refused,
 };
 use tidegate_dtls::record::Record;
 
 use super::super::checks::Event as Published;
-use super::super::checks::{Downlinks, answer_text, downlink_text};
+use super::super::checks::{Downlinks, answer_text, downlink_text, value_text};
 use super::super::dataplane::{Datagram, Origin};
 use super::super::device::{Said, Wish};
 use super::super::plan::What;
-use super::super::provision::{device_id, set_policy};
+use super::super::provision::{VALUE_PATH, device_id, set_policy};
 use super::super::seed;
 use super::super::stranger::is_strangers;
 use super::{Event, World};
@@ -96,6 +97,15 @@ impl World {
                 self.requests(Request::Delete { device, message: None }, None);
             }
             What::Policy { allows } => self.sets_policy(action.device, allows),
+            What::Odd(odd) => {
+                self.devices[place].says_odd(self.now_ms, odd);
+                self.follows_device(place);
+            }
+            What::Watch => {
+                self.devices[place].wants_watch(self.now_ms);
+                self.follows_device(place);
+            }
+            What::Value => self.sets_value(action.device),
         }
     }
 
@@ -108,6 +118,21 @@ impl World {
         set_policy(&*self.control.store, device, allows);
         self.checks.uplinks.on_policy(device, self.now_ms, allows);
         self.requests(Request::PolicyOfDevice { device: device_id(device) }, None);
+    }
+
+    /// The application sets what the edge has for a device.
+    pub(super) fn sets_value(&mut self, device: usize) {
+        let number = self.checks.values.next(device);
+        self.note("value", device, &number.to_be_bytes());
+        let resource = NewEdgeResource {
+            path: vec![VALUE_PATH.to_owned()],
+            content_format: None,
+            max_age_s: 86_400,
+            payload: value_text(device, number).into_bytes(),
+            reference: None,
+        };
+        let device = device_id(device);
+        self.requests(Request::SetResource { device, resource }, None);
     }
 
     /// Whether the control plane takes requests of applications.
@@ -225,8 +250,9 @@ impl World {
             Said::Asked { serial, method } => {
                 self.note("asks", number, &serial.to_be_bytes());
                 let before = self.checks.interruptions;
-                let spoken = self.devices[place].spoken();
-                self.checks.uplinks.on_asked((number, serial), (method, spoken), before);
+                let device = &mut self.devices[place];
+                let sent = (method, device.spoken(), device.late(self.now_ms));
+                self.checks.uplinks.on_asked((number, serial), sent, before);
                 Ok(())
             }
             Said::Answered { serial, code, payload } => {
@@ -238,6 +264,15 @@ impl World {
             Said::Saw { payload } => {
                 self.note("gets", number, &payload);
                 self.checks.downlinks.on_saw(number, &payload)
+            }
+            Said::Heard { payload, begins } => {
+                self.note("hears of", number, &payload);
+                self.checks.values.on_heard(number, &payload, begins)
+            }
+            Said::Refused => {
+                self.note("refuses", number, &[]);
+                self.checks.downlinks.on_refused(number);
+                Ok(())
             }
             Said::Silence => {
                 self.note("hears nothing", number, &[]);
