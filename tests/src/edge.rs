@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -75,6 +75,27 @@ pub struct Provisioned {
 }
 
 impl Provisioned {
+    /// One with a destination of its own, not known to an edge yet. `name` makes both unique.
+    pub fn named(name: &str) -> Self {
+        Self {
+            id: String::new(),
+            identity: format!("{name}-{:-<1$}", "", 40_usize.saturating_sub(name.len() + 1)),
+            secret: format!("{name:0<32}"),
+            destination: format!("to-{name}"),
+            topic: format!("fleet/{name}"),
+        }
+    }
+
+    /// Creates it as described, with its destination; its id is filled in.
+    #[must_use]
+    pub fn create(mut self, api: &Api) -> Self {
+        let cellular = json!({"DtlsV1_2": {
+            "PreSharedKeyIdentity": self.identity, "PreSharedKeySecret": self.secret,
+        }});
+        self.id = create_device(api, &self.destination, &self.topic, &cellular);
+        self
+    }
+
     /// The bytes of the key.
     pub fn key(&self) -> Vec<u8> {
         match self.secret.strip_prefix("0x") {
@@ -182,7 +203,7 @@ impl Edge {
     }
 
     /// A directory for this story's files.
-    pub fn directory(&self) -> &std::path::Path {
+    pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
@@ -297,60 +318,22 @@ impl Edge {
 
     /// The key pair made at the first start.
     pub fn root_key(&self) -> Credentials {
-        let file = self.directory.path().join("data/root-credentials");
-        let lines = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-        let field = |name: &str| {
-            let value = lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
-            value.unwrap_or_else(|| panic!("{name} in {}", file.display())).to_owned()
-        };
-        Credentials {
-            access_key_id: field("aws_access_key_id"),
-            secret_access_key: field("aws_secret_access_key"),
-            region: REGION.to_owned(),
-        }
+        root_key_in(&self.directory.path().join("data"))
     }
 
     /// Creates a device with a destination of its own. `name` makes both unique.
     pub fn provision(&self, name: &str) -> Provisioned {
-        let device = Provisioned {
-            id: String::new(),
-            identity: format!("{name}-{:-<1$}", "", 40_usize.saturating_sub(name.len() + 1)),
-            secret: format!("{name:0<32}"),
-            destination: format!("to-{name}"),
-            topic: format!("fleet/{name}"),
-        };
-        self.provision_as(device)
+        Provisioned::named(name).create(&self.api())
     }
 
     /// Creates a device as described; its id is filled in.
-    pub fn provision_as(&self, mut device: Provisioned) -> Provisioned {
-        let cellular = json!({"DtlsV1_2": {
-            "PreSharedKeyIdentity": device.identity, "PreSharedKeySecret": device.secret,
-        }});
-        device.id = self.provision_block(&device.destination, &device.topic, &cellular);
-        device
+    pub fn provision_as(&self, device: Provisioned) -> Provisioned {
+        device.create(&self.api())
     }
 
     /// Creates a device with this `Cellular` block, and its destination; the device's id.
     pub fn provision_block(&self, destination: &str, topic: &str, cellular: &Value) -> String {
-        let api = self.api();
-        api.succeed(
-            "POST",
-            "/destinations",
-            &json!({
-                "Name": destination, "ExpressionType": "MqttTopic", "Expression": topic,
-                "RoleArn": "arn:aws:iam::000000000000:role/tidegate",
-            }),
-        );
-        let created = api.succeed(
-            "POST",
-            "/wireless-devices",
-            &json!({
-                "Type": "CoAP", "Name": destination, "DestinationName": destination,
-                "Cellular": cellular,
-            }),
-        );
-        text(&created, "Id")
+        create_device(&self.api(), destination, topic, cellular)
     }
 
     /// Waits until nothing follows for a message (`EndedAt`) and returns its whole status.
@@ -378,6 +361,44 @@ impl Edge {
             }
         }
     }
+}
+
+/// The root key pair in a control plane's directory, made at its first start.
+///
+/// # Panics
+/// When it is not there.
+pub fn root_key_in(data_dir: &Path) -> Credentials {
+    let file = data_dir.join("root-credentials");
+    let lines = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let field = |name: &str| {
+        let value = lines.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+        value.unwrap_or_else(|| panic!("{name} in {}", file.display())).to_owned()
+    };
+    Credentials {
+        access_key_id: field("aws_access_key_id"),
+        secret_access_key: field("aws_secret_access_key"),
+        region: REGION.to_owned(),
+    }
+}
+
+fn create_device(api: &Api, destination: &str, topic: &str, cellular: &Value) -> String {
+    api.succeed(
+        "POST",
+        "/destinations",
+        &json!({
+            "Name": destination, "ExpressionType": "MqttTopic", "Expression": topic,
+            "RoleArn": "arn:aws:iam::000000000000:role/tidegate",
+        }),
+    );
+    let created = api.succeed(
+        "POST",
+        "/wireless-devices",
+        &json!({
+            "Type": "CoAP", "Name": destination, "DestinationName": destination,
+            "Cellular": cellular,
+        }),
+    );
+    text(&created, "Id")
 }
 
 const PROGRAMS: [&str; 2] = ["tidegate-dataplane", "tidegate-controlplane"];

@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod aws;
+pub mod booted;
 pub mod calls;
 pub mod carrier;
 pub mod client_hello;
