@@ -139,6 +139,20 @@ fn who_is_asked_again_may_disagree() {
     assert_eq!(seen(story.hears(device)), Some((Type::Rst, Code::EMPTY, 8)));
 }
 
+/// Asked again it may reject that: the control plane forgets it, and so does the worker.
+#[test]
+fn who_is_asked_again_may_reject_it() {
+    let (mut story, device, token) = observing(15, 10);
+    let entry = downlink(&story);
+    story.tells(Kind::Downlink, entry.as_bytes(), &get(0));
+    let request = story.hears(device).expect("a request");
+    let request = Message::parse(&request).expect("a message");
+    story.sends(device, &empty(Type::Rst, request.mid));
+    assert_eq!(last_step(&story), (Step::Failed, 1));
+    story.sends(device, &notification(Type::Con, 8, &token, Some(12), b""));
+    assert_eq!(seen(story.hears(device)), Some((Type::Rst, Code::EMPTY, 8)));
+}
+
 /// The bound of one device, on both sides; a session that ends takes its observations with it.
 #[test]
 fn a_device_has_so_many_observations_and_a_session_its_own() {

@@ -15,7 +15,7 @@
 
 use super::Worker;
 use super::permits::Refusal;
-use super::up::Up;
+use super::up::{HEADS_BYTES, Up};
 use super::uploads::Kept;
 use crate::arena::Chain;
 use crate::bounds::{RING_HEADROOM_BYTES, UPLOAD_SWEEP};
@@ -235,5 +235,3 @@ pub(super) fn refusal(part: Part) -> Refusal {
 
 /// Bytes of a piece of a body.
 const PIECE_BYTES: usize = TAIL_BYTES_MAX;
-/// What an entry has beside its tail, bytes: at most.
-const HEADS_BYTES: usize = 96;

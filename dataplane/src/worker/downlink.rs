@@ -258,6 +258,11 @@ impl Worker {
             }
         }
         let number = self.downlink_of_token(slot, response.token);
+        let is_con = response.ty == Type::Con;
+        if number.is_some() && is_con && !self.up.has_room(bytes.len()) {
+            // As if it had not come: the device sends it again.
+            return self.slab.get_mut(slot).dedup.forget(response.mid);
+        }
         let Some(downlink) = number.and_then(|number| self.live_downlink(slot, number)) else {
             if response.ty == Type::Ack {
                 // RFC 7252 section 5.2.2: whatever is in it, it acknowledges.
@@ -404,6 +409,9 @@ impl Worker {
     ) {
         if let Some(mut downlink) = self.forget_downlink(number) {
             self.end_observing(&downlink, step);
+            if matches!(reason, FailReason::Reset | FailReason::Malformed | FailReason::TooLarge) {
+                self.unregister(downlink.observation, &downlink.told.message_id);
+            }
             if step == Step::Responded {
                 self.tell_response(now, &mut downlink, response);
             } else {

@@ -175,7 +175,9 @@ impl Worker {
         let Some(downlink) = self.downlinks.get_mut(number) else { return Follows::Nothing };
         let Some(mut fetching) = downlink.fetching.take() else { return Follows::Nothing };
         let is_notification = downlink.notified.is_some();
+        let (observation, id) = (downlink.observation, downlink.told.message_id);
         self.uploads.release(&mut fetching.chain);
+        self.unregister(observation, &id);
         if is_notification {
             self.counters.tally(Tally::NotificationLost);
             return Follows::Failure(FailReason::Cancelled);

@@ -232,6 +232,16 @@ impl Worker {
         true
     }
 
+    /// The device has rejected a registration, made anew perhaps, or the response to it can't be had:
+    /// the control plane observes nothing there any more.
+    pub(super) fn unregister(&mut self, number: Option<u32>, id: &wire::MessageId) {
+        let Some(number) = number else { return };
+        let known = self.observations.pool.get(number);
+        if known.is_some_and(|known| known.told.message_id == *id) {
+            self.observations.remove(number);
+        }
+    }
+
     /// An empty ACK, if the message is Confirmable.
     pub(super) fn acknowledge(&mut self, slot: u32, message: &Message<'_>, outbox: &mut Outbox) {
         if message.ty == Type::Con {

@@ -14,6 +14,9 @@ pub(super) struct Up {
     hello: Option<Hello>,
 }
 
+/// What an entry has beside its tail, bytes: at most.
+pub(super) const HEADS_BYTES: usize = 96;
+
 impl Up {
     /// Of a life that nothing has been said in. `incarnation`: tells it from all others.
     pub(super) fn new(ring: Producer, incarnation: u64, worker: u8, workers: u8) -> Self {
@@ -39,6 +42,11 @@ impl Up {
     ) -> Result<Seq, Full> {
         self.greet()?;
         self.ring.push(kind as u8, parts, leave_free_bytes)
+    }
+
+    /// Whether an entry with so long a tail finds room.
+    pub(super) fn has_room(&mut self, tail_bytes: usize) -> bool {
+        self.greet().is_ok() && self.ring.free_bytes() >= tail_bytes + HEADS_BYTES
     }
 
     /// For the shell.

@@ -5,8 +5,10 @@
 //! The CoAP half is written for the simulator and shares nothing with the edge: a mistake of the
 //! edge's timers is no mistake here.
 
+mod exchange;
 mod request;
 mod serving;
+mod telling;
 mod watch;
 
 use std::collections::VecDeque;
@@ -22,8 +24,10 @@ use tidegate_crypto::secret::Secret;
 use tidegate_dtls::client::{Config, Credential, Randoms, Session};
 use tidegate_loadgen::device::{Device as Client, OUT_BYTES};
 
+use self::exchange::{Due, Exchange};
 use self::request::{Follows, Request};
 use self::serving::{Served, Serving};
+use self::telling::Telling;
 use self::watch::Watch;
 use super::plan::{Cid, DevicePlan, Odd};
 use super::seed;
@@ -54,6 +58,8 @@ pub(crate) struct Device {
     /// Messages whose answer may still come, the newest last, and of which uplink they are.
     earlier: VecDeque<(Token, Option<u32>)>,
     serving: Serving,
+    /// Who observes its state.
+    telling: Telling,
     /// What it observes.
     watch: Option<Watch>,
     wants_watch: bool,
@@ -78,6 +84,8 @@ pub(crate) enum Said {
     Saw { payload: Vec<u8> },
     /// Part of one came whose beginning it has not.
     Refused,
+    /// The edge has acknowledged this state of it.
+    Told { state: u32 },
     /// It hears of a value of the edge's, or of its first block; `begins`: it asked for it.
     Heard { payload: Vec<u8>, begins: bool },
     /// A request of ours was repeated until it made no sense any more.
@@ -91,53 +99,6 @@ pub(crate) struct Wish {
     pub(crate) method: u8,
 }
 
-/// A request under way: its newest message.
-struct Exchange {
-    request: Request,
-    mid: u16,
-    message: Vec<u8>,
-    /// Of a CON without ACK: when it goes again, and how long it waited this time.
-    repeats: Option<Repeats>,
-    give_up_ms: u64,
-}
-
-impl Exchange {
-    /// Whether this message is about its newest one.
-    fn is_answered(&self, message: &Message<'_>) -> bool {
-        self.request.token() == message.token
-    }
-}
-
-/// RFC 7252 section 4.2.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Repeats {
-    due_ms: u64,
-    timeout_ms: u64,
-    left: u8,
-}
-
-impl Repeats {
-    fn new(now_ms: u64, random: &mut StdRng) -> Self {
-        let timeout_ms = random.random_range(2_000..=3_000);
-        Self { due_ms: now_ms + timeout_ms, timeout_ms, left: 4 }
-    }
-
-    /// True: once more; false: over.
-    fn again(&mut self) -> bool {
-        if self.left == 0 {
-            return false;
-        }
-        self.left -= 1;
-        self.timeout_ms *= 2;
-        self.due_ms += self.timeout_ms;
-        true
-    }
-}
-
-/// How long a response may take: longer than the edge waits for one.
-const RESPONSE_MS: u64 = 90_000;
-/// How long a NON is waited for before the next request.
-const NON_MS: u64 = 4_000;
 /// After an error: as long as the edge asks for, and longer than its response may take back.
 const REST_MS: u64 = 5_000;
 /// Messages whose late answers are recognised.
@@ -167,6 +128,7 @@ impl Device {
             current: None,
             earlier: VecDeque::new(),
             serving: Serving::default(),
+            telling: Telling::default(),
             watch: None,
             wants_watch: false,
             wants_last: false,
@@ -186,6 +148,7 @@ impl Device {
         self.wishes.clear();
         self.earlier.clear();
         self.serving = Serving::default();
+        self.telling.ends();
         // Like many, it begins with the Message ID it always begins with.
         self.mid = 0;
     }
@@ -215,6 +178,12 @@ impl Device {
         };
         self.counts(now_ms);
         self.seals(&text);
+    }
+
+    /// It has another state.
+    pub(crate) fn changes(&mut self, now_ms: u64) {
+        self.telling.changes();
+        self.proceeds(now_ms);
     }
 
     /// It would like to observe what the edge has for it.
@@ -265,14 +234,11 @@ impl Device {
     /// When to call [`Self::on_due`].
     pub(crate) fn due_ms(&self) -> Option<u64> {
         let client = self.client.as_ref().and_then(Client::due_ms);
-        let current = self
-            .current
-            .as_ref()
-            .map(|exchange| exchange.repeats.map_or(exchange.give_up_ms, |repeats| repeats.due_ms));
+        let current = self.current.as_ref().map(Exchange::due_ms);
         let has_turn = self.current.is_none() && self.has_wish();
         let retry = (has_turn && self.client.is_none()).then_some(self.retry_ms);
         let rest = (has_turn && self.is_up()).then_some(self.rests_until_ms);
-        let all = [client, current, retry, rest, self.serving.due_ms()];
+        let all = [client, current, retry, rest, self.serving.due_ms(), self.telling.due_ms()];
         let due = all.into_iter().flatten().min();
         due.map(|due_ms| due_ms.max(self.asleep_until_ms))
     }
@@ -296,7 +262,8 @@ impl Device {
             client.on_due(now_ms);
         }
         self.on_exchange_due(now_ms);
-        for message in self.serving.on_due(now_ms) {
+        let told = self.telling.on_due(now_ms);
+        for message in self.serving.on_due(now_ms).into_iter().chain(told) {
             self.seals(&message);
         }
         self.proceeds(now_ms);
@@ -304,18 +271,14 @@ impl Device {
 
     fn on_exchange_due(&mut self, now_ms: u64) {
         let Some(exchange) = &mut self.current else { return };
-        match &mut exchange.repeats {
-            Some(repeats) if repeats.due_ms <= now_ms => {
-                if repeats.again() {
-                    let message = exchange.message.clone();
-                    self.seals(&message);
-                } else {
-                    self.current = None;
-                    self.gives_up_session(now_ms);
-                }
+        match exchange.on_due(now_ms) {
+            Due::Nothing => {}
+            Due::Again(message) => self.seals(&message),
+            Due::Over => self.current = None,
+            Due::Silence => {
+                self.current = None;
+                self.gives_up_session(now_ms);
             }
-            None if exchange.give_up_ms <= now_ms => self.current = None,
-            _ => {}
         }
     }
 
@@ -369,6 +332,7 @@ impl Device {
     /// Does what can be done now: a handshake, the next request.
     fn proceeds(&mut self, now_ms: u64) {
         self.sees_client(now_ms);
+        self.tells(now_ms);
         if now_ms < self.asleep_until_ms || self.current.is_some() || !self.has_wish() {
             return;
         }
@@ -403,6 +367,7 @@ impl Device {
             Client::new(&self.config, now_ms, 0, cid.as_deref(), &randoms, credential, session);
         self.client = Some(client);
         self.watch = None;
+        self.telling.ends();
         self.is_told = false;
         self.serving = Serving::default();
         self.sees_client(now_ms);
@@ -418,27 +383,36 @@ impl Device {
     }
 
     /// The next message of a request.
-    fn sends_next(&mut self, now_ms: u64, mut request: Request) {
+    fn sends_next(&mut self, now_ms: u64, request: Request) {
         self.mid = self.mid.wrapping_add(1);
-        let mid = self.mid;
-        let message = request.write(mid);
+        let exchange = Exchange::new(now_ms, request, self.mid, &mut self.random);
         self.counts(now_ms);
-        self.seals(&message);
+        self.seals(exchange.message());
+        let request = &exchange.request;
         let serial = (!request.is_watch).then_some(request.serial);
         self.earlier.push_back((request.token(), serial));
         if self.earlier.len() > EARLIER_MAX {
             self.earlier.pop_front();
         }
-        let is_con = request.ty == Type::Con;
-        let repeats = is_con.then(|| Repeats::new(now_ms, &mut self.random));
-        let give_up_ms = now_ms + if is_con { RESPONSE_MS } else { NON_MS };
-        self.current = Some(Exchange { request, mid, message, repeats, give_up_ms });
+        self.current = Some(exchange);
+    }
+
+    /// Tells of its state, when somebody observes it who does not know it.
+    fn tells(&mut self, now_ms: u64) {
+        if self.telling.has_news() && self.is_up() && now_ms >= self.asleep_until_ms {
+            self.mid = self.mid.wrapping_add(1);
+            let told = self.telling.tells(now_ms, self.number, self.mid, &mut self.random);
+            self.counts(now_ms);
+            self.seals(&told);
+        }
     }
 
     fn on_message(&mut self, now_ms: u64, message: &Message<'_>) {
         if message.code.is_request() {
             let number = self.number;
-            let served = self.serving.on_request(now_ms, number, message, &mut self.random);
+            let telling = &mut self.telling;
+            let random = &mut self.random;
+            let served = self.serving.on_request(now_ms, number, message, telling, random);
             if !matches!(served, Served::Again) {
                 self.counts(now_ms);
             }
@@ -456,6 +430,7 @@ impl Device {
             Type::Ack if message.code == Code::EMPTY => self.on_ack(now_ms, message.mid),
             Type::Rst => {
                 self.serving.on_confirmed(message.mid);
+                self.telling.on_reset(message.mid);
                 if self.current.as_ref().is_some_and(|exchange| exchange.mid == message.mid) {
                     self.current = None;
                 }
@@ -467,11 +442,10 @@ impl Device {
 
     fn on_ack(&mut self, now_ms: u64, mid: u16) {
         self.serving.on_confirmed(mid);
-        if let Some(exchange) = &mut self.current
-            && exchange.mid == mid
-        {
-            exchange.repeats = None;
-            exchange.give_up_ms = now_ms + RESPONSE_MS;
+        let state = self.telling.on_ack(mid);
+        self.said.extend(state.map(|state| Said::Told { state }));
+        if let Some(exchange) = self.current.as_mut().filter(|exchange| exchange.mid == mid) {
+            exchange.on_ack(now_ms);
         }
     }
 

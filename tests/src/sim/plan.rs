@@ -78,6 +78,10 @@ pub(crate) enum What {
     Watch,
     /// The application sets that anew.
     Value,
+    /// The application observes the device's state.
+    Observe,
+    /// That is another one.
+    State,
 }
 
 /// What a device may say that is no request to be served.
@@ -224,7 +228,7 @@ impl DevicePlan {
 }
 
 fn what(random: &mut StdRng) -> What {
-    match random.random_range(0..27) {
+    match random.random_range(0..32) {
         0..=11 => {
             let method = [3, 3, 3, 4, 1, 2][random.random_range(0..6)];
             What::Uplink { confirmable: random.random_range(0..4) > 0, method }
@@ -236,6 +240,8 @@ fn what(random: &mut StdRng) -> What {
         19 => What::Delete,
         20 | 21 => What::Watch,
         22..=24 => What::Value,
+        26 => What::Observe,
+        27..=30 => What::State,
         25 => {
             let all = [Odd::Ping, Odd::Noise, Odd::Critical, Odd::Response];
             What::Odd(all[random.random_range(0..all.len())])

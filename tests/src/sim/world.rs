@@ -174,6 +174,7 @@ impl World {
             ("events published again", checks.uplinks.doubled),
             ("steps of delivered downlinks", checks.downlinks.delivered),
             ("values that devices heard of", checks.values.heard),
+            ("states of devices published", checks.states.published),
             ("records of the edge", checks.wire.records),
             ("retransmissions of the edge", checks.wire.retransmissions),
             ("deaths of the dataplane", checks.interruptions.dataplane.into()),

@@ -80,6 +80,12 @@ impl Downlinks {
         Ok(())
     }
 
+    /// The subscriber has a state of what was asked for by this message: it may be the response.
+    pub(crate) fn on_state(&mut self, message: &str) {
+        let asked = self.stored.iter().find(|(id, _)| id.to_string() == message);
+        self.responded.extend(asked.and_then(|(_, stored)| stored.payload.clone()));
+    }
+
     /// A device got part of a body whose beginning it has not, and says so.
     pub(crate) fn on_refused(&mut self, device: usize) {
         self.refused.insert(device);

@@ -2,6 +2,7 @@
 
 mod downlinks;
 mod outbox;
+mod states;
 mod turn;
 mod uplinks;
 mod values;
@@ -9,6 +10,7 @@ mod wire;
 
 pub(crate) use downlinks::{Downlinks, downlink_text};
 pub(crate) use outbox::Outbox;
+pub(crate) use states::States;
 pub(crate) use turn::{Before, Turn};
 pub(crate) use uplinks::{Event, Uplinks, answer_text};
 pub(crate) use values::{Values, value_text};
@@ -31,6 +33,7 @@ pub(crate) struct Checks {
     pub(crate) downlinks: Downlinks,
     pub(crate) outbox: Outbox,
     pub(crate) values: Values,
+    pub(crate) states: States,
     pub(crate) wire: Wire,
     pub(crate) interruptions: Interruptions,
     violation: Option<String>,

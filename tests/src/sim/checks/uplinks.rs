@@ -44,7 +44,7 @@ pub(crate) struct Event {
     pub(crate) device: usize,
     pub(crate) payload: String,
     pub(crate) token: Option<String>,
-    pub(super) message: String,
+    pub(crate) message: String,
 }
 
 impl Event {

@@ -10,8 +10,10 @@ use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Token, Type, empty};
 use tidegate_coap::option::Number;
 
+use super::Said;
+use super::exchange::Repeats;
 use super::request::block;
-use super::{Repeats, Said};
+use super::telling::Telling;
 use crate::story::message;
 
 /// What a device remembers of the requests it served in one session.
@@ -26,6 +28,8 @@ pub(super) struct Serving {
     body: (Vec<u8>, Vec<u8>),
     /// The newest response, and the Message ID it has its ETag of: the edge may read it.
     response: (u16, Vec<u8>),
+    /// The number of the state, for the response to who observes it from now on.
+    observe: Option<u32>,
 }
 
 /// A response of its own, that is sent until it is acknowledged.
@@ -54,6 +58,7 @@ struct Reply<'a> {
     token: &'a Token,
     /// What it says of the block that came.
     block1: Option<u32>,
+    observe: Option<u32>,
     /// Which block it has, and of which body.
     block2: Option<(u16, u32)>,
     payload: &'a [u8],
@@ -84,6 +89,7 @@ impl Serving {
         now_ms: u64,
         number: usize,
         request: &Message<'_>,
+        telling: &mut Telling,
         random: &mut StdRng,
     ) -> Served {
         if let Some((_, told)) = self.served.iter().find(|(mid, _)| *mid == request.mid) {
@@ -96,7 +102,15 @@ impl Serving {
         let mid = self.mid;
         let (told, served) = match self.takes(request) {
             Taken::Whole(payload) => {
-                let told = self.decide(now_ms, number, (request, &payload), random);
+                self.observe = request.options.uint(Number::OBSERVE).and_then(|wish| {
+                    if wish > 0 {
+                        telling.ends();
+                        return None;
+                    }
+                    Some(telling.begins(request.token))
+                });
+                let of = (request, &payload[..]);
+                let told = self.decide(now_ms, number, of, telling, random);
                 (told, Served::Whole(Said::Saw { payload }))
             }
             Taken::Part(reply) => (reply.write(request, mid), Served::Part),
@@ -115,7 +129,8 @@ impl Serving {
     /// What of a request is here now.
     fn takes<'a>(&'a mut self, request: &'a Message<'_>) -> Taken<'a> {
         let token = &request.token;
-        let plain = Reply { code: Code::CONTENT, token, block1: None, block2: None, payload: &[] };
+        let (code, payload) = (Code::CONTENT, &[][..]);
+        let plain = Reply { code, token, block1: None, observe: None, block2: None, payload };
         let refused = Reply { code: Code::REQUEST_ENTITY_INCOMPLETE, ..plain };
         if let Some(value) = request.options.uint(Number::BLOCK2).filter(|value| value >> 4 > 0) {
             let (from, szx) = (begin(value), value & 7);
@@ -148,6 +163,7 @@ impl Serving {
         now_ms: u64,
         number: usize,
         (request, payload): (&Message<'_>, &[u8]),
+        telling: &mut Telling,
         random: &mut StdRng,
     ) -> Vec<u8> {
         self.response = (self.mid, response_text(number, payload));
@@ -158,6 +174,7 @@ impl Serving {
             code: Code::CONTENT,
             token: &request.token,
             block1: request.options.uint(Number::BLOCK1),
+            observe: self.observe,
             block2: is_long.then(|| (*tag, block(0, true, SZX))),
             payload: &text[..end],
         };
@@ -167,6 +184,9 @@ impl Serving {
         if request.ty == Type::Non {
             return if manner > 6 { Vec::new() } else { response.write(request, self.mid) };
         }
+        // Who is observed says so at once, or not at all: what it tells first would be taken for its
+        // response.
+        let manner = if self.observe.is_some() && manner < 9 { 0 } else { manner };
         match manner {
             0..=5 => response.write(request, self.mid),
             6..=7 => {
@@ -177,7 +197,12 @@ impl Serving {
                 empty(Type::Ack, request.mid).to_vec()
             }
             8 => empty(Type::Ack, request.mid).to_vec(),
-            _ => empty(Type::Rst, request.mid).to_vec(),
+            _ => {
+                if self.observe.is_some() {
+                    telling.ends();
+                }
+                empty(Type::Rst, request.mid).to_vec()
+            }
         }
     }
 
@@ -220,8 +245,13 @@ impl Reply<'_> {
 
     fn write_as(&self, ty: Type, mid: u16) -> Vec<u8> {
         message(ty, self.code, mid, self.token, |writer| {
-            if let Some((tag, block2)) = self.block2 {
+            if let Some((tag, _)) = self.block2 {
                 writer.option(Number::ETAG, &tag.to_be_bytes());
+            }
+            if let Some(observe) = self.observe {
+                writer.option_uint(Number::OBSERVE, observe);
+            }
+            if let Some((_, block2)) = self.block2 {
                 writer.option_uint(Number::BLOCK2, block2);
             }
             if let Some(block1) = self.block1 {

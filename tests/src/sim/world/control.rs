@@ -353,7 +353,13 @@ impl World {
                 self.subscriber_reads(&event);
             }
             Ok(event) => {
-                let held = self.checks.downlinks.on_response(event.device, &event.payload);
+                let (device, payload) = (event.device, &event.payload);
+                let held = self.checks.states.on_published(device, payload);
+                if held.is_some() {
+                    self.checks.downlinks.on_state(&event.message);
+                }
+                let respond = || self.checks.downlinks.on_response(device, payload);
+                let held = held.unwrap_or_else(respond);
                 self.checks.blame(held);
             }
             Err(text) => self.checks.blame(Err(text)),

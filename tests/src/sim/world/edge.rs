@@ -12,6 +12,7 @@ use super::{Event, World};
 impl World {
     /// The dataplane has no memory of an earlier life.
     pub(super) fn takes_new_memory(&mut self) {
+        self.checks.states.on_memory_lost();
         let others = self.dataplane.lies_down(self.plan.workers);
         let gone = self.control.replaces_rings(others);
         if let Some(core) = &mut self.control.core {

@@ -230,6 +230,8 @@ impl World {
         self.checks.blame(held);
         let held = self.checks.uplinks.at_the_end();
         self.checks.blame(held);
+        let held = self.checks.states.at_the_end();
+        self.checks.blame(held);
         let held = self.is_drained();
         self.checks.blame(held);
     }

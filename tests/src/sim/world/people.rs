@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 
 use rand::Rng;
 use rand::rngs::StdRng;
+use tidegate_coap::option::Number;
 use tidegate_controlplane::core::{Body, ConfirmedBy, Reply, Request, RequestId};
 use tidegate_controlplane::model::{
-    DownlinkRequest, DownlinkResponse, MessageType, Method, NewEdgeResource, Priority, QueueMode,
-    Refused,
+    CoapOption, DownlinkRequest, DownlinkResponse, MessageType, Method, NewEdgeResource, Priority,
+    QueueMode, Refused,
 };
 use tidegate_dtls::record::Record;
 
@@ -106,6 +107,14 @@ impl World {
                 self.follows_device(place);
             }
             What::Value => self.sets_value(action.device),
+            What::Observe => {
+                self.application_asks(action.device);
+            }
+            What::State => {
+                self.checks.states.on_changed(action.device);
+                self.devices[place].changes(self.now_ms);
+                self.follows_device(place);
+            }
         }
     }
 
@@ -163,30 +172,31 @@ impl World {
         confirmable: bool,
         queued: bool,
     ) -> bool {
+        let message_type =
+            if confirmable { MessageType::Confirmable } else { MessageType::NonConfirmable };
+        let queue_mode = if queued { QueueMode::Queued } else { QueueMode::Immediate };
+        let path = vec!["led".to_owned()];
+        let put = DownlinkRequest { message_type, queue_mode, ..request_of(Method::Put, path) };
+        self.sends_request(letter, device, put)
+    }
+
+    /// The application observes the device's state from now on.
+    fn application_asks(&mut self, device: usize) {
+        let options = vec![CoapOption::uint(Number::OBSERVE, 0)];
+        let fetch = request_of(Method::Fetch, vec!["state".to_owned()]);
+        self.sends_request('d', device, DownlinkRequest { options, ..fetch });
+    }
+
+    /// The application's next message for a device.
+    fn sends_request(&mut self, letter: char, device: usize, request: DownlinkRequest) -> bool {
         let number = self.application.numbers.entry(device).or_insert(0);
         *number += 1;
         let payload = downlink_text(letter, device, *number);
         self.note("the application sends", device, payload.as_bytes());
-        let message_type =
-            if confirmable { MessageType::Confirmable } else { MessageType::NonConfirmable };
-        let queue_mode = if queued { QueueMode::Queued } else { QueueMode::Immediate };
-        let request = DownlinkRequest {
-            message_type,
-            method: Method::Put,
-            uri_paths: vec!["led".to_owned()],
-            uri_query: Vec::new(),
-            content_format: None,
-            accept: None,
-            queue_mode,
-            priority: Priority::Normal,
-            ttl_s: None,
-            options: Vec::new(),
-            payload: payload.clone().into_bytes(),
-            reference: None,
-        };
-        self.checks.downlinks.on_sent(payload.clone(), queued);
-        let last_word = (letter == 'z').then_some((device, payload));
-        let body = Body::Request(request);
+        let is_queued = request.queue_mode == QueueMode::Queued;
+        self.checks.downlinks.on_sent(payload.clone(), is_queued);
+        let last_word = (letter == 'z').then_some((device, payload.clone()));
+        let body = Body::Request(DownlinkRequest { payload: payload.into_bytes(), ..request });
         self.requests(Request::Send { device: device_id(device), body }, last_word)
     }
 
@@ -265,6 +275,11 @@ impl World {
                 self.note("gets", number, &payload);
                 self.checks.downlinks.on_saw(number, &payload)
             }
+            Said::Told { state } => {
+                self.note("has told", number, &state.to_be_bytes());
+                self.checks.states.on_acknowledged(number, state);
+                Ok(())
+            }
             Said::Heard { payload, begins } => {
                 self.note("hears of", number, &payload);
                 self.checks.values.on_heard(number, &payload, begins)
@@ -340,5 +355,23 @@ impl World {
             Some((given, rest)) => *given = rest,
             None => self.checks.blame(Err(format!("{address} got more than it sent"))),
         }
+    }
+}
+
+/// A message that waits for its device until it is acknowledged.
+fn request_of(method: Method, uri_paths: Vec<String>) -> DownlinkRequest {
+    DownlinkRequest {
+        message_type: MessageType::Confirmable,
+        method,
+        uri_paths,
+        uri_query: Vec::new(),
+        content_format: None,
+        accept: None,
+        queue_mode: QueueMode::Queued,
+        priority: Priority::Normal,
+        ttl_s: None,
+        options: Vec::new(),
+        payload: Vec::new(),
+        reference: None,
     }
 }
