@@ -27,7 +27,7 @@ use crate::store::{Table, Transaction};
 pub(super) enum Promise {
     /// Nothing: it hears of it when the store has it, or every destination.
     Later,
-    /// It is told at once: [`ConfirmedBy::Ring`].
+    /// It is told at once: [`ConfirmedBy::Ring`], while the store keeps pace.
     Now,
     /// It may have been told, by a process that died before the store had it.
     Before,
@@ -83,7 +83,7 @@ impl Core {
         let value = Kept::value(true, &path_of(message), &uplink_json(message, about));
         let kept = self.outbox.name(now, about.device, about.message, (true, value.len()));
         let has_room = self.outbox.has_room(&self.limits.outbox, kept.bytes as usize, true)
-            && self.outbox.keeping.len() < self.limits.publishes_in_flight_max;
+            && self.outbox.keeping() < self.limits.publishes_in_flight_max;
         // *Bound:* of those there is no more than the rings hold.
         if !has_room && promise != Promise::Before {
             self.counts.outbox_refused += 1;
@@ -91,7 +91,7 @@ impl Core {
         }
         self.outbox.reserve(kept.bytes);
         let keeping = Keeping { kept, asker, promise, value: value[1..].to_vec() };
-        self.outbox.keeping.insert(kept.number, keeping);
+        self.outbox.keep(kept, keeping);
         let mut tx = self.transaction_of(kept.device);
         tx.put(Table::Outbox, kept.key(), value);
         let number = kept.number;
@@ -104,10 +104,14 @@ impl Core {
         None
     }
 
+    /// Are less than half of the writes under way that may be?
+    pub(super) fn store_keeps_pace(&self) -> bool {
+        self.outbox.keeping() < self.limits.publishes_in_flight_max.div_ceil(2)
+    }
+
     /// The store has the uplink, or did not take it.
     pub(super) fn on_uplink_kept(&mut self, now: Now, number: u64, is_kept: bool) {
-        let Some(Keeping { kept, asker, promise, value }) = self.outbox.keeping.remove(&number)
-        else {
+        let Some(Keeping { kept, asker, promise, value }) = self.outbox.take_kept(number) else {
             return;
         };
         if promise == Promise::Later {

@@ -73,7 +73,9 @@ pub(super) struct Outbox {
     /// Devices of which something earlier is not in the store yet.
     held: BTreeSet<DeviceId>,
     /// Uplinks whose write is under way, by number.
-    pub(super) keeping: BTreeMap<u64, Keeping>,
+    keeping: BTreeMap<u64, Keeping>,
+    /// Of these, those whose devices have been told, in the order of each device.
+    promised: BTreeSet<(DeviceId, u64)>,
     pub(super) publishing: usize,
     entries: u64,
     bytes: u64,
@@ -154,6 +156,7 @@ impl Outbox {
             late: BTreeSet::new(),
             held: BTreeSet::new(),
             keeping: BTreeMap::new(),
+            promised: BTreeSet::new(),
             publishing: 0,
             entries: 0,
             bytes: 0,
@@ -223,13 +226,31 @@ impl Outbox {
         is_first
     }
 
+    /// Its write is under way.
+    pub(super) fn keep(&mut self, kept: Kept, keeping: Keeping) {
+        if keeping.is_promised() {
+            self.promised.insert((kept.device, kept.number));
+        }
+        self.keeping.insert(kept.number, keeping);
+    }
+
+    /// It is not any more.
+    pub(super) fn take_kept(&mut self, number: u64) -> Option<Keeping> {
+        let keeping = self.keeping.remove(&number)?;
+        self.promised.remove(&(keeping.device(), number));
+        Some(keeping)
+    }
+
+    /// How many writes are under way.
+    pub(super) fn keeping(&self) -> usize {
+        self.keeping.len()
+    }
+
     /// Is there an earlier one of its device that the store does not have yet? (Those that it
     /// refused are tried again, while later ones may get there.) Then the lane is held.
     pub(super) fn holds(&mut self, kept: Kept) -> bool {
-        let earlier = self.keeping.range(..kept.number).map(|(_, keeping)| keeping);
-        let is_held = earlier
-            .filter(|keeping| keeping.is_promised())
-            .any(|keeping| keeping.device() == kept.device);
+        let earlier = (kept.device, 0)..(kept.device, kept.number);
+        let is_held = self.promised.range(earlier).next().is_some();
         if is_held {
             self.held.insert(kept.device);
         }

@@ -246,7 +246,9 @@ impl Core {
             ConfirmedBy::Ring if is_early && before.is_some_and(|before| seq <= before) => {
                 Promise::Before
             }
-            ConfirmedBy::Ring if is_early => Promise::Now,
+            // *Why not always:* devices that hear at once bring the next at once, until nothing has
+            // room; those that wait for the store keep its pace.
+            ConfirmedBy::Ring if is_early && self.store_keeps_pace() => Promise::Now,
             _ => Promise::Later,
         }
     }

@@ -33,6 +33,25 @@ fn a_device_hears_at_once_and_the_ring_keeps_it_until_the_store_does() {
     assert_eq!(health(&mut story).confirmed, 1);
 }
 
+/// While half of the writes that may be are under way, devices wait for the store: they are not
+/// told to come back later.
+#[test]
+fn devices_keep_the_pace_of_the_store() {
+    let mut story = Story::with_limits(Limits { publishes_in_flight_max: 8, ..limits() });
+    story.syncs = false;
+    for exchange in 1..=8 {
+        story.uplink(exchange, Code::PUT, b"");
+    }
+    let told: Vec<_> = (1..=4).map(|exchange| (exchange, Publication::Confirmed)).collect();
+    assert_eq!(story.publications(), told);
+    story.uplink(9, Code::PUT, b"");
+    assert_eq!(story.publications()[4], (9, Publication::Unavailable), "as many as may be");
+    story.disk_syncs();
+    assert_eq!(story.publications().len(), 9);
+    story.uplink(10, Code::PUT, b"");
+    assert_eq!(story.publications()[9], (10, Publication::Confirmed));
+}
+
 /// What awaits an application has no promise to hear.
 #[test]
 fn a_get_waits_for_the_store() {
