@@ -5,7 +5,9 @@
 
 pub mod api;
 pub mod control;
+pub mod durability;
 pub mod echo;
+pub mod handover;
 pub mod handshake;
 pub mod overload;
 pub mod ratio;

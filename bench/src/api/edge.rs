@@ -1,10 +1,12 @@
 //! What is called in a run of the API? A dataplane that nobody speaks to, and a control plane whose
 //! data lie where they are told to.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -45,26 +47,43 @@ const CONFIG: &str = "[queue]\nmessages_per_device_max = 10000\n\
 impl ApiEdge {
     /// Starts both and waits until the API is well.
     pub fn start(medium: Medium) -> io::Result<Self> {
+        let edge = Self::start_with(medium, "")?;
+        edge.wait_until_well()?;
+        Ok(edge)
+    }
+
+    /// The same with more lines of configuration, not waiting until all is well: until it serves.
+    pub fn start_with(medium: Medium, lines: &str) -> io::Result<Self> {
         let server = Edge { is_stood_in: false, ..Edge::default() }.start()?;
         let data = Data::new(medium)?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
         let run_dir = server.run_dir().ok_or(io::ErrorKind::NotFound)?;
         let config = run_dir.join("controlplane.toml");
         let text = format!(
-            "run_dir = \"{}\"\ndata_dir = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n{CONFIG}",
+            "run_dir = \"{}\"\ndata_dir = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n\
+             {CONFIG}{lines}",
             run_dir.display(),
             data.0.display()
         );
         fs::write(&config, text)?;
-        let control = serve(&config)?;
-        let edge = Self { control, port, data, config, server };
-        edge.wait_until_well()?;
-        Ok(edge)
+        let (control, _) = serve(&config)?;
+        Ok(Self { control, port, data, config, server })
+    }
+
+    /// `kill -9` of the control plane, and the next one; how long that took until it served.
+    pub fn restart_killed(&mut self) -> io::Result<Duration> {
+        self.control.signal("KILL")?;
+        while !self.control.has_ended() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let (control, took) = serve(&self.config)?;
+        self.control = control;
+        Ok(took)
     }
 
     /// Ends the control plane in order and starts it again; how long that took until it was well.
     pub fn restart(&mut self) -> io::Result<Duration> {
-        let _ = Command::new("kill").args(["-TERM", &self.control.id().to_string()]).status()?;
+        self.control.signal("TERM")?;
         let begun = Instant::now();
         while !self.control.has_ended() {
             if begun.elapsed() > PATIENCE {
@@ -73,7 +92,7 @@ impl ApiEdge {
             std::thread::sleep(PAUSE);
         }
         let begun = Instant::now();
-        self.control = serve(&self.config)?;
+        (self.control, _) = serve(&self.config)?;
         self.wait_until_well()?;
         Ok(begun.elapsed())
     }
@@ -104,6 +123,23 @@ impl ApiEdge {
         &self.data.0
     }
 
+    /// Where devices are served.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// Time of both planes on the CPU.
+    pub fn cpu(&self) -> io::Result<Duration> {
+        Ok(self.server.process.cpu()? + self.control.cpu()?)
+    }
+
+    /// `GET /health`.
+    pub fn health(&self) -> io::Result<Value> {
+        let nobody = Key { id: "nobody".to_owned(), secret: String::new() };
+        let (_, body) = Client::connect(self.port, nobody)?.ask("GET", "/health", "")?;
+        serde_json::from_slice(&body).map_err(io::Error::other)
+    }
+
     fn root_key(&self) -> io::Result<Key> {
         let text = fs::read_to_string(self.data.0.join("root-credentials"))?;
         let field = |name: &str| {
@@ -113,31 +149,48 @@ impl ApiEdge {
         Ok(Key { id: field("aws_access_key_id")?, secret: field("aws_secret_access_key")? })
     }
 
-    fn wait_until_well(&self) -> io::Result<()> {
+    /// Waits until the broker, if any, and the workers are there.
+    pub fn wait_until_well(&self) -> io::Result<()> {
+        self.wait_until("the API is not well", |health| health["Status"] == "ok")
+    }
+
+    /// Waits until its health is as wanted; else says what is wrong.
+    pub fn wait_until(&self, wrong: &str, wanted: impl Fn(&Value) -> bool) -> io::Result<()> {
         let begun = Instant::now();
-        loop {
-            let nobody = Key { id: "nobody".to_owned(), secret: String::new() };
-            let health = Client::connect(self.port, nobody)
-                .and_then(|mut client| client.ask("GET", "/health", ""));
-            let is_well = |body: &[u8]| String::from_utf8_lossy(body).contains("\"ok\"");
-            if health.is_ok_and(|(_, body)| is_well(&body)) {
-                return Ok(());
-            }
+        while !self.health().is_ok_and(|health| wanted(&health)) {
             if begun.elapsed() > PATIENCE {
                 let log = self.config.with_extension("log");
                 let said = fs::read_to_string(log).unwrap_or_default() + &self.server.log();
-                return Err(io::Error::other(format!("the API is not well: {said}")));
+                return Err(io::Error::other(format!("{wrong}: {said}")));
             }
             std::thread::sleep(PAUSE);
         }
+        Ok(())
     }
 }
 
-fn serve(config: &Path) -> io::Result<Process> {
-    let arguments = [Path::new("serve"), Path::new("--config"), config];
+/// A control plane that serves, and how long it took to from its start: until it says so to its
+/// service manager.
+fn serve(config: &Path) -> io::Result<(Process, Duration)> {
+    let path = config.with_extension("notify");
+    let _ = fs::remove_file(&path);
+    let notices = UnixDatagram::bind(&path)?;
+    notices.set_read_timeout(Some(PATIENCE))?;
+    let notify = OsString::from(format!("NOTIFY_SOCKET={}", path.display()));
+    let program = built("tidegate-controlplane")?;
+    let arguments: [&OsStr; 5] =
+        [&notify, program.as_os_str(), "serve".as_ref(), "--config".as_ref(), config.as_os_str()];
     let log = config.with_extension("log");
     let place = Place::core(SERVER_CORE);
-    Process::start(&place, &built("tidegate-controlplane")?, &arguments, "", Some(&log))
+    let begun = Instant::now();
+    let process = Process::start(&place, Path::new("env"), &arguments, "", Some(&log))?;
+    let mut notice = [0; 64];
+    let said = notices.recv(&mut notice).map(|len| notice[..len].starts_with(b"READY=1"));
+    if said.is_ok_and(|is_ready| is_ready) {
+        return Ok((process, begun.elapsed()));
+    }
+    let said = fs::read_to_string(log).unwrap_or_default();
+    Err(io::Error::other(format!("the control plane does not start: {said}")))
 }
 
 impl Data {

@@ -24,6 +24,8 @@ pub struct Crowd {
     devices: Vec<Device>,
     /// Who sends next.
     turn: usize,
+    /// When the requests of the last stretch left, and those that were answered, and when.
+    notes: Option<Notes>,
     plan: Plan,
 }
 
@@ -33,6 +35,15 @@ struct Device {
     mid: u16,
     /// When the request with this Message ID left, by its last bits.
     sent: Vec<Option<(u16, Instant)>>,
+}
+
+/// Every request of a stretch.
+#[derive(Clone, Debug, Default)]
+pub struct Notes {
+    /// When each left.
+    pub sent: Vec<Instant>,
+    /// When those left that were answered, and when they were.
+    pub answered: Vec<(Instant, Instant)>,
 }
 
 /// What came of a stretch.
@@ -74,12 +85,35 @@ impl Crowd {
             poll.registry().register(&mut socket, Token(number), Interest::READABLE)?;
             devices.push(Device { socket, session, mid: 0, sent: vec![None; UNANSWERED_MAX] });
         }
-        Ok(Self { poll, events: Events::with_capacity(256), devices, turn: 0, plan })
+        Ok(Self { poll, events: Events::with_capacity(256), devices, turn: 0, notes: None, plan })
     }
 
     /// Sends `rate` requests a second for so long, or as many as it can; then waits for answers
     /// that are late.
     pub fn offer(&mut self, rate: f64, length: Duration) -> io::Result<Offered> {
+        self.offer_beside(rate, length, |_| Ok(()))
+    }
+
+    /// The same, every request noted, while something is done now and then, which must not take
+    /// long and hears how much of the time is over.
+    pub fn noted(
+        &mut self,
+        rate: f64,
+        length: Duration,
+        act: impl FnMut(Duration) -> io::Result<()>,
+    ) -> io::Result<Notes> {
+        self.notes = Some(Notes::default());
+        let offered = self.offer_beside(rate, length, act);
+        let notes = self.notes.take().unwrap_or_default();
+        offered.map(|_| notes)
+    }
+
+    fn offer_beside(
+        &mut self,
+        rate: f64,
+        length: Duration,
+        mut act: impl FnMut(Duration) -> io::Result<()>,
+    ) -> io::Result<Offered> {
         let waits = Histogram::new_with_bounds(1, 60_000_000, 3).map_err(io::Error::other)?;
         let mut offered = Offered { sent: 0, answered: 0, wall: length, waits };
         for device in &mut self.devices {
@@ -91,11 +125,15 @@ impl Crowd {
             if elapsed >= length {
                 break;
             }
+            act(elapsed)?;
             let due = (rate * elapsed.as_secs_f64()) as u64;
             for _ in 0..due.saturating_sub(offered.sent).min(BURST_MAX) {
                 self.turn = (self.turn + 1) % self.devices.len();
                 self.devices[self.turn].send(&self.plan)?;
                 offered.sent += 1;
+                if let Some(notes) = &mut self.notes {
+                    notes.sent.push(Instant::now());
+                }
             }
             self.take_answers(Duration::ZERO, &mut offered)?;
         }
@@ -108,7 +146,7 @@ impl Crowd {
     fn take_answers(&mut self, patience: Duration, offered: &mut Offered) -> io::Result<bool> {
         self.poll.poll(&mut self.events, Some(patience))?;
         for event in &self.events {
-            self.devices[event.token().0].take_answers(offered)?;
+            self.devices[event.token().0].take_answers(offered, &mut self.notes)?;
         }
         Ok(!self.events.is_empty())
     }
@@ -124,16 +162,17 @@ impl Device {
         let len = sealed.map_err(|error| io::Error::other(format!("{error:?}")))?;
         self.sent[usize::from(self.mid) % UNANSWERED_MAX] = Some((self.mid, Instant::now()));
         match self.socket.send(&datagram[..len]) {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            Err(error) if !is_of_network(&error) => Err(error),
             _ => Ok(()),
         }
     }
 
-    fn take_answers(&mut self, offered: &mut Offered) -> io::Result<()> {
+    fn take_answers(&mut self, offered: &mut Offered, notes: &mut Option<Notes>) -> io::Result<()> {
         let mut datagram = [0; OUT_BYTES];
         loop {
             let len = match self.socket.recv(&mut datagram) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if is_of_network(&error) => continue,
                 len => len?,
             };
             let datagram = &mut datagram[..len];
@@ -146,9 +185,17 @@ impl Device {
                 *place = None;
                 offered.answered += 1;
                 offered.waits.saturating_record(sent.elapsed().as_micros() as u64);
+                if let Some(notes) = notes {
+                    notes.answered.push((sent, Instant::now()));
+                }
             }
         }
     }
+}
+
+/// What is lost on a network, or would find nobody: it was sent all the same.
+fn is_of_network(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused)
 }
 
 /// So many that the answers still fit into their sockets when the generator is late.

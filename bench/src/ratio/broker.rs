@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -16,8 +16,10 @@ use super::steady::plan;
 
 /// As many devices have one uplink on its way each.
 const DEVICES: usize = 256;
-const IDENTITY: &str = "a-device-of-the-side-by-side-run-";
-const SECRET: &str = "a-secret-of-the-side-by-side-run";
+/// What identities of devices begin with, their number behind it; long enough for the API.
+pub const IDENTITY: &str = "a-device-of-the-side-by-side-run-";
+/// The key of each of them.
+pub const SECRET: &str = "a-secret-of-the-side-by-side-run";
 const SLICES: usize = 4;
 
 /// Confirmable PUTs through a destination's topic, QoS 1, each answered once the broker has it.
@@ -25,21 +27,9 @@ pub fn full_path(stretch: Duration) -> io::Result<Figure> {
     let server = Edge { is_stood_in: false, ..Edge::default() }.start()?;
     let run_dir = server.run_dir().ok_or(io::ErrorKind::NotFound)?.to_owned();
     let (mqtt_port, http_port) = (free_port()?, free_port()?);
-    let beside = Place::core(OWN_CORE);
-
-    let mosquitto_config = run_dir.join("mosquitto.conf");
-    let config = "listener PORT 127.0.0.1\nallow_anonymous true\npersistence false\n\
-                  max_inflight_messages 0\nmax_queued_messages 100000\n";
-    fs::write(&mosquitto_config, config.replace("PORT", &mqtt_port.to_string()))?;
-    let arguments = [Path::new("-c"), &mosquitto_config];
-    let _broker = Process::start(&beside, Path::new("/usr/sbin/mosquitto"), &arguments, "", None)?;
+    let broker = Broker::start(&run_dir, mqtt_port)?;
     let control = control_plane(&run_dir, mqtt_port, http_port)?;
     provision(&run_dir, http_port)?;
-    let received = run_dir.join("received");
-    let port = mqtt_port.to_string();
-    let shell = format!("exec mosquitto_sub -p {port} -q 1 -t '#' -F %t >{}", received.display());
-    let _subscriber = Process::start(&beside, Path::new("sh"), &["-c", &shell], "", None)?;
-    std::thread::sleep(Duration::from_millis(500));
 
     let plan = Plan {
         sockets: DEVICES,
@@ -61,9 +51,49 @@ pub fn full_path(stretch: Duration) -> io::Result<Figure> {
             .push((each(after.0.saturating_sub(before.0)), each(after.1.saturating_sub(before.1))));
         completed += slice.completed;
     }
-    subscriber_has(&received, completed)?;
+    broker.has_passed_on(completed)?;
     let name = "full path to an MQTT subscriber, QoS 1: control plane against dataplane";
     Ok(Figure::from_pairs(name, "ns of CPU an uplink", &pairs, Some(Goal::AtMost(2.0))))
+}
+
+/// Debian's mosquitto on the devices' core, and a subscriber to everything.
+pub struct Broker {
+    received: PathBuf,
+    _mosquitto: Process,
+    _subscriber: Process,
+}
+
+impl Broker {
+    /// Starts both, with their files in a directory.
+    pub fn start(dir: &Path, port: u16) -> io::Result<Self> {
+        let beside = Place::core(OWN_CORE);
+        let config_path = dir.join("mosquitto.conf");
+        let config = "listener PORT 127.0.0.1\nallow_anonymous true\npersistence false\n\
+                      max_inflight_messages 0\nmax_queued_messages 0\n";
+        fs::write(&config_path, config.replace("PORT", &port.to_string()))?;
+        let arguments = [Path::new("-c"), &config_path];
+        let mosquitto =
+            Process::start(&beside, Path::new("/usr/sbin/mosquitto"), &arguments, "", None)?;
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if begun.elapsed() > PATIENCE {
+                return Err(io::Error::other("mosquitto does not start"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let received = dir.join("received");
+        let shell =
+            format!("exec mosquitto_sub -p {port} -q 1 -t '#' -F %t >{}", received.display());
+        let subscriber = Process::start(&beside, Path::new("sh"), &["-c", &shell], "", None)?;
+        // Until it has subscribed.
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(Self { received, _mosquitto: mosquitto, _subscriber: subscriber })
+    }
+
+    /// Waits until as many messages as uplinks were answered have come to the subscriber.
+    pub fn has_passed_on(&self, wanted: u64) -> io::Result<()> {
+        subscriber_has(&self.received, wanted)
+    }
 }
 
 fn control_plane(run_dir: &Path, mqtt_port: u16, http_port: u16) -> io::Result<Process> {
@@ -111,7 +141,6 @@ fn provision(run_dir: &Path, http_port: u16) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other("devices were not made")) }
 }
 
-/// Waits until as many messages as uplinks were answered have come to the subscriber.
 fn subscriber_has(received: &Path, wanted: u64) -> io::Result<()> {
     let begun = Instant::now();
     loop {
@@ -127,7 +156,8 @@ fn subscriber_has(received: &Path, wanted: u64) -> io::Result<()> {
     }
 }
 
-fn free_port() -> io::Result<u16> {
+/// A TCP port of loopback that nobody has just now.
+pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 

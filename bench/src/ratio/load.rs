@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket as StdSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hdrhistogram::Histogram;
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 use tidegate_coap::code::Code;
@@ -57,6 +58,8 @@ pub struct Load {
     plan: Plan,
     /// Datagrams of a handshake, ours and the server's.
     flights: (u64, u64),
+    /// How long each answer of the last stretch took, microseconds.
+    waits: Histogram<u64>,
 }
 
 /// One socket.
@@ -119,6 +122,8 @@ impl Effort {
 pub struct Slice {
     /// Requests answered.
     pub completed: u64,
+    /// Requests answered, but not with 2.04.
+    pub refused: u64,
     /// Requests given up, and begun anew.
     pub lost: u64,
     /// How long it took.
@@ -188,6 +193,7 @@ impl Load {
             idle: VecDeque::with_capacity(plan.sockets),
             plan: plan.clone(),
             flights: (0, 0),
+            waits: Histogram::new_with_bounds(1, 60_000_000, 3).map_err(io::Error::other)?,
         })
     }
 
@@ -206,6 +212,16 @@ impl Load {
         self.flights
     }
 
+    /// Has so many requests on their way from now on, at most one of each socket.
+    pub fn at_a_time(&mut self, outstanding: usize) {
+        self.plan.outstanding = outstanding;
+    }
+
+    /// How long the answers of the last stretch took, ms.
+    pub fn wait_ms(&self, quantile: f64) -> f64 {
+        self.waits.value_at_quantile(quantile) as f64 / 1e3
+    }
+
     /// How long a request and its reply are, bytes of UDP payload.
     pub fn datagram_bytes(&mut self) -> io::Result<(usize, usize)> {
         let first = &mut self.speakers[0];
@@ -214,7 +230,7 @@ impl Load {
         let begun = Instant::now();
         loop {
             match first.socket.recv(&mut reply) {
-                Ok(len) if first.accepts(&mut reply[..len]) => {
+                Ok(len) if first.reply(&mut reply[..len]) == Some(true) => {
                     first.sent = None;
                     return Ok((request_bytes, len));
                 }
@@ -229,6 +245,7 @@ impl Load {
     /// Keeps requests on their way for so long, then waits for the last ones.
     pub fn run(&mut self, length: Duration) -> io::Result<Slice> {
         let mut slice = Slice::default();
+        self.waits.reset();
         let begun = Instant::now();
         let mut on_their_way = 0;
         while on_their_way < self.plan.outstanding
@@ -244,10 +261,15 @@ impl Load {
             let goes_on = now - begun < length;
             for event in &self.events {
                 let number = event.token().0;
-                if !self.speakers[number].take_reply()? {
+                let Some((sent, is_changed)) = self.speakers[number].take_reply()? else {
                     continue;
+                };
+                if is_changed {
+                    self.waits.saturating_record((now - sent).as_micros() as u64);
+                    slice.completed += 1;
+                } else {
+                    slice.refused += 1;
                 }
-                slice.completed += 1;
                 self.idle.push_back(number);
                 on_their_way -= 1;
                 if goes_on && let Some(next) = self.idle.pop_front() {
@@ -306,35 +328,38 @@ impl Speaker {
         }
     }
 
-    /// Whether the reply came.
-    fn take_reply(&mut self) -> io::Result<bool> {
+    /// When the request left whose reply came, and whether that is the one wanted.
+    fn take_reply(&mut self) -> io::Result<Option<(Instant, bool)>> {
         let mut datagram = [0; OUT_BYTES];
         loop {
             match self.socket.recv(&mut datagram) {
-                Ok(len) if self.sent.is_some() && self.accepts(&mut datagram[..len]) => {
-                    self.sent = None;
-                    return Ok(true);
+                Ok(len) if self.sent.is_some() => {
+                    if let Some(is_changed) = self.reply(&mut datagram[..len]) {
+                        return Ok(self.sent.take().map(|sent| (sent, is_changed)));
+                    }
                 }
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Whether a datagram answers the request on its way: if CoAP, with 2.04.
-    fn accepts(&mut self, datagram: &mut [u8]) -> bool {
+    /// Whether a datagram that answers the request on its way is what is wanted: if CoAP, a 2.04.
+    /// `None`: it answers nothing yet.
+    fn reply(&mut self, datagram: &mut [u8]) -> Option<bool> {
         let message = match &mut self.speech {
-            Speech::Bare(effort) => return effort.open(),
+            Speech::Bare(effort) => return effort.open().then_some(true),
             Speech::Clear => datagram,
             Speech::Dtls(sessions, turn) => {
-                let Ok(record) = Record::parse(datagram, 0, 0) else { return false };
-                let Ok(opened) = sessions[*turn].open(&record, datagram) else { return false };
+                let record = Record::parse(datagram, 0, 0).ok()?;
+                let opened = sessions[*turn].open(&record, datagram).ok()?;
                 &mut datagram[opened.content]
             }
         };
-        let message = Message::parse(message);
-        message.is_ok_and(|message| message.code == Code::CHANGED && message.mid == self.mid)
+        let message = Message::parse(message).ok()?;
+        let is_reply = message.mid == self.mid && message.code != Code::EMPTY;
+        is_reply.then_some(message.code == Code::CHANGED)
     }
 }
 

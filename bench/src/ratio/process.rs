@@ -120,6 +120,11 @@ impl Process {
         table.is_ok_and(|table| table.lines().any(|line| local(line) == Some(true)))
     }
 
+    /// Sends it a signal, by its name.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
+        signal(self.child.id(), name)
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
@@ -131,6 +136,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal, by its name, to a process of ours.
+pub fn signal(id: u32, name: &str) -> io::Result<()> {
+    let status = Command::new("kill").args([&format!("-{name}"), &id.to_string()]).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("kill -{name} {id}"))) }
 }
 
 /// Time of the kernel's thread that takes over when the servers' core has too much to receive: it

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::figure::rounded;
+use super::figure::{Figure, rounded};
 
 /// Puts the figures of `lines`, one line of JSON each, between the marks of a document, and a plot
 /// beside it. Of a figure that is there twice the last one counts.
@@ -76,6 +76,21 @@ fn parse(lines: &str) -> io::Result<Vec<Line>> {
     Ok(figures)
 }
 
+/// A table of figures that have no goals.
+pub fn table_of(figures: &[Figure]) -> String {
+    let mut text = "| figure | ours | against | | ratio | of the pairs |\n\
+                    |---|---:|---:|---|---:|---|\n"
+        .to_owned();
+    for one in figures {
+        let numbers = [one.ours, one.against, one.ratio, one.spread.0, one.spread.1];
+        let [ours, against, ratio, least, most] = numbers.map(rounded);
+        let (name, unit) = (&one.name, one.unit);
+        writeln!(text, "| {name} | {ours} | {against} | {unit} | {ratio} | {least} to {most} |")
+            .expect("memory");
+    }
+    text
+}
+
 fn table(figures: &[Line]) -> String {
     let mut text = "| figure | ours | against | | ratio | of the pairs | goal | |\n\
                     |---|---:|---:|---|---:|---|---|---|\n"
@@ -109,7 +124,8 @@ pub fn machine() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("an unknown CPU", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Not those that this process may use.
+    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
     let wide = if info.contains(" vaes ") { ", VAES" } else { "" };
     format!(
         "{} · {model}{wide}, {cores} cores · Linux {} · {} · commit {}",
@@ -193,7 +209,7 @@ pub const STYLE: &str = "<style>.ground{fill:#fff}.ink{fill:#222}.met{fill:#2a7d
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ratio::figure::{Figure, Goal};
+    use crate::ratio::figure::Goal;
 
     fn lines() -> String {
         let one = Figure::from_pairs("a < b", "ns", &[(2.0, 1.0)], Some(Goal::AtMost(1.5)));

@@ -1,6 +1,7 @@
 //! How are the servers of a side-by-side run started? Ours with a stand-in control plane, the bare
 //! echoes, and those of libcoap, each alone on its core.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -25,6 +26,7 @@ pub struct Server {
     pub process: Process,
     _control: Option<Process>,
     run_dir: Option<PathBuf>,
+    place: Place,
 }
 
 /// How an edge is configured, where it differs from the default.
@@ -44,6 +46,8 @@ pub struct Edge {
     pub is_clear: bool,
     /// `confine.sandbox`.
     pub is_confined: bool,
+    /// Whether the process that serves is the child of one that keeps its sockets.
+    pub is_supervised: bool,
     /// Whether a stand-in is its control plane; else somebody else is.
     pub is_stood_in: bool,
     /// Where it listens; a free port of loopback unless named.
@@ -62,6 +66,7 @@ impl Default for Edge {
             resumptions: 65_536,
             is_clear: false,
             is_confined: true,
+            is_supervised: false,
             is_stood_in: true,
             address: None,
             place: Place::core(SERVER_CORE),
@@ -82,12 +87,11 @@ impl Edge {
         prepare(&run_dir)?;
         let config_path = run_dir.join("dataplane.toml");
         fs::write(&config_path, self.config(address, &run_dir)?)?;
-        let program = built("tidegate-dataplane")?;
-        let arguments = [Path::new("--config"), &config_path];
-        let log = run_dir.join("dataplane.log");
-        let process = Process::start(&self.place, &program, &arguments, "worker-", Some(&log))?;
+        let more: &[&str] = if self.is_supervised { &["--supervise"] } else { &[] };
+        let process = dataplane(&self.place, &run_dir, more)?;
         let control = if self.is_stood_in { Some(self.stand_in(&run_dir)?) } else { None };
-        Server { address, process, _control: control, run_dir: Some(run_dir) }.up()
+        let (run_dir, place) = (Some(run_dir), self.place);
+        Server { address, process, _control: control, run_dir, place }.up()
     }
 
     fn config(&self, address: SocketAddr, run_dir: &Path) -> io::Result<String> {
@@ -120,6 +124,15 @@ impl Edge {
     }
 }
 
+/// Starts a dataplane with the configuration in its run directory.
+fn dataplane(place: &Place, run_dir: &Path, more: &[&str]) -> io::Result<Process> {
+    let (program, config_path) = (built("tidegate-dataplane")?, run_dir.join("dataplane.toml"));
+    let mut arguments: Vec<&OsStr> = vec!["--config".as_ref(), config_path.as_ref()];
+    arguments.extend(more.iter().map(AsRef::<OsStr>::as_ref));
+    let log = run_dir.join("dataplane.log");
+    Process::start(place, &program, &arguments, "worker-", Some(&log))
+}
+
 /// Starts a bare echo whose replies have at most `reply_bytes`.
 pub fn echo(way: Way, reply_bytes: usize) -> io::Result<Server> {
     echo_at(way, reply_bytes, free_address()?, &Place::core(SERVER_CORE))
@@ -140,7 +153,7 @@ pub fn echo_at(
     let (at, reply_bytes) = (address.to_string(), reply_bytes.to_string());
     let arguments = ["echo", name, &at, "--reply-bytes", &reply_bytes];
     let process = Process::start(place, &std::env::current_exe()?, &arguments, "", None)?;
-    Server { address, process, _control: None, run_dir: None }.up()
+    Server { address, process, _control: None, run_dir: None, place: place.clone() }.up()
 }
 
 /// Starts Debian's libcoap server, `openssl` or `gnutls`.
@@ -150,8 +163,9 @@ pub fn libcoap(build: &str) -> io::Result<Server> {
     let port = (address.port() - 1).to_string();
     let program = PathBuf::from(format!("/usr/bin/coap-server-{build}"));
     let arguments = ["-A", "127.0.0.1", "-p", &port, "-k", KEY, "-v", "1"];
-    let process = Process::start(&Place::core(SERVER_CORE), &program, &arguments, "", None)?;
-    Server { address, process, _control: None, run_dir: None }.up()
+    let place = Place::core(SERVER_CORE);
+    let process = Process::start(&place, &program, &arguments, "", None)?;
+    Server { address, process, _control: None, run_dir: None, place }.up()
 }
 
 /// Where libcoap's server takes PUTs.
@@ -175,6 +189,21 @@ impl Server {
     /// The dataplane's run directory.
     pub fn run_dir(&self) -> Option<&Path> {
         self.run_dir.as_deref()
+    }
+
+    /// Starts the dataplane once more, after its end.
+    pub fn start_again(&mut self) -> io::Result<()> {
+        let run_dir = self.run_dir.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        self.process = dataplane(&self.place, run_dir, &[])?;
+        Ok(())
+    }
+
+    /// The process that serves, where one keeps its sockets: the one child of that.
+    pub fn child(&self) -> io::Result<u32> {
+        let keeper = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{keeper}/task/{keeper}/children"))?;
+        let child = children.split_whitespace().next().and_then(|child| child.parse().ok());
+        child.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// What the dataplane has said.

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tidegate_bench::api::imports;
 use tidegate_bench::control;
+use tidegate_bench::durability;
 use tidegate_bench::echo::{self, Way};
+use tidegate_bench::handover;
 use tidegate_bench::overload::curve;
 use tidegate_bench::ratio::rows::{ROWS, Row, Seen};
 use tidegate_bench::ratio::{process, report, steady, storm};
@@ -67,6 +69,18 @@ enum Command {
         /// The document, with marks where the table goes; the picture goes beside it.
         document: PathBuf,
     },
+    /// What each level of `confirmed_by` costs beside the first, and the start of a control plane
+    /// over uplinks that wait, into a document, in some minutes.
+    Durability {
+        /// The document, with marks where the tables go.
+        document: PathBuf,
+    },
+    /// What devices notice of a dataplane that ends, with its sockets kept and without, into a
+    /// document, in a minute and a half.
+    Handover {
+        /// The document, with marks where the table goes.
+        document: PathBuf,
+    },
     /// Keeps an edge busy with handshakes, for profilers.
     HoldHandshakes {
         /// How many times 20 000.
@@ -114,6 +128,12 @@ fn main() -> ExitCode {
         Command::Report { lines, document } => report(&lines, &document),
         Command::Overload { document } => {
             process::pin_ourselves().and_then(|()| curve::write(&document))
+        }
+        Command::Durability { document } => {
+            process::pin_ourselves().and_then(|()| durability::write(&document))
+        }
+        Command::Handover { document } => {
+            process::pin_ourselves().and_then(|()| handover::write(&document))
         }
         Command::HoldHandshakes { times } => {
             process::pin_ourselves().and_then(|()| storm::hold(times))
