@@ -122,7 +122,7 @@ wire_enum! {
         Answer = 35,
         /// [`Downlink`] + a request for the device (type, code, options, payload).
         Downlink = 36,
-        /// [`Cancel`], no tail: do not send this downlink any more.
+        /// [`Cancel`], no tail: do not send this downlink any more, and observe nothing by it.
         Cancel = 37,
         /// [`SessionEnd`], no tail: end this session (replaced elsewhere, or no longer wanted).
         SessionEnd = 38,

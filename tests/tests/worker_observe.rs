@@ -153,6 +153,17 @@ fn who_is_asked_again_may_reject_it() {
     assert_eq!(seen(story.hears(device)), Some((Type::Rst, Code::EMPTY, 8)));
 }
 
+/// What the control plane does not know is observed no more.
+#[test]
+fn what_is_cancelled_is_observed_no_more() {
+    let (mut story, device, token) = observing(16, 10);
+    let session = story.last_session().session;
+    let cancel = wire::Cancel { message_id: MESSAGE, device: device_id(1), session };
+    story.tells(Kind::Cancel, cancel.as_bytes(), &[]);
+    story.sends(device, &notification(Type::Con, 8, &token, Some(12), b""));
+    assert_eq!(seen(story.hears(device)), Some((Type::Rst, Code::EMPTY, 8)));
+}
+
 /// The bound of one device, on both sides; a session that ends takes its observations with it.
 #[test]
 fn a_device_has_so_many_observations_and_a_session_its_own() {

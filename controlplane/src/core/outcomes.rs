@@ -347,7 +347,7 @@ impl Core {
         self.log_message(now, device, id, state);
     }
 
-    fn cancel(&mut self, device: DeviceId, id: MessageId, session: SessionRef) {
+    pub(super) fn cancel(&mut self, device: DeviceId, id: MessageId, session: SessionRef) {
         if let Some(link) = self.link_of_worker(session.worker()).map(|link| link.id) {
             let cancel = Cancel { message_id: id.0, device: device.0, session: session.0.into() };
             self.post(link, Kind::Cancel, &[cancel.as_bytes()], None);

@@ -198,6 +198,10 @@ impl Core {
             notification.payload = &body;
         }
         let Some(session) = self.subscriptions.find(device, id).map(|known| known.session) else {
+            // It ended here and not there: the device is not to be told so for ever.
+            if let Some(session) = self.sessions.session(device) {
+                self.cancel(device, id, session);
+            }
             self.done(link, seq);
             return Some(());
         };

@@ -304,8 +304,8 @@ impl Worker {
         }
     }
 
-    /// Forgets values of the edge's own that a device reads: it hears of another one, and the blocks
-    /// that it asks for next are of that.
+    /// Forgets values of the edge's own that a device reads: it hears of another one, and asks for
+    /// blocks of that next.
     pub(super) fn forget_values(&mut self, now: Now, device: &wire::DeviceId, outbox: &mut Outbox) {
         while let Some((number, waiting)) = self.answers.value_of(device) {
             self.forget_answer(now, number, FailReason::Cancelled);

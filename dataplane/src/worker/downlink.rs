@@ -371,9 +371,11 @@ impl Worker {
         }
     }
 
-    /// Takes back a downlink that waits for its turn; one that has left takes its course.
+    /// Takes back a downlink that waits for its turn; one that has left takes its course, but what
+    /// it observes is observed no more.
     pub(super) fn on_cancel(&mut self, now: Now, cancel: &wire::Cancel, outbox: &mut Outbox) {
         let Some(slot) = self.session_of(cancel.session.get(), &cancel.device) else { return };
+        self.unregister(slot, &cancel.message_id);
         let Some(line) = self.downlinks.lines.get(&slot) else { return };
         let is_it = |number: &&u32| {
             let downlink = self.downlinks.pool.get(**number);
@@ -410,7 +412,7 @@ impl Worker {
         if let Some(mut downlink) = self.forget_downlink(number) {
             self.end_observing(&downlink, step);
             if matches!(reason, FailReason::Reset | FailReason::Malformed | FailReason::TooLarge) {
-                self.unregister(downlink.observation, &downlink.told.message_id);
+                self.unregister(downlink.slot, &downlink.told.message_id);
             }
             if step == Step::Responded {
                 self.tell_response(now, &mut downlink, response);

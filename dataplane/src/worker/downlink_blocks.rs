@@ -169,15 +169,15 @@ impl Worker {
         }
     }
 
-    /// A response that is no block of one. When it comes instead of the next block, what was fetched
-    /// is forgotten: an error is the response then, and anything else is none.
+    /// A response that is no block of one. When it comes instead of the next block, what was
+    /// fetched is forgotten: an error is the response then, and anything else is none.
     fn without_block(&mut self, number: u32, code: Code) -> Follows {
         let Some(downlink) = self.downlinks.get_mut(number) else { return Follows::Nothing };
         let Some(mut fetching) = downlink.fetching.take() else { return Follows::Nothing };
         let is_notification = downlink.notified.is_some();
-        let (observation, id) = (downlink.observation, downlink.told.message_id);
+        let (slot, id) = (downlink.slot, downlink.told.message_id);
         self.uploads.release(&mut fetching.chain);
-        self.unregister(observation, &id);
+        self.unregister(slot, &id);
         if is_notification {
             self.counters.tally(Tally::NotificationLost);
             return Follows::Failure(FailReason::Cancelled);

@@ -1,7 +1,7 @@
-//! How does a worker speak to the control plane? On its ring, and Hello is the first word of each of
-//! its lives: before that was said nothing else is. *Why:* the control plane answers Hello with the
-//! sheets, without which nobody is served, and counts what the life before had begun as lost; and a
-//! worker may begin beside a ring that is full.
+//! How does a worker speak to the control plane? On its ring, and Hello is the first word of each
+//! of its lives: before that was said nothing else is. *Why:* the control plane answers Hello with
+//! the sheets, without which nobody is served, and counts what the life before had begun as lost;
+//! and a worker may begin beside a ring that is full.
 
 use tidegate_ring::contract::{Hello, Kind};
 use tidegate_ring::{Full, Producer, Seq};

@@ -279,8 +279,10 @@ fn a_notification_is_published_with_the_id_of_its_message() {
     story.notifies(id, None, b"");
     assert_eq!(story.publishes.len(), 4);
     assert_eq!(story.stored_keys(Table::Observed), 0);
+    assert!(story.posted(Kind::Cancel).is_empty());
     story.notifies(id, Some(9), b"stray");
     assert_eq!(story.publishes.len(), 4);
+    assert_eq!(story.posted(Kind::Cancel).len(), 1, "the worker is told");
 }
 
 /// A device that does not agree has responded, and that is all.

@@ -29,6 +29,8 @@ pub(crate) struct Downlinks {
 
 struct Sent {
     is_queued: bool,
+    /// It asks to observe.
+    observes: bool,
     saw: u32,
 }
 
@@ -42,8 +44,8 @@ struct Stored {
 
 impl Downlinks {
     /// The application sends this.
-    pub(crate) fn on_sent(&mut self, payload: String, is_queued: bool) {
-        self.sent.insert(payload, Sent { is_queued, saw: 0 });
+    pub(crate) fn on_sent(&mut self, payload: String, is_queued: bool, observes: bool) {
+        self.sent.insert(payload, Sent { is_queued, observes, saw: 0 });
     }
 
     /// The application was told that it is accepted.
@@ -187,6 +189,18 @@ impl Downlinks {
     fn may_be_refused(&self, payload: &str) -> bool {
         let device = parts(payload).map(|(device, _)| device);
         payload.len() > BLOCK_BYTES && device.is_some_and(|device| self.refused.contains(&device))
+    }
+
+    /// Messages that asked to observe and were responded to, and their devices.
+    pub(crate) fn observing(&self) -> impl Iterator<Item = (usize, MessageId)> {
+        let responded = |it: &&Stored| it.state == Some(MessageState::Responded);
+        self.stored.iter().filter(move |(_, stored)| responded(stored)).filter_map(
+            |(id, stored)| {
+                let payload = stored.payload.as_ref()?;
+                let observes = self.sent.get(payload).is_some_and(|sent| sent.observes);
+                parts(payload).filter(|_| observes).map(|(device, _)| (device, *id))
+            },
+        )
     }
 
     /// Whether the device saw this.

@@ -55,9 +55,11 @@ impl States {
         Some(Ok(()))
     }
 
-    /// The run is over: what was acknowledged is with the subscriber.
-    pub(crate) fn at_the_end(&self) -> Result<(), String> {
+    /// The run is over: what was acknowledged is with the subscriber. `is_observed`: the device has
+    /// agreed to it, and the application knows.
+    pub(crate) fn at_the_end(&self, is_observed: impl Fn(usize) -> bool) -> Result<(), String> {
         let lost = |(device, told): (&usize, &Told)| Some((*device, *told.acknowledged.first()?));
+        let lost = |of: (&usize, &Told)| lost(of).filter(|(device, _)| is_observed(*device));
         match self.devices.iter().find_map(lost) {
             Some((device, state)) => {
                 Err(format!("state {state} of device {device} was acknowledged and lost"))

@@ -184,8 +184,8 @@ impl Serving {
         if request.ty == Type::Non {
             return if manner > 6 { Vec::new() } else { response.write(request, self.mid) };
         }
-        // Who is observed says so at once, or not at all: what it tells first would be taken for its
-        // response.
+        // Who is observed says so at once, or not at all: what it tells first would be taken for
+        // its response.
         let manner = if self.observe.is_some() && manner < 9 { 0 } else { manner };
         match manner {
             0..=5 => response.write(request, self.mid),

@@ -1,5 +1,5 @@
-//! How does a device observe a value that the edge has for it (RFC 7641)? It asks once, and hears of
-//! changes from then on; what is older than what it knows says nothing new to it.
+//! How does a device observe a value that the edge has for it (RFC 7641)? It asks once, and hears
+//! of changes from then on; what is older than what it knows says nothing new to it.
 
 use tidegate_coap::message::{Message, Token};
 use tidegate_coap::option::Number;

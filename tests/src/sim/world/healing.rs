@@ -8,6 +8,7 @@ use tidegate_faults::Doom;
 
 use super::super::dataplane::{Datagram, Origin};
 use super::super::plan::{Fault, Kind, Weather};
+use super::super::provision::device_id;
 use super::{CALM_MS, Event, HEALING_MS, QUIET_MS, START_MS, World};
 
 /// When a process dies at the latest, after its fault began.
@@ -210,6 +211,11 @@ impl World {
                 self.checks.blame(Err(format!("device {number} observes an old value")));
             }
         }
+        // From now on nothing is observed: it would be asked for again now and then.
+        for (device, message) in self.checks.downlinks.observing().collect::<Vec<_>>() {
+            let (device, message) = (device_id(device), Some(message));
+            self.requests(Request::Delete { device, message }, None);
+        }
         for worker in 0..self.dataplane.seats.len() {
             self.after(QUIET_MS - 10_000, Event::Spark(worker));
         }
@@ -230,7 +236,11 @@ impl World {
         self.checks.blame(held);
         let held = self.checks.uplinks.at_the_end();
         self.checks.blame(held);
-        let held = self.checks.states.at_the_end();
+        let downlinks = &self.checks.downlinks;
+        let held = self
+            .checks
+            .states
+            .at_the_end(|device| downlinks.observing().any(|(of, _)| of == device));
         self.checks.blame(held);
         let held = self.is_drained();
         self.checks.blame(held);

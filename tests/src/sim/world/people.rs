@@ -151,7 +151,11 @@ impl World {
     }
 
     /// The application asks, if there is somebody to ask.
-    fn requests(&mut self, request: Request, last_word: Option<(usize, String)>) -> bool {
+    pub(super) fn requests(
+        &mut self,
+        request: Request,
+        last_word: Option<(usize, String)>,
+    ) -> bool {
         if !self.is_heard() {
             return false;
         }
@@ -194,7 +198,8 @@ impl World {
         let payload = downlink_text(letter, device, *number);
         self.note("the application sends", device, payload.as_bytes());
         let is_queued = request.queue_mode == QueueMode::Queued;
-        self.checks.downlinks.on_sent(payload.clone(), is_queued);
+        let observes = !request.options.is_empty();
+        self.checks.downlinks.on_sent(payload.clone(), is_queued, observes);
         let last_word = (letter == 'z').then_some((device, payload.clone()));
         let body = Body::Request(DownlinkRequest { payload: payload.into_bytes(), ..request });
         self.requests(Request::Send { device: device_id(device), body }, last_word)
