@@ -409,6 +409,9 @@ impl Worker {
         response: &[u8],
         outbox: &mut Outbox,
     ) {
+        if step == Step::Responded {
+            self.tell_agreement(number);
+        }
         if let Some(mut downlink) = self.forget_downlink(number) {
             self.end_observing(&downlink, step);
             if matches!(reason, FailReason::Reset | FailReason::Malformed | FailReason::TooLarge) {

@@ -52,6 +52,8 @@ struct Observation {
     request: Box<[u8]>,
     /// `None`: the device has not agreed yet.
     freshest: Option<Freshest>,
+    /// The control plane knows that it has, and of all that follows.
+    is_told: bool,
     /// The downlink that fetches the rest of the last notification.
     fetching: Option<u32>,
 }
@@ -142,8 +144,9 @@ impl Worker {
             (Wish::Register, ..) => {
                 let token: u32 = self.random.random();
                 let (told, request) = (*told, bytes.into());
+                let (freshest, is_told, fetching) = (None, false, None);
                 let observation =
-                    Observation { slot, token, told, request, freshest: None, fetching: None };
+                    Observation { slot, token, told, request, freshest, is_told, fetching };
                 let number = self.observations.insert(observation).ok_or(FailReason::Busy)?;
                 Ok((token, Some(number)))
             }
@@ -177,7 +180,7 @@ impl Worker {
     pub(super) fn end_registration_of(&mut self, number: Option<u32>) {
         let observation = number.and_then(|number| self.observations.pool.get(number));
         if let Some(number) = number
-            && observation.is_some_and(|observation| observation.freshest.is_none())
+            && observation.is_some_and(|known| known.freshest.is_none() || !known.is_told)
         {
             self.observations.remove(number);
         }
@@ -198,6 +201,11 @@ impl Worker {
         let (told, Some(mut freshest)) = (observation.told, observation.freshest) else {
             return false;
         };
+        if !observation.is_told {
+            // The response is still fetched. As if it had not come: the device sends a CON again.
+            self.slab.get_mut(slot).dedup.forget(response.mid);
+            return true;
+        }
         if option::first_unrecognised(&response.options, Understood::RESPONSE).is_some() {
             self.counters.tally(Tally::MessageStray);
             self.reply(slot, response, rejection(response), Told::Reset, outbox);
@@ -230,6 +238,16 @@ impl Worker {
             }
         }
         true
+    }
+
+    /// The control plane hears that the device has agreed, if it has.
+    pub(super) fn tell_agreement(&mut self, downlink: u32) {
+        let Some(downlink) = self.downlinks.get_mut(downlink) else { return };
+        let number = self.observations.find(downlink.slot, &downlink.told.message_id);
+        let observation = number.and_then(|number| self.observations.pool.get_mut(number));
+        if let Some(observation) = observation {
+            observation.is_told = true;
+        }
     }
 
     /// The device has rejected a registration, made anew perhaps, or the response to it can't be had:

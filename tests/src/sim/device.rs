@@ -453,7 +453,9 @@ impl Device {
         let known = self.earlier.iter().find(|(token, _)| *token == message.token);
         let serial = known.and_then(|(_, serial)| *serial);
         let is_asked = self.current.as_ref().is_some_and(|exchange| exchange.is_answered(message));
-        let is_watched = !is_asked && self.watch.as_ref().is_some_and(|it| it.is_meant(message));
+        // A copy of the first response comes on an ACK, perhaps much later.
+        let may_notify = !is_asked && message.ty != Type::Ack;
+        let is_watched = may_notify && self.watch.as_ref().is_some_and(|it| it.is_meant(message));
         if message.ty == Type::Con {
             // Of what it does not observe any more it does not want to hear.
             let is_stale = !is_asked && message.options.first(Number::OBSERVE).is_some();
