@@ -417,10 +417,14 @@ impl Worker {
             if matches!(reason, FailReason::Reset | FailReason::Malformed | FailReason::TooLarge) {
                 self.unregister(downlink.slot, &downlink.told.message_id);
             }
-            if step == Step::Responded {
-                self.tell_response(now, &mut downlink, response);
+            let is_told = if step == Step::Responded {
+                self.tell_response(now, &mut downlink, response)
             } else {
-                self.tell(now, &downlink.told, step, reason, true, response);
+                self.tell(now, &downlink.told, step, reason, true, response)
+            };
+            if !is_told {
+                // The control plane asks once more when it has heard nothing for long.
+                self.unregister(downlink.slot, &downlink.told.message_id);
             }
             self.forget_bodies(&mut downlink);
             if self.slab.resolve(downlink.session).is_some() {
@@ -485,7 +489,7 @@ impl Worker {
         self.downlinks.pool.get_mut(number).filter(|downlink| downlink.session == session)
     }
 
-    /// Tells the control plane a step in a downlink's life.
+    /// Tells the control plane a step in a downlink's life; false: there is no room.
     pub(super) fn tell(
         &mut self,
         now: Now,
@@ -494,12 +498,12 @@ impl Worker {
         reason: FailReason,
         is_final: bool,
         response: &[u8],
-    ) {
+    ) -> bool {
         if of.message_id == UNTOLD {
-            return;
+            return true;
         }
         let outcome = outcome(now, of, step, reason, is_final);
-        self.notify(wire::Kind::Outcome, outcome.as_bytes(), response);
+        self.notify(wire::Kind::Outcome, outcome.as_bytes(), response)
     }
 }
 

@@ -211,11 +211,17 @@ impl Worker {
         Follows::Block
     }
 
-    /// Tells the response of a downlink, with the body that came before it.
-    pub(super) fn tell_response(&mut self, now: Now, downlink: &mut Downlink, response: &[u8]) {
+    /// Tells the response of a downlink, with the body that came before it; false: there is no room.
+    pub(super) fn tell_response(
+        &mut self,
+        now: Now,
+        downlink: &mut Downlink,
+        response: &[u8],
+    ) -> bool {
         if let Some(notified) = downlink.notified {
             let chain = downlink.fetching.take().map(|fetching| fetching.chain);
-            return self.tell_fetched(now, &notified, chain.unwrap_or_default(), response);
+            self.tell_fetched(now, &notified, chain.unwrap_or_default(), response);
+            return true;
         }
         let Some(mut fetching) = downlink.fetching.take() else {
             return self.tell(
@@ -239,7 +245,7 @@ impl Worker {
         };
         let mut outcome = outcome(now, of, Step::Responded, FailReason::None, true);
         outcome.body_bytes = (body_bytes as u32).into();
-        self.notify(wire::Kind::Outcome, outcome.as_bytes(), &head);
+        self.notify(wire::Kind::Outcome, outcome.as_bytes(), &head)
     }
 
     /// The same of a notification.

@@ -402,11 +402,14 @@ impl Worker {
         }
     }
 
-    /// Tells the control plane something it can live without when the ring is full to the brim.
-    fn notify(&mut self, kind: wire::Kind, entry: &[u8], tail: &[u8]) {
-        if self.up.push(kind, &[entry, tail], 0).is_err() {
+    /// Tells the control plane something it can live without when the ring is full to the brim;
+    /// false: it is.
+    fn notify(&mut self, kind: wire::Kind, entry: &[u8], tail: &[u8]) -> bool {
+        let is_told = self.up.push(kind, &[entry, tail], 0).is_ok();
+        if !is_told {
             self.counters.tally(Tally::NoticeLost);
         }
+        is_told
     }
 }
 
