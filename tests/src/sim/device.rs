@@ -86,6 +86,8 @@ pub(crate) enum Said {
     Refused,
     /// The edge has acknowledged this state of it.
     Told { state: u32 },
+    /// It does not want to be observed.
+    Rejected,
     /// It hears of a value of the edge's, or of its first block; `begins`: it asked for it.
     Heard { payload: Vec<u8>, begins: bool },
     /// A request of ours was repeated until it made no sense any more.
@@ -415,6 +417,9 @@ impl Device {
             let served = self.serving.on_request(now_ms, number, message, telling, random);
             if !matches!(served, Served::Again) {
                 self.counts(now_ms);
+            }
+            if self.serving.take_rejected() {
+                self.said.push(Said::Rejected);
             }
             match served {
                 Served::Whole(saw) => self.said.push(saw),

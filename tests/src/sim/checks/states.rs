@@ -17,6 +17,8 @@ struct Told {
     /// Acknowledged by the edge, and not seen by the subscriber yet.
     acknowledged: BTreeSet<u32>,
     seen: BTreeSet<u32>,
+    /// It has rejected to be observed: of two that ask, the other one may find it willing.
+    has_rejected: bool,
 }
 
 impl States {
@@ -31,6 +33,11 @@ impl States {
         if !told.seen.contains(&state) {
             told.acknowledged.insert(state);
         }
+    }
+
+    /// A device does not want to be observed, at least now.
+    pub(crate) fn on_rejected(&mut self, device: usize) {
+        self.devices.entry(device).or_default().has_rejected = true;
     }
 
     /// The rings are gone, and what was on them.
@@ -58,9 +65,10 @@ impl States {
     /// The run is over: what was acknowledged is with the subscriber. `is_observed`: the device has
     /// agreed to it, and the application knows.
     pub(crate) fn at_the_end(&self, is_observed: impl Fn(usize) -> bool) -> Result<(), String> {
+        let promised =
+            |(device, told): &(&usize, &Told)| !told.has_rejected && is_observed(**device);
         let lost = |(device, told): (&usize, &Told)| Some((*device, *told.acknowledged.first()?));
-        let lost = |of: (&usize, &Told)| lost(of).filter(|(device, _)| is_observed(*device));
-        match self.devices.iter().find_map(lost) {
+        match self.devices.iter().filter(promised).find_map(lost) {
             Some((device, state)) => {
                 Err(format!("state {state} of device {device} was acknowledged and lost"))
             }

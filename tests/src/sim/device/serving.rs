@@ -30,6 +30,8 @@ pub(super) struct Serving {
     response: (u16, Vec<u8>),
     /// The number of the state, for the response to who observes it from now on.
     observe: Option<u32>,
+    /// It did not want that.
+    has_rejected: bool,
 }
 
 /// A response of its own, that is sent until it is acknowledged.
@@ -200,10 +202,16 @@ impl Serving {
             _ => {
                 if self.observe.is_some() {
                     telling.ends();
+                    self.has_rejected = true;
                 }
                 empty(Type::Rst, request.mid).to_vec()
             }
         }
+    }
+
+    /// Whether it has rejected to be observed since the last call.
+    pub(super) fn take_rejected(&mut self) -> bool {
+        std::mem::take(&mut self.has_rejected)
     }
 
     pub(super) fn take_replies(&mut self) -> Vec<Vec<u8>> {

@@ -280,6 +280,11 @@ impl World {
                 self.note("gets", number, &payload);
                 self.checks.downlinks.on_saw(number, &payload)
             }
+            Said::Rejected => {
+                self.note("rejects", number, &[]);
+                self.checks.states.on_rejected(number);
+                Ok(())
+            }
             Said::Told { state } => {
                 self.note("has told", number, &state.to_be_bytes());
                 self.checks.states.on_acknowledged(number, state);
