@@ -27,7 +27,7 @@ impl Assembly {
     fn take(&mut self, piece: &Body, bytes: &[u8]) -> Option<()> {
         let (exchange, total_bytes) = (piece.exchange.get(), piece.total.get() as usize);
         let offset = piece.offset.get() as usize;
-        if offset == 0 && !(has(Bug::PieceOfTheDead) && !self.bytes.is_empty()) {
+        if offset == 0 && (self.bytes.is_empty() || !has(Bug::PieceOfTheDead)) {
             *self = Self { exchange, total_bytes, bytes: Vec::new() };
             if total_bytes <= BODY_BYTES_MAX {
                 self.bytes.reserve_exact(total_bytes);

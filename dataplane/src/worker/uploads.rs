@@ -109,12 +109,15 @@ impl Uploads {
         let mut hasher = self.names.build_hasher();
         hasher.write_u8(is_quick(request).into());
         for option in &request.options {
-            let is_part = match option.number {
-                Number::BLOCK1 | Number::BLOCK2 | Number::Q_BLOCK1 | Number::Q_BLOCK2 => true,
-                // A request for more blocks has none (RFC 7959 section 2.6, RFC 9177 section 4.5).
-                Number::OBSERVE => true,
-                _ => false,
-            };
+            // A request for more blocks has no Observe (RFC 7959 section 2.6, RFC 9177 section 4.5).
+            let is_part = matches!(
+                option.number,
+                Number::BLOCK1
+                    | Number::BLOCK2
+                    | Number::Q_BLOCK1
+                    | Number::Q_BLOCK2
+                    | Number::OBSERVE
+            );
             if !is_part && !is_no_cache_key(option.number) {
                 hasher.write_u16(option.number.0);
                 hasher.write_usize(option.value.len());

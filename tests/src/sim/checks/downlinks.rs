@@ -153,7 +153,8 @@ impl Downlinks {
         {
             self.delivered += 1;
             let is_response = status.state == MessageState::Responded;
-            if !self.was_seen(&payload) && !(is_response && self.may_be_refused(&payload)) {
+            let is_refused = is_response && self.may_be_refused(&payload);
+            if !self.was_seen(&payload) && !is_refused {
                 return Err(format!(
                     "{payload} is {:?} and never reached its device",
                     status.state
