@@ -7,7 +7,7 @@ use tidegate_coap::message::{Message, Token, Type, empty};
 use tidegate_coap::option::Number;
 use tidegate_dataplane::bounds::OBSERVATIONS_PER_DEVICE_MAX;
 use tidegate_dataplane::fate::Tally;
-use tidegate_ring::contract::{self as wire, FailReason, Kind, Step};
+use tidegate_ring::contract::{self as wire, FailReason, Kind, Publication, Step};
 use tidegate_tests::story::{Story, Who, device_id, message, seen};
 use zerocopy::IntoBytes;
 
@@ -316,6 +316,53 @@ fn a_notification_has_the_first_block_of_a_long_value() {
     let block = Block::of(&heard.options, Number::BLOCK2).expect("Block2");
     assert_eq!((block.number(), block.more, heard.payload.len()), (0, true, 1_024));
     assert_eq!(heard.options.uint(Number::SIZE2), Some(3_000));
+}
+
+/// Section 2.6: blocks of a long value are asked for without Observe. They are of the value that
+/// the device was told of last.
+#[test]
+fn a_device_reads_the_value_that_it_was_told_of() {
+    let mut story = Story::new(17);
+    let device = story.connected(1, Some(b""));
+    story.publishes = Some(Publication::AwaitingAnswer);
+    let asks = |story: &mut Story, mid: u16, block2: Option<u32>| {
+        let get = message(Type::Con, Code::GET, mid, &Token::new(b"v"), |writer| {
+            if block2.is_none() {
+                writer.option_uint(Number::OBSERVE, 0);
+            }
+            writer.option(Number::URI_PATH, b"settings");
+            if let Some(block2) = block2 {
+                writer.option_uint(Number::BLOCK2, block2);
+            }
+        });
+        story.sends(device, &get);
+    };
+    let second = Block::new(1, false, BlockSize::MAX).expect("a number").value();
+    asks(&mut story, 1, None);
+    story.hears(device).expect("the empty ACK");
+    let mut message_id = [1; 16];
+    message_id[..8].copy_from_slice(&wire::VALUE_PREFIX);
+    story.long.insert(message_id, vec![5; 3_000]);
+    let exchange = story.uplinks.last().expect("an uplink").0.exchange;
+    let (body_bytes, terms) = (3_000.into(), wire::Terms::OWN);
+    let answer = wire::Answer { exchange, message_id, device: device_id(1), terms, body_bytes };
+    let value = |ty, payload: &[u8]| {
+        message(ty, Code::CONTENT, 0, &Token::new(b"v"), |writer| {
+            writer.option_uint(Number::OBSERVE, 7).payload(payload);
+        })
+    };
+    story.tells(Kind::Answer, answer.as_bytes(), &value(Type::Con, b""));
+    story.hears(device).expect("the first block");
+    asks(&mut story, 2, Some(second));
+    let block = story.hears(device).expect("the second block");
+    let block = Message::parse(&block).expect("a message");
+    assert_eq!((block.payload, story.uplinks.len()), (&[5; 1_024][..], 1));
+
+    let entry = wire::Downlink { body_bytes, ..downlink(&story) };
+    story.tells(Kind::Notify, entry.as_bytes(), &value(Type::Con, &[6; 1_024]));
+    story.hears(device).expect("a notification");
+    asks(&mut story, 3, Some(second));
+    assert_eq!(story.uplinks.len(), 2, "the control plane has the value of now");
 }
 
 /// Registered, with this number in the response; the token of it.
