@@ -211,7 +211,8 @@ impl Worker {
         Follows::Block
     }
 
-    /// Tells the response of a downlink, with the body that came before it; false: there is no room.
+    /// Tells the response of a downlink, with the body that came before it; false: there is no
+    /// room.
     pub(super) fn tell_response(
         &mut self,
         now: Now,

@@ -250,8 +250,8 @@ impl Worker {
         }
     }
 
-    /// The device has rejected a registration, made anew perhaps, or the response to it can't be had:
-    /// the control plane observes nothing there any more.
+    /// The device has rejected a registration, made anew perhaps, or the response to it can't be
+    /// had: the control plane observes nothing there any more.
     pub(super) fn unregister(&mut self, slot: u32, id: &wire::MessageId) {
         if let Some(number) = self.observations.find(slot, id) {
             self.observations.remove(number);

@@ -109,7 +109,7 @@ impl Uploads {
         let mut hasher = self.names.build_hasher();
         hasher.write_u8(is_quick(request).into());
         for option in &request.options {
-            // A request for more blocks has no Observe (RFC 7959 section 2.6, RFC 9177 section 4.5).
+            // A request for more blocks has no Observe (RFC 7959 section 2.6, 9177 section 4.5).
             let is_part = matches!(
                 option.number,
                 Number::BLOCK1
