@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::client::{Client, Key};
+use crate::ratio::broker::free_port;
 use crate::ratio::process::{Place, Process, SERVER_CORE};
 use crate::ratio::servers::{Edge, Server, built};
 
@@ -56,7 +57,7 @@ impl ApiEdge {
     pub fn start_with(medium: Medium, lines: &str) -> io::Result<Self> {
         let server = Edge { is_stood_in: false, ..Edge::default() }.start()?;
         let data = Data::new(medium)?;
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = free_port()?;
         let run_dir = server.run_dir().ok_or(io::ErrorKind::NotFound)?;
         let config = run_dir.join("controlplane.toml");
         let text = format!(

@@ -13,11 +13,10 @@ use serde_json::json;
 
 use crate::api::edge::{ApiEdge, Data, Medium};
 use crate::api::imports;
-use crate::ratio::broker::{Broker, IDENTITY, SECRET, free_port};
+use crate::ratio::broker::{Broker, DEVICES, IDENTITY, SECRET, free_port, provisioned};
 use crate::ratio::figure::{Figure, median, rounded};
-use crate::ratio::load::{Load, Plan};
+use crate::ratio::load::Load;
 use crate::ratio::report::{machine, put_between, table_of};
-use crate::ratio::steady::plan;
 use starts::Backlog;
 
 /// Measures all of it and writes it between the marks of a document.
@@ -61,15 +60,7 @@ impl Devices {
             });
             client.succeed("POST", "/wireless-devices", &device)?;
         }
-        let plan = Plan {
-            sockets: DEVICES,
-            outstanding: DEVICES,
-            path: "temperature",
-            identity: IDENTITY,
-            key: SECRET.as_bytes(),
-            ..plan()
-        };
-        let load = Load::dtls(edge.address(), &plan)?;
+        let load = Load::dtls(edge.address(), &provisioned())?;
         Ok(Self { edge, load })
     }
 
@@ -203,7 +194,6 @@ fn backlog_table(backlogs: &[Backlog]) -> String {
 
 /// The first is what the others are compared with.
 const LEVELS: [&str; 3] = ["destination", "store", "ring"];
-const DEVICES: usize = 256;
 /// Uplinks on their way: as many as there are devices, so that the edge never waits for them, and
 /// so few that they do not wait for each other.
 const LOADS: [usize; 2] = [DEVICES, 4];

@@ -15,7 +15,7 @@ use super::servers::{Edge, built};
 use super::steady::plan;
 
 /// As many devices have one uplink on its way each.
-const DEVICES: usize = 256;
+pub const DEVICES: usize = 256;
 /// What identities of devices begin with, their number behind it; long enough for the API.
 pub const IDENTITY: &str = "a-device-of-the-side-by-side-run-";
 /// The key of each of them.
@@ -31,15 +31,7 @@ pub fn full_path(stretch: Duration) -> io::Result<Figure> {
     let control = control_plane(&run_dir, mqtt_port, http_port)?;
     provision(&run_dir, http_port)?;
 
-    let plan = Plan {
-        sockets: DEVICES,
-        outstanding: DEVICES,
-        path: "temperature",
-        identity: IDENTITY,
-        key: SECRET.as_bytes(),
-        ..plan()
-    };
-    let mut load = Load::dtls(server.address, &plan)?;
+    let mut load = Load::dtls(server.address, &provisioned())?;
     let mut completed = load.run(stretch)?.completed;
     let mut pairs = Vec::new();
     for _ in 0..SLICES {
@@ -54,6 +46,18 @@ pub fn full_path(stretch: Duration) -> io::Result<Figure> {
     broker.has_passed_on(completed)?;
     let name = "full path to an MQTT subscriber, QoS 1: control plane against dataplane";
     Ok(Figure::from_pairs(name, "ns of CPU an uplink", &pairs, Some(Goal::AtMost(2.0))))
+}
+
+/// What devices send that the control plane knows: [`IDENTITY`], [`SECRET`], [`DEVICES`] of them.
+pub fn provisioned() -> Plan {
+    Plan {
+        sockets: DEVICES,
+        outstanding: DEVICES,
+        path: "temperature",
+        identity: IDENTITY,
+        key: SECRET.as_bytes(),
+        ..plan()
+    }
 }
 
 /// Debian's mosquitto on the devices' core, and a subscriber to everything.

@@ -75,24 +75,29 @@ impl EdgeResources {
     /// What the store remembers.
     pub(super) fn restore(store: &dyn Store) -> Result<Self, StoreError> {
         let mut resources = Self::default();
-        for (key, value) in everything(store, Table::Resources)? {
+        for (key, _) in everything(store, Table::Resources)? {
             resources.owners.extend(key.first_chunk::<16>().map(|id| DeviceId(*id)));
-            // The time of day may have been set back since.
-            let resource: EdgeResource = records::decode(&value, "resource")?;
-            resources.last_version = resources.last_version.max(resource.version);
         }
         Ok(resources)
     }
 
-    pub(super) fn next_version(&mut self, now: Now) -> u64 {
+    /// A version behind all of this process and behind `before`.
+    fn next_version(&mut self, now: Now, before: u64) -> u64 {
         // 16 a second are the clock's; more run ahead of it, far slower than the 32768 that
         // section 4.4 allows.
-        self.last_version = (self.last_version + 1).max(now.unix_ms >> 6);
+        self.last_version = (self.last_version.max(before) + 1).max(now.unix_ms >> 6);
         self.last_version
     }
 }
 
 impl Core {
+    /// The version of a change to a value: behind the one it has, though the time of day may have
+    /// been set back since.
+    pub(super) fn next_version(&mut self, now: Now, device: DeviceId, path: &str) -> u64 {
+        let before = self.edge_resource(device, path).map_or(0, |resource| resource.version);
+        self.resources.next_version(now, before)
+    }
+
     /// A request of a device, which it may make: is it for what the edge has? `row`: what the
     /// device's layout says of the path.
     pub(super) fn ask_edge(
@@ -194,7 +199,7 @@ impl Core {
             }
             Err(_) => return self.reply(to, Err(store_failed())),
         };
-        let version = self.resources.next_version(now);
+        let version = self.next_version(now, device, &path);
         let resource = EdgeResource {
             path: path.clone(),
             version,
@@ -235,7 +240,7 @@ impl Core {
         if self.edge_resource(device, &path).is_none() {
             return self.reply(to, Err(Refused::not_found(ResourceType::EdgeResource, &path)));
         }
-        let version = self.resources.next_version(now);
+        let version = self.next_version(now, device, &path);
         let mut tx = Transaction::new();
         tx.delete(Table::Resources, keys::edge_resource(device, &path));
         let by = By::Application(to);

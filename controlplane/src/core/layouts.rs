@@ -57,7 +57,7 @@ impl Core {
         let initial = row.initial.clone()?;
         let key = keys::edge_resource(device, path);
         self.room_for(device, &key).ok()??;
-        let value = self.value(now, path, initial);
+        let value = self.value(now, device, path, initial);
         let mut tx = Transaction::new();
         tx.put(Table::Resources, key, records::encode(&value));
         self.resources.owners.insert(device);
@@ -92,12 +92,12 @@ impl Core {
         let new = if request.code == Code::DELETE { row.initial.clone() } else { Some(written()) };
         let mut tx = Transaction::new();
         let version = if let Some(new) = new {
-            let value = self.value(now, &path, new);
+            let value = self.value(now, device, &path, new);
             tx.put(Table::Resources, key, records::encode(&value));
             value.version
         } else {
             tx.delete(Table::Resources, key);
-            self.resources.next_version(now)
+            self.next_version(now, device, &path)
         };
         let held = Held { of: *of, message: raw.to_vec(), body: request.payload.to_vec() };
         let by = By::Device(Box::new(held));
@@ -123,10 +123,10 @@ impl Core {
         }
     }
 
-    fn value(&mut self, now: Now, path: &str, new: Initial) -> EdgeResource {
+    fn value(&mut self, now: Now, device: DeviceId, path: &str, new: Initial) -> EdgeResource {
         EdgeResource {
             path: path.to_owned(),
-            version: self.resources.next_version(now),
+            version: self.next_version(now, device, path),
             content_format: new.content_format,
             max_age_s: RESOURCE_MAX_AGE_S,
             changed_unix_ms: now.unix_ms,

@@ -29,6 +29,21 @@ fn a_value_is_answered_by_the_edge_and_nothing_is_published() {
     assert_eq!(story.publishes.len(), 3);
 }
 
+/// RFC 7641 section 4.4: a later value has a greater number, though the time of day was set back
+/// while the process was away.
+#[test]
+fn versions_ascend_over_a_restart_and_a_clock_that_is_set_back() {
+    let mut story = Story::new();
+    story.waits_ms(3_600_000);
+    story.sets("t", b"on");
+    let version = |story: &Story| story.core.edge_resource(DEVICE, "t").unwrap().version;
+    let before = version(&story);
+    let mut story = story.restarts();
+    story.ms = 0;
+    story.sets("t", b"off");
+    assert_eq!(version(&story), before + 1);
+}
+
 /// RFC 7252 section 5.10.6.2: who has it hears 2.03; section 5.10.4: who wants another format 4.06.
 #[test]
 fn a_known_tag_is_confirmed_and_another_format_is_not_to_be_had() {
