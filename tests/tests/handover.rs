@@ -82,15 +82,18 @@ impl Once {
     /// The Message IDs, by their tokens, of requests that were answered 2.04 until this one was.
     fn answered_until(&mut self, mid: u16) -> Vec<u16> {
         let give_up = Instant::now() + patience();
-        let mut answered = Vec::new();
+        let (mut answered, mut other) = (Vec::new(), Vec::new());
         while !answered.contains(&mid) {
-            assert!(Instant::now() < give_up, "request {mid} is never answered: {answered:?}");
+            let came = format!("{answered:?}, and other than 2.04 {other:?}");
+            assert!(Instant::now() < give_up, "request {mid} is never answered: {came}");
             self.hear(0);
             while let Some(message) = self.machine.take_message() {
                 let Ok(message) = Message::parse(&message) else { continue };
                 if message.code == Code::CHANGED {
                     let token = message.token.as_bytes().try_into().expect("ours");
                     answered.push(u16::from_be_bytes(token));
+                } else {
+                    other.push((message.code, message.mid));
                 }
             }
             self.flush();
@@ -169,10 +172,13 @@ fn serving(edge: &Edge) -> u32 {
     })
 }
 
-/// Gone, or waiting to be looked after.
+/// Gone, or waiting to be looked after: with all of its threads, since one of a worker that dies
+/// after the first one may take a datagram with it.
 fn has_ended(id: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'))
+    let is_dead =
+        stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with('Z'));
+    is_dead && fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count) <= 1
 }
 
 fn signal(which: &str, id: u32) {
