@@ -188,7 +188,7 @@ fn an_answer_that_is_gone_is_asked_for_again() {
         (Code::GET, [(3, false)], true),
         (Code::POST, [(10, true)], false),
         (Code::POST, [(3, false)], false),
-        (Code::POST, [(0, false)], true),
+        (Code::POST, [(0, false)], false),
     ] {
         let (mut story, mut get) = begun(7, Type::Non);
         get.method = method;
@@ -206,6 +206,23 @@ fn an_answer_that_is_gone_is_asked_for_again() {
         answers(&mut story, &body);
         let expected = if blocks[0].1 { vec![10, 11] } else { vec![blocks[0].0] };
         assert_eq!(numbers(&mut story, get.who, &body, (Type::Non, token)), expected);
+    }
+}
+
+/// The first block alone is asked for by a request that stands for itself, if it has a body; one
+/// without asks for a block that was missed, and an application that heard of it would hear of it
+/// twice.
+#[test]
+fn a_first_block_that_was_missed_is_no_other_request() {
+    for (payload, is_asked) in [(&b"question"[..], true), (b"", false)] {
+        let (mut story, post) = begun(13, Type::Non);
+        let request = message(Type::Non, Code::POST, 1, &Token::new(b"t"), |writer| {
+            let first = Block::new(0, false, post.size).expect("a number");
+            writer.option(Number::URI_PATH, b"log").option_uint(Number::Q_BLOCK2, first.value());
+            writer.payload(payload);
+        });
+        story.sends(post.who, &request);
+        assert_eq!(story.uplinks.len(), usize::from(is_asked));
     }
 }
 

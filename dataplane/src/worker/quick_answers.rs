@@ -160,7 +160,8 @@ impl Worker {
             let is_new = match wants.what {
                 What::Body => true,
                 What::From(_) => false,
-                What::Blocks(missing) => missing.as_slice() == [0],
+                // Who misses the first block sends no body with the question for it.
+                What::Blocks(missing) => missing.as_slice() == [0] && !request.payload.is_empty(),
             };
             return is_for_application(request, is_new);
         };

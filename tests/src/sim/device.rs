@@ -5,7 +5,9 @@
 //! The CoAP half is written for the simulator and shares nothing with the edge: a mistake of the
 //! edge's timers is no mistake here.
 
+mod burst;
 mod exchange;
+mod gathered;
 mod request;
 mod serving;
 mod telling;
@@ -24,8 +26,9 @@ use tidegate_crypto::secret::Secret;
 use tidegate_dtls::client::{Config, Credential, Randoms, Session};
 use tidegate_loadgen::device::{Device as Client, OUT_BYTES};
 
+use self::burst::{Burst, asks_for_blocks};
 use self::exchange::{Due, Exchange};
-use self::request::{Follows, Request};
+use self::request::{Follows, MESSAGE_BODY_BYTES, Request};
 use self::serving::{Served, Serving};
 use self::telling::Telling;
 use self::watch::Watch;
@@ -55,6 +58,8 @@ pub(crate) struct Device {
     sent: u32,
     wishes: VecDeque<Wish>,
     current: Option<Exchange>,
+    /// In its place.
+    burst: Option<Burst>,
     /// Messages whose answer may still come, the newest last, and of which uplink they are.
     earlier: VecDeque<(Token, Option<u32>)>,
     serving: Serving,
@@ -76,8 +81,10 @@ pub(crate) struct Device {
 pub(crate) enum Said {
     /// A handshake is complete.
     Up,
-    /// A request leaves for the first time.
-    Asked { serial: u32, method: u8 },
+    /// A request leaves for the first time; `in_bursts`: its body does.
+    Asked { serial: u32, method: u8, in_bursts: bool },
+    /// It asks for the rest of a response, by a request that stands for itself where that is gone.
+    AskedForRest { serial: u32 },
     /// A response to it came.
     Answered { serial: u32, code: Code, payload: Vec<u8> },
     /// A request of the edge came whole, for the first time.
@@ -104,7 +111,7 @@ pub(crate) struct Wish {
 /// After an error: as long as the edge asks for, and longer than its response may take back.
 const REST_MS: u64 = 5_000;
 /// Messages whose late answers are recognised.
-const EARLIER_MAX: usize = 48;
+const EARLIER_MAX: usize = 96;
 /// Whatever was sent before has arrived, or never will: longer than anything is repeated.
 const LATE_MS: u64 = 300_000;
 
@@ -128,6 +135,7 @@ impl Device {
             sent: 0,
             wishes: VecDeque::new(),
             current: None,
+            burst: None,
             earlier: VecDeque::new(),
             serving: Serving::default(),
             telling: Telling::default(),
@@ -146,7 +154,7 @@ impl Device {
     pub(crate) fn reboots(&mut self) {
         self.kept = self.kept.take().filter(|_| self.plan.resumes);
         self.client = None;
-        self.current = None;
+        (self.current, self.burst) = (None, None);
         self.wishes.clear();
         self.earlier.clear();
         self.serving = Serving::default();
@@ -203,7 +211,11 @@ impl Device {
 
     /// Whether that has come true.
     pub(crate) fn is_content(&self) -> bool {
-        !self.has_wish() && self.current.is_none()
+        !self.has_wish() && !self.is_busy()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.current.is_some() || self.burst.is_some()
     }
 
     /// CON and NON it has sent, and some it may have sent.
@@ -236,8 +248,9 @@ impl Device {
     /// When to call [`Self::on_due`].
     pub(crate) fn due_ms(&self) -> Option<u64> {
         let client = self.client.as_ref().and_then(Client::due_ms);
-        let current = self.current.as_ref().map(Exchange::due_ms);
-        let has_turn = self.current.is_none() && self.has_wish();
+        let exchange = self.current.as_ref().map(Exchange::due_ms);
+        let current = exchange.or(self.burst.as_ref().map(Burst::due_ms));
+        let has_turn = !self.is_busy() && self.has_wish();
         let retry = (has_turn && self.client.is_none()).then_some(self.retry_ms);
         let rest = (has_turn && self.is_up()).then_some(self.rests_until_ms);
         let all = [client, current, retry, rest, self.serving.due_ms(), self.telling.due_ms()];
@@ -264,6 +277,7 @@ impl Device {
             client.on_due(now_ms);
         }
         self.on_exchange_due(now_ms);
+        self.on_burst_due(now_ms);
         let told = self.telling.on_due(now_ms);
         for message in self.serving.on_due(now_ms).into_iter().chain(told) {
             self.seals(&message);
@@ -326,7 +340,7 @@ impl Device {
         }
         if client.end().is_some() {
             self.client = None;
-            self.current = None;
+            (self.current, self.burst) = (None, None);
             self.retry_ms = now_ms + self.random.random_range(500..8_000);
         }
     }
@@ -335,7 +349,7 @@ impl Device {
     fn proceeds(&mut self, now_ms: u64) {
         self.sees_client(now_ms);
         self.tells(now_ms);
-        if now_ms < self.asleep_until_ms || self.current.is_some() || !self.has_wish() {
+        if now_ms < self.asleep_until_ms || self.is_busy() || !self.has_wish() {
             return;
         }
         if self.client.is_none() && now_ms >= self.retry_ms {
@@ -379,8 +393,13 @@ impl Device {
         self.serial += 1;
         let serial = self.serial;
         let text = uplink_text(self.number, serial);
+        if let Some(method) = self.asks_in_bursts(now_ms, wish, &text) {
+            let in_bursts = text.len() > MESSAGE_BODY_BYTES;
+            self.said.push(Said::Asked { serial, method: method.0, in_bursts });
+            return self.bursts(now_ms);
+        }
         let request = Request::new(serial, wish.method, wish.confirmable, text, self.plan.szx);
-        self.said.push(Said::Asked { serial, method: request.method.0 });
+        self.said.push(Said::Asked { serial, method: request.method.0, in_bursts: false });
         self.sends_next(now_ms, request);
     }
 
@@ -392,11 +411,15 @@ impl Device {
         self.seals(exchange.message());
         let request = &exchange.request;
         let serial = (!request.is_watch).then_some(request.serial);
-        self.earlier.push_back((request.token(), serial));
+        self.remembers((request.token(), serial));
+        self.current = Some(exchange);
+    }
+
+    fn remembers(&mut self, known: (Token, Option<u32>)) {
+        self.earlier.push_back(known);
         if self.earlier.len() > EARLIER_MAX {
             self.earlier.pop_front();
         }
-        self.current = Some(exchange);
     }
 
     /// Tells of its state, when somebody observes it who does not know it.
@@ -436,9 +459,8 @@ impl Device {
             Type::Rst => {
                 self.serving.on_confirmed(message.mid);
                 self.telling.on_reset(message.mid);
-                if self.current.as_ref().is_some_and(|exchange| exchange.mid == message.mid) {
-                    self.current = None;
-                }
+                self.current.take_if(|exchange| exchange.mid == message.mid);
+                self.burst.take_if(|burst| burst.on_reset(message.mid));
             }
             _ if message.code.is_response() => self.on_response(now_ms, message),
             _ => {}
@@ -451,6 +473,10 @@ impl Device {
         self.said.extend(state.map(|state| Said::Told { state }));
         if let Some(exchange) = self.current.as_mut().filter(|exchange| exchange.mid == mid) {
             exchange.on_ack(now_ms);
+        }
+        if let Some(burst) = &mut self.burst {
+            burst.on_ack(now_ms, mid);
+            self.bursts(now_ms);
         }
     }
 
@@ -470,6 +496,13 @@ impl Device {
         }
         if is_watched {
             return self.on_notification(now_ms, message);
+        }
+        if self.on_burst_response(now_ms, message) {
+            return;
+        }
+        if asks_for_blocks(message) {
+            // Of a body that is over.
+            return self.seals(&empty(Type::Rst, message.mid));
         }
         if !is_asked {
             if let Some(serial) = serial.filter(|_| Request::is_whole(message)) {

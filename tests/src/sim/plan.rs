@@ -40,6 +40,8 @@ pub(crate) struct DevicePlan {
     pub(crate) latency_ms: u64,
     /// SZX of the blocks of its long requests.
     pub(crate) szx: u32,
+    /// It speaks Q-Block (RFC 9177).
+    pub(crate) is_quick: bool,
 }
 
 /// The Connection ID a device asks for.
@@ -223,6 +225,7 @@ impl DevicePlan {
             return_routability: random.random(),
             latency_ms: random.random_range(2..250),
             szx: random.random_range(3..6),
+            is_quick: seed::stream(seed, "quick", number).random_range(0..3) == 0,
         }
     }
 }

@@ -29,6 +29,10 @@ pub(crate) struct Uplinks {
 
 struct Asked {
     method: u8,
+    /// Its blocks go as they like: the body has a name that outlives its Message IDs.
+    in_bursts: bool,
+    /// What is safe is asked again, where the response has gone before it was read.
+    may_be_asked_again: bool,
     before: Interruptions,
     /// CON and NON that the device had sent by then.
     spoken: u32,
@@ -74,10 +78,27 @@ impl Uplinks {
         &mut self,
         of: (usize, u32),
         (method, spoken, late): (u8, u32, u32),
+        in_bursts: bool,
         before: Interruptions,
     ) {
         let (seen, is_acknowledged) = (BTreeMap::new(), false);
-        self.asked.insert(of, Asked { method, before, spoken, late, seen, is_acknowledged });
+        let may_be_asked_again = false;
+        let asked = Asked {
+            method,
+            in_bursts,
+            may_be_asked_again,
+            before,
+            spoken,
+            late,
+            seen,
+            is_acknowledged,
+        };
+        self.asked.insert(of, asked);
+    }
+
+    /// Of a request that is safe.
+    pub(crate) fn on_asked_for_rest(&mut self, of: (usize, u32)) {
+        self.asked.entry(of).and_modify(|asked| asked.may_be_asked_again = true);
     }
 
     /// The subscriber has a message. `spoken`: what a device has sent by now.
@@ -99,8 +120,9 @@ impl Uplinks {
         if again && asked.before.publishing == now.publishing {
             return Err(format!("{} was published twice", event.payload));
         }
-        let is_remembered = spoken(event.device) + asked.late < asked.spoken + ENTRIES as u32
-            && now.ms < asked.before.ms + EXCHANGE_LIFETIME_MS;
+        let has_room = spoken(event.device) + asked.late < asked.spoken + ENTRIES as u32;
+        let is_young = now.ms < asked.before.ms + EXCHANGE_LIFETIME_MS;
+        let is_remembered = (has_room || asked.in_bursts) && is_young && !asked.may_be_asked_again;
         if asked.seen.len() > 1 && asked.before.dataplane == now.dataplane && is_remembered {
             return Err(format!("{} became two events", event.payload));
         }

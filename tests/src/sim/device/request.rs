@@ -45,22 +45,16 @@ pub(super) enum Follows {
 }
 
 /// Longer bodies go block by block, bytes.
-const MESSAGE_BODY_BYTES: usize = 700;
+pub(super) const MESSAGE_BODY_BYTES: usize = 700;
 /// How often a body goes again from its beginning.
 const RESTARTS_MAX: u8 = 3;
 
 impl Request {
     pub(super) fn new(serial: u32, method: u8, confirmable: bool, body: String, szx: u32) -> Self {
         let is_long = body.len() > MESSAGE_BODY_BYTES;
-        // Only these have a body that may be long.
-        let method = match Code(method) {
-            Code::GET if is_long => Code::POST,
-            Code::DELETE if is_long => Code::PUT,
-            method => method,
-        };
         Self {
             serial,
-            method,
+            method: method_for(method, is_long),
             ty: if confirmable || is_long { Type::Con } else { Type::Non },
             is_watch: false,
             body: body.into_bytes(),
@@ -95,7 +89,8 @@ impl Request {
     /// although it comes late.
     pub(super) fn is_whole(response: &Message<'_>) -> bool {
         let is_part = [Code::CONTINUE, Code::REQUEST_ENTITY_INCOMPLETE].contains(&response.code);
-        !is_part && response.options.first(Number::BLOCK2).is_none()
+        let is_block = |number| response.options.first(number).is_some();
+        !is_part && !is_block(Number::BLOCK2) && !is_block(Number::Q_BLOCK2)
     }
 
     /// The token of the newest message: each has one of its own.
@@ -192,6 +187,15 @@ impl Request {
             return Follows::Message;
         }
         Follows::End(response.code, std::mem::take(&mut self.read))
+    }
+}
+
+/// A CoAP method, or the one next to it that may have a long body.
+pub(super) fn method_for(method: u8, is_long: bool) -> Code {
+    match Code(method) {
+        Code::GET if is_long => Code::POST,
+        Code::DELETE if is_long => Code::PUT,
+        method => method,
     }
 }
 

@@ -262,12 +262,16 @@ impl World {
                 }
                 Ok(())
             }
-            Said::Asked { serial, method } => {
+            Said::Asked { serial, method, in_bursts } => {
                 self.note("asks", number, &serial.to_be_bytes());
                 let before = self.checks.interruptions;
                 let device = &mut self.devices[place];
                 let sent = (method, device.spoken(), device.late(self.now_ms));
-                self.checks.uplinks.on_asked((number, serial), sent, before);
+                self.checks.uplinks.on_asked((number, serial), sent, in_bursts, before);
+                Ok(())
+            }
+            Said::AskedForRest { serial } => {
+                self.checks.uplinks.on_asked_for_rest((number, serial));
                 Ok(())
             }
             Said::Answered { serial, code, payload } => {
