@@ -5,14 +5,16 @@
 //! It reads no datagram: what it keeps are places in the kernel's queues.
 
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{ErrorKind, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -49,7 +51,7 @@ impl Keeper {
             _ => {}
         }
         let notices = UnixDatagram::bind(&path).map_err(fail)?;
-        notices.set_read_timeout(Some(LOOK)).map_err(fail)?;
+        notices.set_nonblocking(true).map_err(fail)?;
         let (sockets, sockets_max) = (BTreeMap::new(), SOCKETS_MAX);
         Ok(Self { program, arguments, notices, path, sockets, sockets_max, has_served: false })
     }
@@ -96,15 +98,23 @@ impl Keeper {
         child: &mut Child,
         signals: &mut Signals,
     ) -> Result<Option<ExitStatus>, String> {
+        let fail = |e: &dyn std::fmt::Display| format!("its end: {e}");
+        let pid = Pid::from_child(child);
+        let end = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| fail(&e))?;
         let mut is_asked = false;
         loop {
-            self.hear();
+            let mut either = [end.as_fd(), self.notices.as_fd()]
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            match poll(&mut either, Some(&LOOK)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(fail(&error)),
+            }
+            while self.hear() {}
             if signals.pending().next().is_some() {
                 is_asked = true;
-                let pid = Pid::from_child(child);
-                kill_process(pid, Signal::TERM).map_err(|e| format!("its end: {e}"))?;
+                kill_process(pid, Signal::TERM).map_err(|e| fail(&e))?;
             }
-            match child.try_wait().map_err(|e| format!("its end: {e}"))? {
+            match child.try_wait().map_err(|e| fail(&e))? {
                 Some(status) if is_asked && status.success() => return Ok(None),
                 Some(status) if is_asked => return Err(format!("it ended: {status}")),
                 Some(status) => {
@@ -117,7 +127,7 @@ impl Keeper {
         }
     }
 
-    /// Hears one notice; false when none came for a while.
+    /// Hears one notice; false: there is none.
     fn hear(&mut self) -> bool {
         let mut text = [0; NOTICE_BYTES_MAX];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -157,8 +167,8 @@ impl Keeper {
 
 /// SD_LISTEN_FDS_START.
 const FIRST_FD: i32 = 3;
-/// How soon a signal or an end is noticed.
-const LOOK: Duration = Duration::from_millis(20);
+/// How soon a signal is noticed; an end or a notice is at once.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// From an end to the next start, as deploy/systemd has it. *Why not at once:* what ends at once
 /// again would take a core.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -46,6 +46,7 @@ bugs! {
     ExchangeKept = "An exchange that a NON answers is never forgotten.",
     PieceOfTheDead = "What a dead worker left of a body on the ring is taken for the beginning of the next.",
     BodyKept = "The memory of a response that came block by block is not given back.",
+    BurstServedAgain = "Late blocks of a body that was whole make another one of it.",
     DeliveredByABlock = "A message counts as delivered when the first of its blocks is acknowledged.",
     MessageIdReused = "A message takes a Message ID that another one still has.",
 }

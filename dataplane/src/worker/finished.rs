@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use std::collections::VecDeque;
 use tidegate_coap::block::quick::NON_PARTIAL_TIMEOUT_MS;
 use tidegate_coap::code::Code;
+use tidegate_faults::{Bug, has};
 use tidegate_ring::contract::SessionRef;
 
 /// Bodies that came whole in any order of their blocks.
@@ -49,7 +50,7 @@ impl Finished {
 
     /// What a late block of such a body is told; `None`: there is no such body.
     pub(super) fn late(&self, session: SessionRef, name: Name) -> Option<Late> {
-        let body = self.bodies.get(&(session, name))?;
+        let body = self.bodies.get(&(session, name)).filter(|_| !has(Bug::BurstServedAgain))?;
         Some(body.told.map_or(Late::Nothing, Late::Code))
     }
 

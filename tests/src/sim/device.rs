@@ -569,7 +569,7 @@ impl Device {
 /// What the request with this number says: some are long, and do not pass where the MTU is small;
 /// some are so long that they go block by block.
 pub(crate) fn uplink_text(device: usize, serial: u32) -> String {
-    padded(format!("u{device}.{serial}"), [0, 0, 0, 0, 600, 0, 900, 0, 600, 0, 2_600], serial)
+    padded(format!("u{device}.{serial}"), [0, 0, 900, 0, 600, 0, 900, 0, 600, 0, 2_600], serial)
 }
 
 /// A text with so many bytes behind it, by its number.
