@@ -22,6 +22,8 @@ use crate::store::{Change, StoreError, Table, Transaction};
 pub struct Writes {
     /// Submitted, in order.
     in_flight: VecDeque<InFlight>,
+    /// How many of these are tried again.
+    tries: usize,
     /// Refused, the newest of each key.
     unsaved: BTreeMap<Place, Unsaved>,
     /// Whose entries are finished when nothing is unsaved any more.
@@ -74,6 +76,7 @@ impl Writes {
         self.last += 1;
         let id = WriteId(self.last);
         let (account, changes) = (transaction.account, transaction.changes.clone());
+        self.tries += usize::from(is_again);
         self.in_flight.push_back(InFlight { id, account, changes, ticket, is_again });
         id
     }
@@ -87,6 +90,7 @@ impl Writes {
     ) -> Vec<Told> {
         let at = self.in_flight.iter().position(|write| write.id == id);
         let Some(write) = at.and_then(|at| self.in_flight.remove(at)) else { return Vec::new() };
+        self.tries -= usize::from(write.is_again);
         let mut told = Vec::new();
         match result {
             Ok(()) => {
@@ -95,8 +99,7 @@ impl Writes {
             }
             Err(error) => told.extend(self.is_refused(now_ms, write, error)),
         }
-        let tries = self.in_flight.iter().any(|write| write.is_again);
-        if self.unsaved.is_empty() && !tries {
+        if self.unsaved.is_empty() && self.tries == 0 {
             self.retry_ms = None;
             told.extend(self.waiting.drain(..).map(|ticket| (ticket, Ok(()))));
         }
