@@ -20,6 +20,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use rand::Rng;
 use tidegate_coap::message::Message;
+use tidegate_faults::{Bug, has};
 use tidegate_ring::contract::{Claim, DeviceId, EndReason};
 use tidegate_ring::trust;
 
@@ -80,7 +81,10 @@ impl NoSec {
     fn find(&self, peer: &Peer) -> Option<(Address, Known)> {
         let (ip, port) = (peer.ip_bytes(), peer.port());
         let known = |address| Some((address, *self.by_address.get(&address)?));
-        known((ip, port)).or_else(|| known((ip, ANY_PORT)))
+        known((ip, port)).or_else(|| known((ip, ANY_PORT))).or_else(|| {
+            let mut all = self.by_address.iter().filter(|_| has(Bug::PortNotAsked));
+            all.find(|((named, _), _)| *named == ip).map(|(address, known)| (*address, *known))
+        })
     }
 }
 

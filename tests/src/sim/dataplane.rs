@@ -11,18 +11,20 @@ use tidegate_dataplane::config::Config;
 use tidegate_dataplane::fate::Counters;
 use tidegate_dataplane::handover::Handover;
 use tidegate_dataplane::net::batch::Outbox;
+use tidegate_dataplane::net::peer::Peer;
 use tidegate_dataplane::resumptions::{Resumptions, Tables};
 use tidegate_dataplane::run::take_left;
-use tidegate_dataplane::slab::Slab;
+use tidegate_dataplane::slab::{Slab, State};
 use tidegate_dataplane::worker::{Parts, Worker};
 use tidegate_faults::{Doom, Point};
-use tidegate_ring::contract;
+use tidegate_ring::contract::{self, SessionRef};
 use tidegate_ring::{Consumer, Producer, heap_pair};
 use zerocopy::IntoBytes;
 
 use super::death::{dies_at, lives};
 use super::plan::Plan;
 use super::seed;
+use super::unsecured::LISTEN;
 
 /// All workers of one dataplane.
 pub(crate) struct Dataplane {
@@ -36,6 +38,8 @@ pub(crate) struct Dataplane {
     tables: Tables,
     config: Arc<Config>,
     ring_bytes: usize,
+    /// Where the kernel's hash begins in this life.
+    shift: usize,
     random: StdRng,
 }
 
@@ -66,6 +70,8 @@ pub(crate) type OtherEnds = (Consumer, Producer);
 #[derive(Clone)]
 pub(crate) struct Datagram {
     pub(crate) from: SocketAddr,
+    /// To the socket for plain CoAP.
+    pub(crate) is_plain: bool,
     pub(crate) bytes: Vec<u8>,
     pub(crate) origin: Origin,
 }
@@ -77,6 +83,8 @@ pub(crate) enum Origin {
     Record(usize, u64),
     /// Of a handshake.
     Handshake,
+    /// Plain CoAP of this device, as it said it.
+    Plain(usize),
     /// Changed on the way.
     Damaged,
     /// A stranger.
@@ -87,6 +95,7 @@ impl Dataplane {
     /// The workers, not yet born.
     pub(crate) fn new(plan: &Plan) -> Self {
         let mut config = Config::default();
+        config.nosec.listen = vec![LISTEN.into()];
         config.sessions.per_worker = 48;
         config.resumption.per_worker = 24;
         config.handshake.half_open = 12;
@@ -104,6 +113,7 @@ impl Dataplane {
             tables: Tables::anonymous(plan.workers, config.resumption.per_worker),
             config: Arc::new(config),
             ring_bytes: plan.ring_bytes,
+            shift: 0,
             random: seed::stream(plan.seed, "workers", 0),
         }
     }
@@ -146,6 +156,7 @@ impl Dataplane {
             let entries = take_left(&mut down).expect("our own ring");
             let mut own_seed = [0; 32];
             self.random.fill_bytes(&mut own_seed);
+            self.shift = usize::from(own_seed[0] % 4 / 3);
             let (age_s, tables) = (self.config.resumption.age_s, self.tables.clone());
             let parts = Parts {
                 index,
@@ -182,6 +193,18 @@ impl Dataplane {
             seat.inbox.clear();
             seat.turn_ms = None;
         }
+    }
+
+    /// The plain session of this peer.
+    pub(crate) fn session_at(&self, peer: &Peer) -> Option<SessionRef> {
+        self.seats.iter().filter_map(|seat| seat.worker.as_ref()).find_map(|worker| {
+            let slab = worker.slab();
+            let is_it = |slot: &u32| {
+                let entry = slab.get(*slot);
+                entry.state() == State::NoSec && entry.peer == *peer
+            };
+            (0..slab.used()).find(is_it).map(|slot| slab.session(slot))
+        })
     }
 
     /// Other traffic has filled the rings toward the control plane.
@@ -223,6 +246,10 @@ impl Dataplane {
     pub(crate) fn lands_on(&mut self, datagram: &Datagram) -> usize {
         let count = self.seats.len();
         let drawn: usize = self.random.random_range(0..1_000);
+        if datagram.is_plain {
+            // No program steers these: where one lands changes with the sockets alone.
+            return (usize::from(datagram.from.port()) + self.shift) % count;
+        }
         if drawn < 20 {
             return drawn % count;
         }

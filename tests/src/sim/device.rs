@@ -1,6 +1,6 @@
-//! What does a device do? A DTLS client with a CoAP endpoint of its own: it sends requests one at a
-//! time, repeats them as RFC 7252 says, serves what it is asked, and starts anew when nothing
-//! answers.
+//! What does a device do? With a session, or without, it has a CoAP endpoint of its own: it sends
+//! requests one at a time, repeats them as RFC 7252 says, serves what it is asked, and starts anew
+//! when nothing answers.
 //!
 //! The CoAP half is written for the simulator and shares nothing with the edge: a mistake of the
 //! edge's timers is no mistake here.
@@ -10,30 +10,29 @@ mod exchange;
 mod gathered;
 mod request;
 mod serving;
+mod session;
 mod telling;
 mod watch;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use rand::Rng;
 use rand::rngs::StdRng;
 use tidegate_coap::code::Code;
 use tidegate_coap::message::{Message, Token, Type, empty};
 use tidegate_coap::option::Number;
-use tidegate_crypto::secret::Secret;
-use tidegate_dtls::client::{Config, Credential, Randoms, Session};
-use tidegate_loadgen::device::{Device as Client, OUT_BYTES};
 
 use self::burst::{Burst, asks_for_blocks};
 use self::exchange::{Due, Exchange};
 use self::request::{Follows, MESSAGE_BODY_BYTES, Request};
 use self::serving::{Served, Serving};
+use self::session::{News, Session};
 use self::telling::Telling;
 use self::watch::Watch;
-use super::plan::{Cid, DevicePlan, Odd};
+use super::plan::{DevicePlan, Odd};
 use super::seed;
+use super::unsecured::home;
 use crate::story::message;
 
 /// One device.
@@ -43,16 +42,15 @@ pub(crate) struct Device {
     pub(crate) address: SocketAddr,
     /// It neither hears nor says anything before this.
     pub(crate) asleep_until_ms: u64,
+    /// CON and NON of it that have come to the edge, copies too.
+    pub(crate) arrived: u32,
     plan: DevicePlan,
-    config: Arc<Config>,
     random: StdRng,
-    client: Option<Client>,
-    /// Its session was seen by [`Said::Up`].
-    is_told: bool,
-    kept: Option<Session>,
-    retry_ms: u64,
+    session: Session,
     mid: u16,
     serial: u32,
+    /// What said last that it speaks now.
+    echo: Option<Vec<u8>>,
     /// Messages that can be taken for requests or responses: when each was first sent.
     sent_ms: VecDeque<u64>,
     sent: u32,
@@ -82,7 +80,7 @@ pub(crate) enum Said {
     /// A handshake is complete.
     Up,
     /// A request leaves for the first time; `in_bursts`: its body does.
-    Asked { serial: u32, method: u8, in_bursts: bool },
+    Asked { serial: u32, method: u8, confirmable: bool, in_bursts: bool },
     /// It asks for the rest of a response, by a request that stands for itself where that is gone.
     AskedForRest { serial: u32 },
     /// A response to it came.
@@ -116,21 +114,19 @@ const EARLIER_MAX: usize = 96;
 const LATE_MS: u64 = 300_000;
 
 impl Device {
-    pub(crate) fn new(run_seed: u64, plan: DevicePlan) -> Self {
+    pub(crate) fn new(run_seed: u64, plan: &DevicePlan) -> Self {
         let number = plan.number;
         let mut random = seed::stream(run_seed, "device's", number);
-        let config = Config { return_routability: plan.return_routability, ..Config::default() };
         Self {
             number,
             address: home(number),
             asleep_until_ms: 0,
-            config: Arc::new(config),
-            client: None,
-            is_told: false,
-            kept: None,
-            retry_ms: 0,
+            arrived: 0,
+            plan: plan.clone(),
+            session: Session::new(plan),
             mid: random.random(),
             serial: 0,
+            echo: None,
             sent_ms: VecDeque::new(),
             sent: 0,
             wishes: VecDeque::new(),
@@ -146,21 +142,23 @@ impl Device {
             out: Vec::new(),
             said: Vec::new(),
             random,
-            plan,
         }
     }
 
     /// It is switched off and on again.
     pub(crate) fn reboots(&mut self) {
-        self.kept = self.kept.take().filter(|_| self.plan.resumes);
-        self.client = None;
+        self.session.forgets();
         (self.current, self.burst) = (None, None);
         self.wishes.clear();
         self.earlier.clear();
         self.serving = Serving::default();
         self.telling.ends();
-        // Like many, it begins with the Message ID it always begins with.
-        self.mid = 0;
+        self.watch = None;
+        self.echo = None;
+        // Like many, it begins with the Message ID it always begins with. Without a session that
+        // ends with it the edge would take its messages for copies (RFC 7252 section 4.4).
+        let far = if self.is_plain() { self.random.random_range(500..60_000) } else { 0 };
+        self.mid = if self.is_plain() { self.mid.wrapping_add(far) } else { 0 };
     }
 
     /// It would like to send a request.
@@ -220,11 +218,20 @@ impl Device {
 
     /// CON and NON it has sent, and some it may have sent.
     pub(crate) fn spoken(&self) -> u32 {
-        self.sent
+        // Without security a copy may come as often as the network likes, and count each time.
+        if self.is_plain() { self.arrived } else { self.sent }
+    }
+
+    /// It speaks plain CoAP.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.session.is_plain()
     }
 
     /// Those that may still be on their way.
     pub(crate) fn late(&mut self, now_ms: u64) -> u32 {
+        if self.is_plain() {
+            return 0;
+        }
         while self.sent_ms.front().is_some_and(|ms| ms + LATE_MS < now_ms) {
             self.sent_ms.pop_front();
         }
@@ -237,29 +244,29 @@ impl Device {
     }
 
     pub(crate) fn session(&mut self) -> Option<&mut tidegate_dtls::Established> {
-        self.client.as_mut()?.session()
+        self.session.established()
     }
 
     /// Length of the Connection ID in records toward it.
     pub(crate) fn cid_len(&self) -> usize {
-        if let Cid::Of(len) = self.plan.cid { len } else { 0 }
+        self.session.cid_len()
     }
 
     /// When to call [`Self::on_due`].
     pub(crate) fn due_ms(&self) -> Option<u64> {
-        let client = self.client.as_ref().and_then(Client::due_ms);
+        let session = self.session.due_ms();
         let exchange = self.current.as_ref().map(Exchange::due_ms);
         let current = exchange.or(self.burst.as_ref().map(Burst::due_ms));
         let has_turn = !self.is_busy() && self.has_wish();
-        let retry = (has_turn && self.client.is_none()).then_some(self.retry_ms);
+        let retry = self.session.begins_ms().filter(|_| has_turn);
         let rest = (has_turn && self.is_up()).then_some(self.rests_until_ms);
-        let all = [client, current, retry, rest, self.serving.due_ms(), self.telling.due_ms()];
+        let all = [session, current, retry, rest, self.serving.due_ms(), self.telling.due_ms()];
         let due = all.into_iter().flatten().min();
         due.map(|due_ms| due_ms.max(self.asleep_until_ms))
     }
 
     fn is_up(&self) -> bool {
-        self.client.as_ref().is_some_and(Client::is_up)
+        self.session.is_up()
     }
 
     fn has_wish(&self) -> bool {
@@ -271,11 +278,7 @@ impl Device {
         if now_ms < self.asleep_until_ms {
             return;
         }
-        if let Some(client) = &mut self.client
-            && client.due_ms().is_some_and(|due_ms| due_ms <= now_ms)
-        {
-            client.on_due(now_ms);
-        }
+        self.session.on_due(now_ms);
         self.on_exchange_due(now_ms);
         self.on_burst_due(now_ms);
         let told = self.telling.on_due(now_ms);
@@ -301,9 +304,11 @@ impl Device {
     /// Nobody is there: the next request shakes hands again.
     fn gives_up_session(&mut self, now_ms: u64) {
         self.said.push(Said::Silence);
-        self.client = None;
-        self.retry_ms = now_ms + self.random.random_range(0..3_000);
-        self.kept = self.kept.take().filter(|_| self.plan.resumes);
+        let after_ms = self.random.random_range(0..3_000);
+        self.session.ends(now_ms, after_ms);
+        if self.is_plain() {
+            self.rests_until_ms = now_ms + after_ms;
+        }
     }
 
     /// A datagram came.
@@ -311,13 +316,8 @@ impl Device {
         if now_ms < self.asleep_until_ms {
             return;
         }
-        let Some(client) = &mut self.client else { return };
-        client.on_datagram(now_ms, bytes);
-        let mut messages = Vec::new();
-        while let Some(message) = client.take_message() {
-            messages.push(message);
-        }
-        self.sees_client(now_ms);
+        let Some(messages) = self.session.on_datagram(now_ms, bytes) else { return };
+        self.sees_session(now_ms);
         for message in messages {
             if let Ok(message) = Message::parse(&message) {
                 self.on_message(now_ms, &message);
@@ -327,32 +327,25 @@ impl Device {
     }
 
     /// What has become of the handshake or the session?
-    fn sees_client(&mut self, now_ms: u64) {
-        let Some(client) = &mut self.client else { return };
-        let mut out = [0; OUT_BYTES];
-        while let Some(len) = client.poll_transmit(&mut out) {
-            self.out.push(out[..len].to_vec());
-        }
-        if client.is_up() && !self.is_told {
-            self.is_told = true;
-            self.kept = client.resumable().cloned();
-            self.said.push(Said::Up);
-        }
-        if client.end().is_some() {
-            self.client = None;
-            (self.current, self.burst) = (None, None);
-            self.retry_ms = now_ms + self.random.random_range(500..8_000);
+    fn sees_session(&mut self, now_ms: u64) {
+        match self.session.polls(now_ms, &mut self.out) {
+            Some(News::Up) => self.said.push(Said::Up),
+            Some(News::Over) => {
+                (self.current, self.burst) = (None, None);
+                self.session.rests(self.random.random_range(500..8_000));
+            }
+            None => {}
         }
     }
 
     /// Does what can be done now: a handshake, the next request.
     fn proceeds(&mut self, now_ms: u64) {
-        self.sees_client(now_ms);
+        self.sees_session(now_ms);
         self.tells(now_ms);
         if now_ms < self.asleep_until_ms || self.is_busy() || !self.has_wish() {
             return;
         }
-        if self.client.is_none() && now_ms >= self.retry_ms {
+        if self.session.begins_ms().is_some_and(|begins_ms| now_ms >= begins_ms) {
             self.connects(now_ms);
         }
         if !self.is_up() || now_ms < self.rests_until_ms {
@@ -368,25 +361,11 @@ impl Device {
     }
 
     fn connects(&mut self, now_ms: u64) {
-        let cid: Option<Vec<u8>> = match self.plan.cid {
-            Cid::Without => None,
-            Cid::Empty => Some(Vec::new()),
-            Cid::Of(len) => Some((0..len).map(|_| self.random.random()).collect()),
-        };
-        let randoms = Randoms::expand(&self.random.random());
-        let credential = Credential::Psk {
-            identity: identity(self.number).into_bytes(),
-            psk: Secret::new(&key(self.number)),
-        };
-        let session = self.kept.as_ref().filter(|_| self.plan.resumes);
-        let client =
-            Client::new(&self.config, now_ms, 0, cid.as_deref(), &randoms, credential, session);
-        self.client = Some(client);
+        self.session.begins(now_ms, &mut self.random);
         self.watch = None;
         self.telling.ends();
-        self.is_told = false;
         self.serving = Serving::default();
-        self.sees_client(now_ms);
+        self.sees_session(now_ms);
     }
 
     fn asks(&mut self, now_ms: u64, wish: Wish) {
@@ -394,12 +373,15 @@ impl Device {
         let serial = self.serial;
         let text = uplink_text(self.number, serial);
         if let Some(method) = self.asks_in_bursts(now_ms, wish, &text) {
+            let (method, confirmable) = (method.0, wish.confirmable);
             let in_bursts = text.len() > MESSAGE_BODY_BYTES;
-            self.said.push(Said::Asked { serial, method: method.0, in_bursts });
+            self.said.push(Said::Asked { serial, method, confirmable, in_bursts });
             return self.bursts(now_ms);
         }
-        let request = Request::new(serial, wish.method, wish.confirmable, text, self.plan.szx);
-        self.said.push(Said::Asked { serial, method: request.method.0, in_bursts: false });
+        let mut request = Request::new(serial, wish.method, wish.confirmable, text, self.plan.szx);
+        request.echo.clone_from(&self.echo);
+        let (method, confirmable) = (request.method.0, request.ty == Type::Con);
+        self.said.push(Said::Asked { serial, method, confirmable, in_bursts: false });
         self.sends_next(now_ms, request);
     }
 
@@ -505,13 +487,16 @@ impl Device {
             return self.seals(&empty(Type::Rst, message.mid));
         }
         if !is_asked {
-            if let Some(serial) = serial.filter(|_| Request::is_whole(message)) {
+            // What a stranger is told who sends an old block again says nothing of the request.
+            let counts = !self.is_plain() || message.code.is_success();
+            if let Some(serial) = serial.filter(|_| counts && Request::is_whole(message)) {
                 self.answered(now_ms, serial, message.code, message.payload.to_vec());
             }
             return;
         }
         let Some(mut exchange) = self.current.take() else { return };
         let follows = exchange.request.on_response(message);
+        self.echo.clone_from(&exchange.request.echo);
         if let Some((token, sequence)) = exchange.request.take_observed() {
             self.watch = Some(Watch::new(token, sequence, now_ms));
         }
@@ -560,9 +545,7 @@ impl Device {
     }
 
     fn seals(&mut self, message: &[u8]) {
-        let mut out = [0; OUT_BYTES];
-        let sealed = self.client.as_mut().and_then(|client| client.seal(message, &mut out));
-        self.out.extend(sealed.map(|len| out[..len].to_vec()));
+        self.out.extend(self.session.seal(message));
     }
 }
 
@@ -587,11 +570,6 @@ pub(crate) fn key(number: usize) -> [u8; 16] {
     let mut key = *b"key of device...";
     key[13..].copy_from_slice(&(number as u32).to_be_bytes()[1..]);
     key
-}
-
-/// Where a device is at first.
-fn home(number: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, number as u8 + 1], 5_000))
 }
 
 /// Bound: requests that wait.

@@ -30,6 +30,7 @@ mod seed;
 pub mod shrink;
 mod stranger;
 mod trace;
+mod unsecured;
 mod world;
 
 use std::collections::BTreeSet;

@@ -31,6 +31,7 @@ pub struct Plan {
 pub(crate) struct DevicePlan {
     /// Its number, which it keeps when others are left out.
     pub(crate) number: usize,
+    pub(crate) security: Security,
     pub(crate) cid: Cid,
     /// It offers the session it had when it comes back.
     pub(crate) resumes: bool,
@@ -38,10 +39,35 @@ pub(crate) struct DevicePlan {
     pub(crate) return_routability: bool,
     /// One way through the network, milliseconds.
     pub(crate) latency_ms: u64,
+    /// What it asks to be done has to be said lately ([`FRESH_S`]).
+    pub(crate) is_fresh: bool,
     /// SZX of the blocks of its long requests.
     pub(crate) szx: u32,
     /// It speaks Q-Block (RFC 9177).
     pub(crate) is_quick: bool,
+}
+
+/// How the edge knows a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    /// By a pre-shared key, over DTLS.
+    Psk,
+    /// By the address it sends plain CoAP from; by any port of it, or by one alone.
+    Plain { any_port: bool },
+}
+
+impl Security {
+    pub(crate) fn is_plain(self) -> bool {
+        matches!(self, Self::Plain { .. })
+    }
+
+    fn new(seed: u64, number: usize) -> Self {
+        let mut random = seed::stream(seed, "security", number);
+        match random.random_range(0..5) {
+            0 => Self::Plain { any_port: random.random() },
+            _ => Self::Psk,
+        }
+    }
 }
 
 /// The Connection ID a device asks for.
@@ -84,6 +110,8 @@ pub(crate) enum What {
     Observe,
     /// That is another one.
     State,
+    /// The right to do without security is taken from a device that does, or given back.
+    Security { allows: bool },
 }
 
 /// What a device may say that is no request to be served.
@@ -192,6 +220,9 @@ impl Plan {
                 let at_ms = random.random_range(0..storm_ms);
                 plan.actions.push(Action { at_ms, device, what: what(&mut random) });
             }
+            if plan.devices[device].security.is_plain() {
+                plan.changes_sheet(device);
+            }
         }
         if climate == Climate::Foul {
             let mut random = seed::stream(seed, "faults", 0);
@@ -210,6 +241,19 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Now and then a plain device may not be one for a while.
+    fn changes_sheet(&mut self, device: usize) {
+        let mut random = seed::stream(self.seed, "sheet", device);
+        for _ in 0..random.random_range(0..3) {
+            for allows in [false, true] {
+                let at_ms = random.random_range(0..self.storm_ms);
+                self.actions.push(Action { at_ms, device, what: What::Security { allows } });
+            }
+        }
+    }
+}
+
 impl DevicePlan {
     fn new(seed: u64, number: usize) -> Self {
         let mut random = seed::stream(seed, "device", number);
@@ -220,12 +264,15 @@ impl DevicePlan {
         };
         Self {
             number,
+            security: Security::new(seed, number),
             cid,
             resumes: random.random(),
             return_routability: random.random(),
             latency_ms: random.random_range(2..250),
+            is_fresh: is_fresh(seed, number),
             szx: random.random_range(3..6),
-            is_quick: seed::stream(seed, "quick", number).random_range(0..3) == 0,
+            is_quick: !Security::new(seed, number).is_plain()
+                && seed::stream(seed, "quick", number).random_range(0..3) == 0,
         }
     }
 }
@@ -252,6 +299,15 @@ fn what(random: &mut StdRng) -> What {
         _ => What::Policy { allows: random.random() },
     }
 }
+
+/// Half of the plain devices have to show that they speak now (RFC 9175): of others nothing old is
+/// taken in any case.
+fn is_fresh(seed: u64, number: usize) -> bool {
+    Security::new(seed, number).is_plain() && seed::stream(seed, "freshness", number).random()
+}
+
+/// How lately, seconds.
+pub(crate) const FRESH_S: u32 = 90;
 
 fn confirmed_by(seed: u64) -> ConfirmedBy {
     match seed::stream(seed, "confirmed by", 0).random_range(0..5) {

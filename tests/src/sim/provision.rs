@@ -2,11 +2,12 @@
 //! go: as the API writes it.
 
 use tidegate_controlplane::model::{
-    Destination, Device, DeviceId, EdgeResource, ExpressionType, Network, NetworkBlock,
+    ApplicationProfile, Destination, Device, DeviceId, EdgeResource, ExpressionType, ProfileId,
+    ProfileTerms,
 };
 use tidegate_controlplane::policy::{Scope, compile};
 use tidegate_controlplane::store::names::{Replacement, Standing};
-use tidegate_controlplane::store::records::{Der, Identity, PolicyRecord, encode};
+use tidegate_controlplane::store::records::{Der, Identity, PolicyRecord, decode, encode};
 use tidegate_controlplane::store::{Store, Table, Transaction, keys};
 
 use serde_json::json;
@@ -14,6 +15,8 @@ use serde_json::json;
 use super::checks::value_text;
 use super::controlplane::vault;
 use super::device::{identity, key};
+use super::plan::{DevicePlan, FRESH_S, Security};
+use super::unsecured::{NETWORK, barred, block, replacement};
 
 /// Of devices, when a run begins.
 pub(crate) const UNIX_MS: u64 = 1_795_000_000_000;
@@ -29,7 +32,7 @@ pub(crate) fn number_of(id: [u8; 16]) -> Option<usize> {
 }
 
 /// Writes the records of these devices.
-pub(crate) fn provision(store: &dyn Store, numbers: &[usize]) {
+pub(crate) fn provision(store: &dyn Store, plans: &[DevicePlan]) {
     let mut tx = Transaction::new();
     let destination = Destination {
         name: "somewhere".to_owned(),
@@ -41,28 +44,45 @@ pub(crate) fn provision(store: &dyn Store, numbers: &[usize]) {
         created_unix_ms: UNIX_MS,
     };
     tx.put(Table::Destinations, "somewhere", encode(&destination));
-    for number in numbers {
+    let profile = must_be_fresh();
+    tx.put(Table::Profiles, profile.id.0, encode(&profile));
+    for DevicePlan { number, security, is_fresh, .. } in plans {
         let value = value(*number);
         tx.put(
             Table::Resources,
             keys::edge_resource(device_id(*number), &value.path),
             encode(&value),
         );
-        let device = device(*number);
+        let device = device(*number, *security, *is_fresh);
         tx.changes.extend(Replacement::new(None, Some(&device)).changes);
         tx.put(Table::Devices, device.id.0, encode(&device));
         let mut standing = Standing::drawn(&device);
         standing.stamp = *number as u64 + 77;
         tx.put(Table::Standings, device.id.0, standing.encode());
+        if security.is_plain() {
+            continue;
+        }
         let name = identity(*number);
-        let of = (device.id, Network::Cellular);
+        let of = (device.id, NETWORK);
         let sealed = Identity::seal(&vault(), &name, of, &key(*number));
         tx.put(Table::Identities, name.into_bytes(), sealed.encode());
     }
     submit(store, tx);
-    for number in numbers {
+    for DevicePlan { number, .. } in plans {
         set_policy(store, *number, true);
     }
+}
+
+/// Whether a plain device may be one from now on. `stamp`: of the change.
+pub(crate) fn set_security(store: &dyn Store, plan: &DevicePlan, allows: bool, stamp: u64) {
+    let id = device_id(plan.number);
+    let record = store.get(Table::Devices, &id.0).expect("a store in memory");
+    let before: Device = decode(&record.expect("it was provisioned"), "device").expect("ours");
+    let mut after = device(plan.number, plan.security, plan.is_fresh);
+    if !allows {
+        after.cellular = after.cellular.map(|block| barred(block, stamp));
+    }
+    submit(store, replacement(&before, &after, stamp));
 }
 
 fn submit(store: &dyn Store, tx: Transaction) {
@@ -99,22 +119,32 @@ fn value(number: usize) -> EdgeResource {
     }
 }
 
+/// The profile of devices that have to show that they speak now.
+fn must_be_fresh() -> ApplicationProfile {
+    ApplicationProfile {
+        id: FRESH,
+        name: None,
+        terms: ProfileTerms { fresh_s: Some(FRESH_S), ..ProfileTerms::default() },
+        tags: Vec::new(),
+        created_unix_ms: UNIX_MS,
+    }
+}
+
+const FRESH: ProfileId = ProfileId([7; 16]);
+
 /// Where that is.
 pub(crate) const VALUE_PATH: &str = "c";
 
-fn device(number: usize) -> Device {
+fn device(number: usize, security: Security, is_fresh: bool) -> Device {
     Device {
         id: device_id(number),
         name: None,
         description: None,
         destination: "somewhere".to_owned(),
-        cellular: Some(NetworkBlock {
-            identity: Some(identity(number)),
-            ..NetworkBlock::default()
-        }),
+        cellular: Some(block(security, number, identity(number))),
         wifi: None,
         positioning: None,
-        application_profile: None,
+        application_profile: is_fresh.then_some(FRESH),
         thing_arn: None,
         tags: Vec::new(),
         created_unix_ms: UNIX_MS,

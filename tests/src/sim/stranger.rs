@@ -9,11 +9,14 @@ use rand::rngs::StdRng;
 
 use super::dataplane::{Datagram, Origin};
 use super::seed;
+use super::unsecured::Unsecured;
 
 /// The stranger, and what he has heard.
 pub(crate) struct Stranger {
     heard: VecDeque<Datagram>,
     random: StdRng,
+    /// Of what he does with plain CoAP.
+    plainly: StdRng,
 }
 
 /// Bound: datagrams he remembers.
@@ -26,7 +29,8 @@ pub(crate) fn is_strangers(address: SocketAddr) -> bool {
 
 impl Stranger {
     pub(crate) fn new(run_seed: u64) -> Self {
-        Self { heard: VecDeque::new(), random: seed::stream(run_seed, "stranger", 0) }
+        let of = |label| seed::stream(run_seed, label, 0);
+        Self { heard: VecDeque::new(), random: of("stranger"), plainly: of("stranger plainly") }
     }
 
     /// A device has sent this.
@@ -39,21 +43,30 @@ impl Stranger {
 
     /// One datagram of his. `is_known`: the edge has this record already; he never takes a record
     /// that the edge does not know elsewhere, which would be a rebinding and not his doing.
-    pub(crate) fn sends(&mut self, is_known: impl Fn(Origin) -> bool) -> Datagram {
+    pub(crate) fn sends(&mut self, is_known: impl Fn(Origin) -> bool, who: &Unsecured) -> Datagram {
         let own = SocketAddr::from((
             [198, 51, 100, self.random.random_range(1..=254)],
             self.random.random_range(1_024..u16::MAX),
         ));
         let at = self.random.random_range(0..HEARD_MAX);
         let heard = self.heard.get(at % self.heard.len().max(1)).cloned();
-        let noise = Datagram { from: own, bytes: vec![22; 40], origin: Origin::Stranger };
-        let Datagram { from: theirs, mut bytes, origin } = heard.unwrap_or(noise);
+        let (bytes, origin, is_plain) = (vec![22; 40], Origin::Stranger, false);
+        let noise = Datagram { from: own, is_plain, bytes, origin };
+        let Datagram { from: theirs, is_plain, mut bytes, origin } = heard.unwrap_or(noise);
         let is_own = self.random.random();
         let from = if is_own { own } else { theirs };
+        if is_plain {
+            return self.sends_plain((own, theirs), bytes, origin, who);
+        }
+        if self.plainly.random_range(0..12) == 0 {
+            // What is no plain CoAP at all, and not from where anybody may speak it.
+            let from = if who.who(from).is_none() { from } else { own };
+            return Datagram { from, is_plain: true, bytes, origin: Origin::Stranger };
+        }
         match self.random.random_range(0..6) {
             0 if origin != Origin::Stranger => {
                 let from = if is_known(origin) { from } else { theirs };
-                return Datagram { from, bytes, origin };
+                return Datagram { from, is_plain, bytes, origin };
             }
             0 => {}
             1 => {
@@ -80,7 +93,33 @@ impl Stranger {
         // A last flight holds a record of its session, which may be news to the edge.
         let may_count = origin == Origin::Handshake;
         let origin = if may_count { origin } else { Origin::Stranger };
-        Datagram { from: if may_count { theirs } else { from }, bytes, origin }
+        Datagram { from: if may_count { theirs } else { from }, is_plain, bytes, origin }
+    }
+
+    /// One that he makes of plain CoAP. From a plain device's address he sends nothing but copies
+    /// of its requests: it is believed whatever comes from there, and an old ACK might be taken
+    /// for one of today.
+    fn sends_plain(
+        &mut self,
+        (own, theirs): (SocketAddr, SocketAddr),
+        mut bytes: Vec<u8>,
+        origin: Origin,
+        who: &Unsecured,
+    ) -> Datagram {
+        let drawn = self.plainly.random_range(0..6);
+        if drawn < 2 && speaks(&bytes) {
+            return Datagram { from: theirs, is_plain: true, bytes, origin };
+        }
+        let neighbour = SocketAddr::new(theirs.ip(), self.plainly.random_range(1_024..4_096));
+        let is_nobodys = drawn < 5 && who.who(neighbour).is_none();
+        let from = if is_nobodys { neighbour } else { own };
+        if drawn != 2 {
+            // Another message of his own, with another Message ID.
+            let last = bytes.len() - 1;
+            bytes[last] ^= 1 << self.plainly.random_range(0..8);
+            self.plainly.fill(&mut bytes[2..4]);
+        }
+        Datagram { from, is_plain: drawn != 3, bytes, origin: Origin::Stranger }
     }
 
     /// The number of a record becomes a far greater one.
@@ -89,6 +128,11 @@ impl Stranger {
             number[3] = number[3].wrapping_add(self.random.random_range(1..4));
         }
     }
+}
+
+/// A CON or a NON: a message that can be taken for a request or a response.
+pub(crate) fn speaks(message: &[u8]) -> bool {
+    message.first().is_some_and(|first| first >> 4 & 3 < 2)
 }
 
 fn is_hello(bytes: &[u8]) -> bool {

@@ -8,6 +8,7 @@ mod people;
 use std::collections::BTreeMap;
 
 use tidegate_dataplane::clock::Now;
+use tidegate_dataplane::net::peer::Peer;
 
 use super::Outcome;
 use super::broker::{Broker, OnItsWay};
@@ -20,6 +21,7 @@ use super::plan::Plan;
 use super::provision::{UNIX_MS, provision};
 use super::stranger::Stranger;
 use super::trace::Trace;
+use super::unsecured::Unsecured;
 use people::Application;
 
 /// Everything there is.
@@ -61,7 +63,7 @@ enum Event {
     Device(usize),
     ToEdge(Datagram),
     /// Whoever has the address gets it.
-    ToDevice(std::net::SocketAddr, Vec<u8>),
+    ToDevice(Peer, Vec<u8>),
     EdgeTurn(usize),
     EdgeStarts,
     EdgeDies {
@@ -113,7 +115,7 @@ impl World {
         let latencies: Vec<_> =
             plan.devices.iter().map(|device| (device.number, device.latency_ms)).collect();
         let devices: Vec<_> =
-            plan.devices.iter().map(|device| Device::new(run_seed, device.clone())).collect();
+            plan.devices.iter().map(|device| Device::new(run_seed, device)).collect();
         let count = devices.len();
         Self {
             now_ms: START_MS,
@@ -130,7 +132,7 @@ impl World {
             broker: Broker::new(run_seed),
             application: Application::new(run_seed),
             checks: Checks::default(),
-            turns: Turn::default(),
+            turns: Turn::new(Unsecured::of(&plan.devices)),
             sessions: vec![None; count],
             device_turns_ms: vec![None; count],
             is_healed: false,
@@ -175,15 +177,17 @@ impl World {
             ("steps of delivered downlinks", checks.downlinks.delivered),
             ("values that devices heard of", checks.values.heard),
             ("states of devices published", checks.states.published),
+            ("sessions of plain devices", self.turns.plain.begun),
+            ("plain datagrams of strangers", self.turns.plain.of_strangers),
             ("records of the edge", checks.wire.records),
+            ("plain messages of the edge", checks.wire.plain_messages),
             ("retransmissions of the edge", checks.wire.retransmissions),
             ("deaths of the dataplane", checks.interruptions.dataplane.into()),
         ]
     }
 
     fn begins(&mut self) {
-        let numbers: Vec<_> = self.devices.iter().map(|device| device.number).collect();
-        provision(&*self.control.store, &numbers);
+        provision(&*self.control.store, &self.plan.devices);
         for (number, action) in self.plan.actions.clone().iter().enumerate() {
             self.at(START_MS + action.at_ms, Event::Action(number));
         }
@@ -207,7 +211,7 @@ impl World {
                 self.follows_device(device);
             }
             Event::ToEdge(datagram) => self.arrives_at_edge(datagram),
-            Event::ToDevice(address, bytes) => self.arrives_at_device(address, bytes),
+            Event::ToDevice(peer, bytes) => self.arrives_at_device(peer, bytes),
             Event::EdgeTurn(worker) => self.edge_turn(worker),
             Event::EdgeStarts => self.edge_starts(),
             Event::EdgeDies { keeps_memory } => self.edge_dies(keeps_memory),

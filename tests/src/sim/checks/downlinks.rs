@@ -24,6 +24,8 @@ pub(crate) struct Downlinks {
     responded: BTreeSet<String>,
     /// Devices that had to refuse a part of a body (4.08).
     refused: BTreeSet<usize>,
+    /// How often a plain device forgot what it had served.
+    rebooted: BTreeMap<usize, u32>,
     pub(crate) delivered: u64,
 }
 
@@ -32,6 +34,8 @@ struct Sent {
     /// It asks to observe.
     observes: bool,
     saw: u32,
+    /// How often it had been rebooted then.
+    saw_in: u32,
 }
 
 struct Stored {
@@ -45,7 +49,7 @@ struct Stored {
 impl Downlinks {
     /// The application sends this.
     pub(crate) fn on_sent(&mut self, payload: String, is_queued: bool, observes: bool) {
-        self.sent.insert(payload, Sent { is_queued, observes, saw: 0 });
+        self.sent.insert(payload, Sent { is_queued, observes, saw: 0, saw_in: 0 });
     }
 
     /// The application was told that it is accepted.
@@ -67,7 +71,10 @@ impl Downlinks {
             return Err(format!("device {device} got {text:?}, which is for another"));
         }
         sent.saw += 1;
-        if !sent.is_queued && sent.saw > 1 {
+        let life = self.rebooted.get(&device).copied().unwrap_or(0);
+        let is_again = sent.saw > 1 && sent.saw_in == life;
+        sent.saw_in = life;
+        if !sent.is_queued && is_again {
             return Err(format!("{text} of QueueMode 0 came twice"));
         }
         if sent.is_queued
@@ -80,6 +87,11 @@ impl Downlinks {
             }
         }
         Ok(())
+    }
+
+    /// A plain device has forgotten everything: what is repeated then is new to it.
+    pub(crate) fn on_rebooted(&mut self, device: usize) {
+        *self.rebooted.entry(device).or_insert(0) += 1;
     }
 
     /// The subscriber has a state of what was asked for by this message: it may be the response.

@@ -2,6 +2,7 @@
 
 mod downlinks;
 mod outbox;
+mod plain;
 mod states;
 mod turn;
 mod uplinks;
@@ -10,6 +11,7 @@ mod wire;
 
 pub(crate) use downlinks::{Downlinks, downlink_text};
 pub(crate) use outbox::Outbox;
+pub(crate) use plain::Plain;
 pub(crate) use states::States;
 pub(crate) use turn::{Before, Turn};
 pub(crate) use uplinks::{Event, Uplinks, answer_text};

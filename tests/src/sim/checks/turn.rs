@@ -5,17 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use tidegate_dataplane::fate::{Counters, Fate};
+use tidegate_dataplane::slab::State;
 use tidegate_dataplane::worker::Worker;
 use tidegate_ring::contract::SessionRef;
 
-use super::Wire;
+use super::{Plain, Wire};
 use crate::sim::dataplane::{Datagram, Origin};
 use crate::sim::provision::number_of;
 use crate::sim::stranger::is_strangers;
+use crate::sim::unsecured::Unsecured;
 
 /// What devices' records reached the edge: a replay window of its own.
-#[derive(Default)]
 pub(crate) struct Turn {
+    pub(crate) unsecured: Unsecured,
+    pub(crate) plain: Plain,
     windows: BTreeMap<usize, Window>,
 }
 
@@ -54,12 +57,30 @@ pub(crate) struct Judged {
     /// And is newer than all before.
     is_newest: bool,
     origin: Origin,
+    speaks: Speaks,
+}
+
+/// To which socket it came, and whose word it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Dtls,
+    /// Plain CoAP, from the address of a device that may speak it.
+    Plain(usize),
+    /// From anywhere else.
+    PlainStranger,
 }
 
 impl Judged {
-    fn of(datagram: &Datagram) -> Self {
+    fn of(datagram: &Datagram, unsecured: &Unsecured) -> Self {
         let Datagram { from, origin, .. } = *datagram;
-        Self { from, fresh: None, doubted: None, is_newest: false, origin }
+        let plain = unsecured.who(from).map_or(Speaks::PlainStranger, Speaks::Plain);
+        let speaks = if datagram.is_plain { plain } else { Speaks::Dtls };
+        Self { from, fresh: None, doubted: None, is_newest: false, origin, speaks }
+    }
+
+    /// It is the word of a plain device.
+    fn is_plain(&self) -> bool {
+        matches!(self.speaks, Speaks::Plain(_))
     }
 }
 
@@ -82,6 +103,10 @@ fn peers(worker: &Worker) -> impl Iterator<Item = (SessionRef, SocketAddr, [u8; 
 }
 
 impl Turn {
+    pub(crate) fn new(unsecured: Unsecured) -> Self {
+        Self { unsecured, plain: Plain::default(), windows: BTreeMap::new() }
+    }
+
     /// A worker is given these.
     pub(crate) fn judge_all(&mut self, datagrams: &[Datagram]) -> Vec<Judged> {
         datagrams.iter().map(|datagram| self.judge(datagram)).collect()
@@ -99,7 +124,8 @@ impl Turn {
         fates(wire, before, worker, judged, letters)?;
         let accepted =
             worker.counters().fate(Fate::Accepted) - before.counters.fate(Fate::Accepted);
-        if accepted < judged.iter().filter(|judged| judged.fresh.is_some()).count() as u64 {
+        let is_good = |judged: &&Judged| judged.fresh.is_some() || judged.is_plain();
+        if accepted < judged.iter().filter(is_good).count() as u64 {
             // One that comes before its session is up may find no room: it counts when it comes
             // again.
             self.doubt(judged);
@@ -124,7 +150,12 @@ impl Turn {
     }
 
     fn judge(&mut self, datagram: &Datagram) -> Judged {
-        let mut judged = Judged::of(datagram);
+        let mut judged = Judged::of(datagram, &self.unsecured);
+        match judged.speaks {
+            Speaks::Plain(device) => self.plain.on_datagram(device, judged.from),
+            Speaks::PlainStranger => self.plain.of_strangers += 1,
+            Speaks::Dtls => {}
+        }
         if let Origin::Record(session, sequence) = datagram.origin {
             let window = self.windows.entry(session).or_default();
             let is_inside =
@@ -157,7 +188,7 @@ impl Turn {
         let slab = worker.slab();
         let is_half = |slot: &u32| {
             let entry = slab.get(*slot);
-            entry.is_session() && entry.dtls.suite().is_none()
+            entry.state() == State::Established && entry.dtls.suite().is_none()
         };
         match (0..slab.used()).find(is_half) {
             Some(slot) => Err(format!("slot {slot} is a session without keys")),
@@ -196,8 +227,15 @@ fn fates(
     };
     let nameless = judged.iter().filter(is_nameless).count() as u64;
     let doubted = judged.iter().filter(|judged| judged.doubted.is_some()).count() as u64;
+    // Without security whatever comes from a device's address is its word.
+    let plain = judged.iter().filter(|judged| judged.is_plain()).count() as u64;
+    let strangers = judged.iter().filter(|judged| judged.speaks == Speaks::PlainStranger);
+    let (strangers, refused) = (strangers.count() as u64, count(Fate::NoSecStranger));
+    if refused < strangers || refused > strangers + plain {
+        return Err(format!("{strangers} strangers spoke plainly, {refused} were called so"));
+    }
     // A repeated last flight of a handshake is a record too.
-    if accepted > fresh + doubted + nameless + of_handshakes + letters {
+    if accepted > fresh + doubted + nameless + of_handshakes + plain + letters {
         return Err(format!("{accepted} datagrams accepted, {fresh} were good"));
     }
     let total = worker.counters().datagrams() - before.counters.datagrams();

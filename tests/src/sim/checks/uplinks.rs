@@ -19,6 +19,8 @@ pub(crate) struct Uplinks {
     asked: BTreeMap<(usize, u32), Asked>,
     /// From when on what a device asks is allowed, or not; at first it is.
     allowed: BTreeMap<usize, Vec<(u64, bool)>>,
+    /// When a device's messages were last forgotten: where there is no security, with each session.
+    forgotten_ms: BTreeMap<usize, u64>,
     /// Answered 2.xx.
     pub(crate) acknowledged: u64,
     /// Seen by the subscriber.
@@ -34,6 +36,8 @@ struct Asked {
     /// What is safe is asked again, where the response has gone before it was read.
     may_be_asked_again: bool,
     before: Interruptions,
+    /// How long copies of it are known as such, milliseconds.
+    lifetime_ms: u64,
     /// CON and NON that the device had sent by then.
     spoken: u32,
     /// Of these, those that may come to the edge behind this one.
@@ -78,16 +82,19 @@ impl Uplinks {
         &mut self,
         of: (usize, u32),
         (method, spoken, late): (u8, u32, u32),
-        in_bursts: bool,
+        (confirmable, in_bursts): (bool, bool),
         before: Interruptions,
     ) {
         let (seen, is_acknowledged) = (BTreeMap::new(), false);
         let may_be_asked_again = false;
+        let is_long_known = confirmable || in_bursts;
+        let lifetime_ms = if is_long_known { EXCHANGE_LIFETIME_MS } else { NON_LIFETIME_MS };
         let asked = Asked {
             method,
             in_bursts,
             may_be_asked_again,
             before,
+            lifetime_ms,
             spoken,
             late,
             seen,
@@ -121,12 +128,20 @@ impl Uplinks {
             return Err(format!("{} was published twice", event.payload));
         }
         let has_room = spoken(event.device) + asked.late < asked.spoken + ENTRIES as u32;
-        let is_young = now.ms < asked.before.ms + EXCHANGE_LIFETIME_MS;
-        let is_remembered = (has_room || asked.in_bursts) && is_young && !asked.may_be_asked_again;
+        let is_young = now.ms < asked.before.ms + asked.lifetime_ms;
+        let forgotten_ms = self.forgotten_ms.get(&event.device);
+        let is_same = forgotten_ms.is_none_or(|ms| *ms <= asked.before.ms);
+        let is_known = is_young && is_same && !asked.may_be_asked_again;
+        let is_remembered = (has_room || asked.in_bursts) && is_known;
         if asked.seen.len() > 1 && asked.before.dataplane == now.dataplane && is_remembered {
             return Err(format!("{} became two events", event.payload));
         }
         Ok(event)
+    }
+
+    /// The edge has a new session with a device whose messages look as they did in the last one.
+    pub(crate) fn on_forgotten(&mut self, device: usize, ms: u64) {
+        self.forgotten_ms.insert(device, ms);
     }
 
     /// From now on what a device asks is allowed, or not.
@@ -206,6 +221,8 @@ impl Uplinks {
 /// How long a message is remembered, unless [`ENTRIES`] others of its device have come since
 /// (RFC 7252 section 4.8.2).
 const EXCHANGE_LIFETIME_MS: u64 = 247_000;
+/// Of a NON.
+const NON_LIFETIME_MS: u64 = 145_000;
 
 /// What the application answers to a request; some of it has to be read block by block.
 pub(crate) fn answer_text(device: usize, serial: u32) -> String {

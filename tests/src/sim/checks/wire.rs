@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tidegate_coap::message::{Message, Type};
 use tidegate_dtls::Established;
 use tidegate_dtls::record::{ContentType, Record};
+use tidegate_ring::contract::SessionRef;
 use zerocopy::IntoBytes;
 
 /// Every session of every device.
@@ -14,18 +15,25 @@ pub(crate) struct Wire {
     sessions: Vec<Session>,
     /// When, to whom, what: of sessions whose devices do not know yet that they are up.
     unread: VecDeque<(u64, Option<usize>, Vec<u8>)>,
+    /// Of plain sessions, by what the worker calls them.
+    plain: BTreeMap<SessionRef, Confirmables>,
     /// Records of the edge that were read.
     pub(crate) records: u64,
+    pub(crate) plain_messages: u64,
     pub(crate) retransmissions: u64,
 }
 
 struct Session {
-    device: usize,
     /// The device's half, as it was when the handshake was complete.
     keys: Established,
     cid_len: usize,
     sealed: BTreeSet<u64>,
-    /// Confirmable messages of the edge, by Message ID.
+    messages: Confirmables,
+}
+
+/// Confirmable messages of the edge in one session, by Message ID.
+struct Confirmables {
+    device: usize,
     confirmable: BTreeMap<u16, Confirmable>,
 }
 
@@ -56,8 +64,8 @@ impl Wire {
     ) -> Result<usize, String> {
         // What the device had held back until now is news to us.
         keys.as_mut_bytes()[REPLAY_WINDOW].fill(0);
-        let (sealed, confirmable) = (BTreeSet::new(), BTreeMap::new());
-        self.sessions.push(Session { device, keys, cid_len, sealed, confirmable });
+        let (sealed, messages) = (BTreeSet::new(), Confirmables::new(device));
+        self.sessions.push(Session { keys, cid_len, sealed, messages });
         let number = self.sessions.len() - 1;
         for (ms, to, bytes) in std::mem::take(&mut self.unread) {
             if self.sessions[number].read(&bytes).is_some() {
@@ -71,7 +79,7 @@ impl Wire {
 
     /// Whose session it is.
     pub(crate) fn device(&self, session: usize) -> usize {
-        self.sessions[session].device
+        self.sessions[session].messages.device
     }
 
     /// Whether the edge finds the session by its records alone, wherever they come from.
@@ -95,17 +103,17 @@ impl Wire {
         if !is_protected {
             return Ok(());
         }
-        let likely = |session: &&mut Session| Some(session.device) == to;
+        let likely = |session: &&mut Session| Some(session.messages.device) == to;
         let mut candidates: Vec<_> = self.sessions.iter_mut().rev().collect();
         candidates.sort_by_key(|session| !likely(session));
         for session in candidates {
             if let Some((sequence, content)) = session.read(bytes) {
                 self.records += 1;
                 if !session.sealed.insert(sequence) {
-                    let device = session.device;
+                    let device = session.messages.device;
                     return Err(format!("number {sequence} sealed twice toward device {device}"));
                 }
-                let is_again = session.on_content(now_ms, &content)?;
+                let is_again = session.messages.on_content(now_ms, &content)?;
                 self.retransmissions += u64::from(is_again);
                 return Ok(());
             }
@@ -114,6 +122,27 @@ impl Wire {
             self.unread.pop_front();
         }
         self.unread.push_back((now_ms, to, bytes.to_vec()));
+        Ok(())
+    }
+
+    /// A plain datagram leaves the edge, for the device that is known there. `session`: where it
+    /// belongs, unless that ended at once. *Why by session:* with its memory the edge loses which
+    /// Message IDs it has used, and begins with any (RFC 7252 section 4.4).
+    pub(crate) fn on_plain(
+        &mut self,
+        now_ms: u64,
+        device: Option<usize>,
+        session: Option<SessionRef>,
+        bytes: &[u8],
+    ) -> Result<(), String> {
+        let device = device.ok_or("a plain message goes where no device is")?;
+        self.plain_messages += 1;
+        let Some(session) = session else {
+            let is_message = Message::parse(bytes).is_ok();
+            return if is_message { Ok(()) } else { Err("not a CoAP message".to_owned()) };
+        };
+        let messages = self.plain.entry(session).or_insert_with(|| Confirmables::new(device));
+        self.retransmissions += u64::from(messages.on_content(now_ms, bytes)?);
         Ok(())
     }
 }
@@ -129,6 +158,12 @@ impl Session {
         let is_message = opened.content_type == ContentType::APPLICATION_DATA;
         let content = if is_message { bytes[opened.content].to_vec() } else { Vec::new() };
         Some((record.sequence, content))
+    }
+}
+
+impl Confirmables {
+    fn new(device: usize) -> Self {
+        Self { device, confirmable: BTreeMap::new() }
     }
 
     /// One message; true: it was sent before.

@@ -26,6 +26,10 @@ pub(super) struct Request {
     /// Of the first block: it is observed, and this is the version that is read.
     pub(super) version: Option<u32>,
     observed: Option<Token>,
+    /// What says that it is of now (RFC 9175), once the edge has asked for it.
+    pub(super) echo: Option<Vec<u8>>,
+    /// How often it was asked.
+    challenges: u8,
     /// Messages so far.
     messages: u16,
     /// How often the body went again from its beginning.
@@ -46,6 +50,8 @@ pub(super) enum Follows {
 
 /// Longer bodies go block by block, bytes.
 pub(super) const MESSAGE_BODY_BYTES: usize = 700;
+/// How often a request may have to say that it is of now.
+const CHALLENGES_MAX: u8 = 3;
 /// How often a body goes again from its beginning.
 const RESTARTS_MAX: u8 = 3;
 
@@ -65,6 +71,8 @@ impl Request {
             is_reading: false,
             version: None,
             observed: None,
+            echo: None,
+            challenges: 0,
             messages: 0,
             restarts: 0,
         }
@@ -119,6 +127,9 @@ impl Request {
                     writer.option_uint(Number::SIZE1, self.body.len() as u32);
                 }
             }
+            if let Some(echo) = &self.echo {
+                writer.option(Number::ECHO, echo);
+            }
             if self.is_long() {
                 writer.option(Number::REQUEST_TAG, &self.serial.to_be_bytes());
             }
@@ -133,6 +144,14 @@ impl Request {
 
     /// A response to the newest message.
     pub(super) fn on_response(&mut self, response: &Message<'_>) -> Follows {
+        let asked = response.options.first(Number::ECHO);
+        if let Some(echo) = asked.filter(|_| self.challenges < CHALLENGES_MAX)
+            && response.code == Code::UNAUTHORIZED
+        {
+            self.echo = Some(echo.to_vec());
+            self.challenges += 1;
+            return Follows::Message;
+        }
         match response.code {
             Code::CONTINUE if self.is_long() && !self.is_reading => self.goes_on(response),
             Code::REQUEST_ENTITY_INCOMPLETE

@@ -19,8 +19,8 @@ use crate::story::message;
 /// What a device remembers of the requests it served in one session.
 #[derive(Default)]
 pub(super) struct Serving {
-    /// Message ID of the edge, and what it was told.
-    served: VecDeque<(u16, Vec<u8>)>,
+    /// Message ID of the edge, when it came, and what it was told.
+    served: VecDeque<(u16, u64, Vec<u8>)>,
     later: Vec<Later>,
     replies: Vec<Vec<u8>>,
     mid: u16,
@@ -75,6 +75,8 @@ enum Taken<'a> {
 
 /// Bound: requests remembered. The edge has few outstanding.
 const SERVED_MAX: usize = 32;
+/// Then a Message ID may be another message's (RFC 7252 section 4.8.2).
+const EXCHANGE_LIFETIME_MS: u64 = 247_000;
 /// Longer responses go block by block, bytes.
 const MESSAGE_BODY_BYTES: usize = 700;
 /// SZX of their blocks: 256 bytes.
@@ -94,7 +96,8 @@ impl Serving {
         telling: &mut Telling,
         random: &mut StdRng,
     ) -> Served {
-        if let Some((_, told)) = self.served.iter().find(|(mid, _)| *mid == request.mid) {
+        self.served.retain(|(_, ms, _)| ms + EXCHANGE_LIFETIME_MS > now_ms);
+        if let Some((.., told)) = self.served.iter().find(|(mid, ..)| *mid == request.mid) {
             if !told.is_empty() {
                 self.replies.push(told.clone());
             }
@@ -121,7 +124,7 @@ impl Serving {
         if !told.is_empty() {
             self.replies.push(told.clone());
         }
-        self.served.push_back((request.mid, told));
+        self.served.push_back((request.mid, now_ms, told));
         if self.served.len() > SERVED_MAX {
             self.served.pop_front();
         }

@@ -2,11 +2,12 @@
 
 use tidegate_dataplane::bounds::{BATCH_MAX, OUTBOX_SLOTS};
 use tidegate_dataplane::net::batch::{Batch, Datagram as Received};
-use tidegate_dataplane::net::peer::Peer;
 use tidegate_faults::Point;
 
 use super::super::checks::{Before, Turn};
-use super::super::dataplane::Datagram;
+use super::super::dataplane::{Datagram, Origin};
+use super::super::stranger::speaks;
+use super::super::unsecured::{is_plain, peer};
 use super::{Event, World};
 
 impl World {
@@ -55,6 +56,11 @@ impl World {
             return;
         }
         let worker = self.dataplane.lands_on(&datagram);
+        if let Origin::Plain(number) = datagram.origin
+            && let Some(place) = self.place(number)
+        {
+            self.devices[place].arrived += u32::from(speaks(&datagram.bytes));
+        }
         self.trace.note(self.now_ms, "arrives at", worker, &datagram.bytes);
         self.dataplane.seats[worker].inbox.push_back(datagram);
         let soon_ms = self.now_ms + self.dataplane.wakes_in_ms();
@@ -91,7 +97,7 @@ impl World {
             worker.on_entries(now, down, outbox).expect("our own ring");
             let mut batch = Batch::new();
             for datagram in &mut datagrams {
-                let peer = Peer::new(datagram.from, 0);
+                let peer = peer(datagram.from, datagram.is_plain);
                 batch.push(Received { peer, bytes: &mut datagram.bytes, truncated: false });
             }
             worker.on_datagrams(now, &mut batch, outbox);
@@ -112,6 +118,13 @@ impl World {
         let Some(worker) = &mut self.dataplane.seats[index].worker else { return };
         let held = self.turns.check(&self.checks.wire, &before, worker, &judged, letters);
         self.checks.blame(held);
+        let now = self.checks.interruptions;
+        match self.turns.plain.on_turn(index, worker, now) {
+            Ok(begun) => begun
+                .into_iter()
+                .for_each(|device| self.checks.uplinks.on_forgotten(device, now.ms)),
+            Err(text) => self.checks.blame(Err(text)),
+        }
         if self.flush_edge() {
             return;
         }
@@ -168,24 +181,31 @@ impl World {
     /// Sends what stands in the outbox; true: the dataplane died meanwhile.
     fn flush_edge(&mut self) -> bool {
         let sent: Vec<_> = self.dataplane.outbox.datagrams().collect();
-        let sent: Vec<_> =
-            sent.into_iter().map(|(peer, bytes)| (peer.address(), bytes.to_vec())).collect();
+        let sent: Vec<_> = sent.into_iter().map(|(peer, bytes)| (peer, bytes.to_vec())).collect();
         self.dataplane.outbox.clear();
-        for (address, bytes) in sent {
+        for (peer, bytes) in sent {
             if self.dataplane.dies_at(Point::DatagramLeaves) {
                 self.edge_dies(true);
                 return true;
             }
             self.trace.note(self.now_ms, "the edge sends", bytes.len(), &bytes);
-            let to = self.devices.iter().position(|device| device.address == address);
-            let held = self.checks.wire.on_sent(self.now_ms, to, &bytes);
+            let to = self.place_at(&peer);
+            let held = if is_plain(&peer) {
+                let session = self.dataplane.session_at(&peer);
+                let device = self.turns.unsecured.who(peer.address());
+                self.checks.wire.on_plain(self.now_ms, device, session, &bytes)
+            } else {
+                self.checks.wire.on_sent(self.now_ms, to, &bytes)
+            };
             self.checks.blame(held);
             let Some(place) = to else {
-                self.strangers_get(address, bytes.len());
+                self.strangers_get(peer.address(), bytes.len());
                 continue;
             };
             for arrival in self.network.down(self.now_ms, place, &bytes) {
-                self.after(arrival.after_ms, Event::ToDevice(address, arrival.bytes));
+                if arrival.is_whole || !is_plain(&peer) {
+                    self.after(arrival.after_ms, Event::ToDevice(peer, arrival.bytes));
+                }
             }
         }
         if self.dataplane.dies_at(Point::TurnSent) {

@@ -9,6 +9,7 @@ use tidegate_faults::Doom;
 use super::super::dataplane::{Datagram, Origin};
 use super::super::plan::{Fault, Kind, Weather};
 use super::super::provision::device_id;
+use super::super::unsecured::home;
 use super::{CALM_MS, Event, HEALING_MS, QUIET_MS, START_MS, World};
 
 /// When a process dies at the latest, after its fault began.
@@ -41,9 +42,11 @@ impl World {
             Kind::Rebind { device } => self.rebinds(device, number),
             Kind::Swap { device, other } => {
                 if let (Some(one), Some(other)) = (self.place(device), self.place(other)) {
-                    let address = self.devices[one].address;
-                    self.devices[one].address = self.devices[other].address;
-                    self.devices[other].address = address;
+                    let addresses = (self.devices[one].address, self.devices[other].address);
+                    if self.may_have(one, addresses.1) && self.may_have(other, addresses.0) {
+                        self.devices[one].address = addresses.1;
+                        self.devices[other].address = addresses.0;
+                    }
                 }
             }
             Kind::Reuse { device, other } => self.takes_old_address(other, device, number),
@@ -51,6 +54,9 @@ impl World {
                 if let Some(place) = self.place(device) {
                     self.devices[place].reboots();
                     self.sessions[place] = None;
+                    if self.devices[place].is_plain() {
+                        self.checks.downlinks.on_rebooted(device);
+                    }
                 }
             }
             Kind::Sleep { device } => {
@@ -95,14 +101,23 @@ impl World {
         {
             let address = self.devices[one].address;
             self.rebinds(device, number);
-            self.devices[taker].address = address;
+            if self.may_have(taker, address) {
+                self.devices[taker].address = address;
+            }
         }
+    }
+
+    /// Whether a device may be where another one is taken for.
+    fn may_have(&self, place: usize, address: SocketAddr) -> bool {
+        self.turns.unsecured.may_have(self.devices[place].number, address)
     }
 
     fn rebinds(&mut self, device: usize, number: usize) {
         if let Some(place) = self.place(device) {
             let port = 20_000 + number as u16 * 64 + device as u16;
-            self.devices[place].address = SocketAddr::from(([172, 16, 0, 1], port));
+            let moves = self.turns.unsecured.is_any_port(device);
+            let ip = if moves { home(device).ip() } else { [172, 16, 0, 1].into() };
+            self.devices[place].address = SocketAddr::new(ip, port);
         }
     }
 
@@ -150,7 +165,13 @@ impl World {
         self.control_starts();
         self.wake_control();
         for place in 0..self.devices.len() {
-            self.devices[place].asleep_until_ms = 0;
+            let device = &mut self.devices[place];
+            device.asleep_until_ms = 0;
+            if device.is_plain() && self.turns.unsecured.who(device.address) != Some(device.number)
+            {
+                // Nobody knows it where it is.
+                device.address = home(device.number);
+            }
             self.devices[place].on_due(self.now_ms);
             self.follows_device(place);
         }
@@ -162,11 +183,16 @@ impl World {
     /// Each device asks, and the application has something for it; again as long as that has not
     /// arrived, since what waits in a queue goes when its device shows itself.
     pub(super) fn last_words(&mut self) {
+        let held = self.turns.plain.nobody_barred(&self.dataplane.seats);
+        self.checks.blame(held);
         let mut is_done = true;
         for place in 0..self.devices.len() {
             let number = self.devices[place].number;
             if !self.checks.uplinks.allows(number) {
                 self.sets_policy(number, true);
+            }
+            if self.turns.plain.is_barred(number) {
+                self.sets_security(place, true);
             }
             if !self.has_last_word(number) {
                 is_done = false;
@@ -224,7 +250,8 @@ impl World {
     /// A byte from nowhere.
     pub(super) fn sparks(&mut self, worker: usize) {
         let from = SocketAddr::from(([192, 0, 2, 1], 5_000));
-        let datagram = Datagram { from, bytes: vec![0], origin: Origin::Stranger };
+        let (is_plain, origin) = (false, Origin::Stranger);
+        let datagram = Datagram { from, is_plain, bytes: vec![0], origin };
         self.dataplane.seats[worker].inbox.push_back(datagram);
         self.wake_edge(worker, self.now_ms);
     }

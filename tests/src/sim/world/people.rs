@@ -12,16 +12,18 @@ use tidegate_controlplane::model::{
     CoapOption, DownlinkRequest, DownlinkResponse, MessageType, Method, NewEdgeResource, Priority,
     QueueMode, Refused,
 };
+use tidegate_dataplane::net::peer::Peer;
 use tidegate_dtls::record::Record;
 
 use super::super::checks::Event as Published;
 use super::super::checks::{Downlinks, answer_text, downlink_text, value_text};
 use super::super::dataplane::{Datagram, Origin};
-use super::super::device::{Said, Wish};
+use super::super::device::{Device, Said, Wish};
 use super::super::plan::What;
-use super::super::provision::{VALUE_PATH, device_id, set_policy};
+use super::super::provision::{VALUE_PATH, device_id, set_policy, set_security};
 use super::super::seed;
 use super::super::stranger::is_strangers;
+use super::super::unsecured::is_plain;
 use super::{Event, World};
 
 /// The application behind the API.
@@ -110,6 +112,7 @@ impl World {
             What::Observe => {
                 self.application_asks(action.device);
             }
+            What::Security { allows } => self.sets_security(place, allows),
             What::State => {
                 self.checks.states.on_changed(action.device);
                 self.devices[place].changes(self.now_ms);
@@ -127,6 +130,22 @@ impl World {
         set_policy(&*self.control.store, device, allows);
         self.checks.uplinks.on_policy(device, self.now_ms, allows);
         self.requests(Request::PolicyOfDevice { device: device_id(device) }, None);
+    }
+
+    /// The application takes from a plain device the right to be one, or gives it back.
+    pub(super) fn sets_security(&mut self, place: usize, allows: bool) {
+        if self.control.is_full || !self.is_heard() {
+            return;
+        }
+        let plan = &self.plan.devices[place];
+        let number = plan.number;
+        let stamp = self.turns.plain.on_ordered(number, allows);
+        set_security(&*self.control.store, plan, allows, stamp);
+        self.note("security", number, &[u8::from(allows)]);
+        self.requests(
+            Request::DeviceChanged { device: device_id(number), credentials: true },
+            None,
+        );
     }
 
     /// The application sets what the edge has for a device.
@@ -262,12 +281,17 @@ impl World {
                 }
                 Ok(())
             }
-            Said::Asked { serial, method, in_bursts } => {
+            Said::Asked { serial, method, confirmable, in_bursts } => {
                 self.note("asks", number, &serial.to_be_bytes());
                 let before = self.checks.interruptions;
                 let device = &mut self.devices[place];
                 let sent = (method, device.spoken(), device.late(self.now_ms));
-                self.checks.uplinks.on_asked((number, serial), sent, in_bursts, before);
+                self.checks.uplinks.on_asked(
+                    (number, serial),
+                    sent,
+                    (confirmable, in_bursts),
+                    before,
+                );
                 Ok(())
             }
             Said::AskedForRest { serial } => {
@@ -315,11 +339,16 @@ impl World {
         let from = self.devices[place].address;
         self.note("sends", place, bytes);
         let origin = self.origin(place, bytes);
-        self.stranger.hears(Datagram { from, bytes: bytes.to_vec(), origin });
+        let is_plain = self.devices[place].is_plain();
+        self.stranger.hears(Datagram { from, is_plain, bytes: bytes.to_vec(), origin });
         for arrival in self.network.up(self.now_ms, place, bytes) {
+            if is_plain && !arrival.is_whole {
+                // Its checksum would not fit (RFC 768).
+                continue;
+            }
             let is_itself = arrival.is_whole || origin == Origin::Handshake;
             let origin = if is_itself { origin } else { Origin::Damaged };
-            let datagram = Datagram { from, bytes: arrival.bytes, origin };
+            let datagram = Datagram { from, is_plain, bytes: arrival.bytes, origin };
             self.after(arrival.after_ms, Event::ToEdge(datagram));
         }
     }
@@ -327,6 +356,9 @@ impl World {
     /// One protected record of a session that is up, or else a handshake's.
     fn origin(&mut self, place: usize, bytes: &[u8]) -> Origin {
         const EDGE_CID_BYTES: usize = 6;
+        if self.devices[place].is_plain() {
+            return Origin::Plain(self.devices[place].number);
+        }
         let is_up = self.devices[place].session().is_some();
         let record = Record::parse(bytes, 0, EDGE_CID_BYTES).ok();
         let record = record.filter(|record| record.epoch == 1 && record.end() == bytes.len());
@@ -336,11 +368,16 @@ impl World {
         }
     }
 
-    pub(super) fn arrives_at_device(&mut self, address: SocketAddr, mut bytes: Vec<u8>) {
+    /// Who has this address: plain CoAP is for those who speak it, and comes from its own socket.
+    pub(super) fn place_at(&self, peer: &Peer) -> Option<usize> {
+        let (address, is_plain) = (peer.address(), is_plain(peer));
+        let is_it = |device: &Device| device.address == address && device.is_plain() == is_plain;
+        self.devices.iter().position(is_it)
+    }
+
+    pub(super) fn arrives_at_device(&mut self, peer: Peer, mut bytes: Vec<u8>) {
         // Another may have the address by now: it gets what it can't read.
-        let Some(place) = self.devices.iter().position(|device| device.address == address) else {
-            return;
-        };
+        let Some(place) = self.place_at(&peer) else { return };
         self.note("reaches", place, &bytes);
         self.devices[place].on_datagram(self.now_ms, &mut bytes);
         self.follows_device(place);
@@ -351,7 +388,7 @@ impl World {
             return;
         }
         let turns = &self.turns;
-        let datagram = self.stranger.sends(|origin| turns.knows(origin));
+        let datagram = self.stranger.sends(|origin| turns.knows(origin), &turns.unsecured);
         if is_strangers(datagram.from) && self.dataplane.is_alive() {
             *self.application.given.entry(datagram.from).or_insert(0) += datagram.bytes.len();
         }
