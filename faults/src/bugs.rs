@@ -48,6 +48,7 @@ bugs! {
     BodyKept = "The memory of a response that came block by block is not given back.",
     BurstServedAgain = "Late blocks of a body that was whole make another one of it.",
     DeliveredByABlock = "A message counts as delivered when the first of its blocks is acknowledged.",
+    ConnectKept = "A session that could not be opened keeps its slot.",
     PortNotAsked = "A device without security is believed from any port of its address, also where one is named.",
     MessageIdReused = "A message takes a Message ID that another one still has.",
 }

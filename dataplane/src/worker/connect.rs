@@ -29,6 +29,7 @@ use std::sync::Arc;
 use tidegate_crypto::secret::Secret;
 use tidegate_dtls::client::{self, Credential, Event, Handshake, Randoms};
 use tidegate_dtls::{Established, Suite, server};
+use tidegate_faults::{Bug, has};
 use tidegate_ring::contract as wire;
 use zerocopy::IntoBytes;
 
@@ -248,7 +249,8 @@ impl Worker {
     fn fail_connect(&mut self, number: u32) {
         let Some(connecting) = self.take_connecting(number) else { return };
         self.handover.unexpect(&connecting.peer);
-        if self.slab.get(connecting.slot).state() == State::Reserved {
+        let keeps = has(Bug::ConnectKept);
+        if self.slab.get(connecting.slot).state() == State::Reserved && !keeps {
             self.slab.release(connecting.slot);
         }
         self.tell_connect_failed(&connecting.order);

@@ -195,16 +195,14 @@ impl Dataplane {
         }
     }
 
-    /// The plain session of this peer.
-    pub(crate) fn session_at(&self, peer: &Peer) -> Option<SessionRef> {
-        self.seats.iter().filter_map(|seat| seat.worker.as_ref()).find_map(|worker| {
-            let slab = worker.slab();
-            let is_it = |slot: &u32| {
-                let entry = slab.get(*slot);
-                entry.state() == State::NoSec && entry.peer == *peer
-            };
-            (0..slab.used()).find(is_it).map(|slot| slab.session(slot))
-        })
+    /// The plain session that a worker has with this peer.
+    pub(crate) fn session_at(&self, worker: usize, peer: &Peer) -> Option<SessionRef> {
+        let slab = self.seats[worker].worker.as_ref()?.slab();
+        let is_it = |slot: &u32| {
+            let entry = slab.get(*slot);
+            entry.state() == State::NoSec && entry.peer == *peer
+        };
+        (0..slab.used()).find(is_it).map(|slot| slab.session(slot))
     }
 
     /// Other traffic has filled the rings toward the control plane.

@@ -8,6 +8,7 @@
 mod burst;
 mod exchange;
 mod gathered;
+mod listening;
 mod request;
 mod serving;
 mod session;
@@ -123,7 +124,7 @@ impl Device {
             asleep_until_ms: 0,
             arrived: 0,
             plan: plan.clone(),
-            session: Session::new(plan),
+            session: Session::new(run_seed, plan),
             mid: random.random(),
             serial: 0,
             echo: None,
@@ -330,6 +331,12 @@ impl Device {
     fn sees_session(&mut self, now_ms: u64) {
         match self.session.polls(now_ms, &mut self.out) {
             Some(News::Up) => self.said.push(Said::Up),
+            Some(News::Opened) => {
+                // Of another session: nothing of the last one counts.
+                (self.current, self.burst) = (None, None);
+                self.begins_anew();
+                self.said.push(Said::Up);
+            }
             Some(News::Over) => {
                 (self.current, self.burst) = (None, None);
                 self.session.rests(self.random.random_range(500..8_000));
@@ -362,10 +369,15 @@ impl Device {
 
     fn connects(&mut self, now_ms: u64) {
         self.session.begins(now_ms, &mut self.random);
+        self.begins_anew();
+        self.sees_session(now_ms);
+    }
+
+    /// It has not observed or served anything yet.
+    fn begins_anew(&mut self) {
         self.watch = None;
         self.telling.ends();
         self.serving = Serving::default();
-        self.sees_session(now_ms);
     }
 
     fn asks(&mut self, now_ms: u64, wish: Wish) {

@@ -32,6 +32,8 @@ pub(crate) struct DevicePlan {
     /// Its number, which it keeps when others are left out.
     pub(crate) number: usize,
     pub(crate) security: Security,
+    /// The edge may open a session to it: where it is at first.
+    pub(crate) listens: bool,
     pub(crate) cid: Cid,
     /// It offers the session it had when it comes back.
     pub(crate) resumes: bool,
@@ -265,6 +267,7 @@ impl DevicePlan {
         Self {
             number,
             security: Security::new(seed, number),
+            listens: listens(seed, number),
             cid,
             resumes: random.random(),
             return_routability: random.random(),
@@ -298,6 +301,12 @@ fn what(random: &mut StdRng) -> What {
         }
         _ => What::Policy { allows: random.random() },
     }
+}
+
+/// One in three of those with security.
+fn listens(seed: u64, number: usize) -> bool {
+    let is_drawn = seed::stream(seed, "listens", number).random_range(0..3) == 0;
+    is_drawn && !Security::new(seed, number).is_plain()
 }
 
 /// Half of the plain devices have to show that they speak now (RFC 9175): of others nothing old is

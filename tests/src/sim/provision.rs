@@ -15,7 +15,7 @@ use serde_json::json;
 use super::checks::value_text;
 use super::controlplane::vault;
 use super::device::{identity, key};
-use super::plan::{DevicePlan, FRESH_S, Security};
+use super::plan::{DevicePlan, FRESH_S};
 use super::unsecured::{NETWORK, barred, block, replacement};
 
 /// Of devices, when a run begins.
@@ -46,14 +46,15 @@ pub(crate) fn provision(store: &dyn Store, plans: &[DevicePlan]) {
     tx.put(Table::Destinations, "somewhere", encode(&destination));
     let profile = must_be_fresh();
     tx.put(Table::Profiles, profile.id.0, encode(&profile));
-    for DevicePlan { number, security, is_fresh, .. } in plans {
+    for plan in plans {
+        let DevicePlan { number, security, .. } = plan;
         let value = value(*number);
         tx.put(
             Table::Resources,
             keys::edge_resource(device_id(*number), &value.path),
             encode(&value),
         );
-        let device = device(*number, *security, *is_fresh);
+        let device = device(plan);
         tx.changes.extend(Replacement::new(None, Some(&device)).changes);
         tx.put(Table::Devices, device.id.0, encode(&device));
         let mut standing = Standing::drawn(&device);
@@ -78,7 +79,7 @@ pub(crate) fn set_security(store: &dyn Store, plan: &DevicePlan, allows: bool, s
     let id = device_id(plan.number);
     let record = store.get(Table::Devices, &id.0).expect("a store in memory");
     let before: Device = decode(&record.expect("it was provisioned"), "device").expect("ours");
-    let mut after = device(plan.number, plan.security, plan.is_fresh);
+    let mut after = device(plan);
     if !allows {
         after.cellular = after.cellular.map(|block| barred(block, stamp));
     }
@@ -135,16 +136,16 @@ const FRESH: ProfileId = ProfileId([7; 16]);
 /// Where that is.
 pub(crate) const VALUE_PATH: &str = "c";
 
-fn device(number: usize, security: Security, is_fresh: bool) -> Device {
+fn device(plan: &DevicePlan) -> Device {
     Device {
-        id: device_id(number),
+        id: device_id(plan.number),
         name: None,
         description: None,
         destination: "somewhere".to_owned(),
-        cellular: Some(block(security, number, identity(number))),
+        cellular: Some(block(plan, identity(plan.number))),
         wifi: None,
         positioning: None,
-        application_profile: is_fresh.then_some(FRESH),
+        application_profile: plan.is_fresh.then_some(FRESH),
         thing_arn: None,
         tags: Vec::new(),
         created_unix_ms: UNIX_MS,

@@ -36,11 +36,15 @@ pub(crate) fn is_plain(peer: &Peer) -> bool {
 }
 
 /// The network block of a device: what the API has stored of it.
-pub(crate) fn block(security: Security, number: usize, identity: String) -> NetworkBlock {
-    let home = home(number);
+pub(crate) fn block(plan: &DevicePlan, identity: String) -> NetworkBlock {
+    let home = home(plan.number);
     let port = |any_port: bool| (!any_port).then_some(home.port());
-    match security {
-        Security::Psk => NetworkBlock { identity: Some(identity), ..NetworkBlock::default() },
+    match plan.security {
+        Security::Psk => NetworkBlock {
+            identity: Some(identity),
+            endpoint: plan.listens.then_some(home),
+            ..NetworkBlock::default()
+        },
         Security::Plain { any_port } => NetworkBlock {
             source_address: Some(SourceAddress { ip: home.ip(), port: port(any_port) }),
             ..NetworkBlock::default()

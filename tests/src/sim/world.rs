@@ -177,6 +177,7 @@ impl World {
             ("steps of delivered downlinks", checks.downlinks.delivered),
             ("values that devices heard of", checks.values.heard),
             ("states of devices published", checks.states.published),
+            ("sessions that the edge opened", self.turns.opened),
             ("sessions of plain devices", self.turns.plain.begun),
             ("plain datagrams of strangers", self.turns.plain.of_strangers),
             ("records of the edge", checks.wire.records),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use tidegate_dataplane::fate::{Counters, Fate};
+use tidegate_dataplane::fate::{Counters, Fate, Tally};
 use tidegate_dataplane::slab::State;
 use tidegate_dataplane::worker::Worker;
 use tidegate_ring::contract::SessionRef;
@@ -19,6 +19,8 @@ use crate::sim::unsecured::Unsecured;
 pub(crate) struct Turn {
     pub(crate) unsecured: Unsecured,
     pub(crate) plain: Plain,
+    /// Sessions that the edge opened by itself.
+    pub(crate) opened: u64,
     windows: BTreeMap<usize, Window>,
 }
 
@@ -104,7 +106,7 @@ fn peers(worker: &Worker) -> impl Iterator<Item = (SessionRef, SocketAddr, [u8; 
 
 impl Turn {
     pub(crate) fn new(unsecured: Unsecured) -> Self {
-        Self { unsecured, plain: Plain::default(), windows: BTreeMap::new() }
+        Self { unsecured, plain: Plain::default(), opened: 0, windows: BTreeMap::new() }
     }
 
     /// A worker is given these.
@@ -122,6 +124,9 @@ impl Turn {
         letters: u64,
     ) -> Result<(), String> {
         fates(wire, before, worker, judged, letters)?;
+        once(before, worker)?;
+        self.opened +=
+            worker.counters().of(Tally::Connected) - before.counters.of(Tally::Connected);
         let accepted =
             worker.counters().fate(Fate::Accepted) - before.counters.fate(Fate::Accepted);
         let is_good = |judged: &&Judged| judged.fresh.is_some() || judged.is_plain();
@@ -136,17 +141,23 @@ impl Turn {
         let only_strangers = judged.iter().all(|judged| is_strangers(judged.from));
         if !judged.is_empty() && letters == 0 && only_strangers {
             let live = worker.slab().live();
-            if live > before.live {
+            // One for each session that the edge begins by itself.
+            let connects =
+                worker.counters().of(Tally::Connect) - before.counters.of(Tally::Connect);
+            if live > before.live + connects as u32 {
                 return Err(format!("strangers took memory: {} slots, now {live}", before.live));
             }
         }
         Ok(())
     }
 
-    /// Whether the edge was given this record before.
+    /// Whether the edge surely has this record.
     pub(crate) fn knows(&self, origin: Origin) -> bool {
         let Origin::Record(session, sequence) = origin else { return false };
-        self.windows.get(&session).is_some_and(|window| window.seen.contains(&sequence))
+        let has = |window: &Window| {
+            window.seen.contains(&sequence) && !window.doubted.contains(&sequence)
+        };
+        self.windows.get(&session).is_some_and(has)
     }
 
     fn judge(&mut self, datagram: &Datagram) -> Judged {
@@ -195,6 +206,17 @@ impl Turn {
             None => Ok(()),
         }
     }
+}
+
+/// A session begins once and ends once: what is counted is what there is.
+fn once(before: &Before, worker: &Worker) -> Result<(), String> {
+    let count = |tally| worker.counters().of(tally) - before.counters.of(tally);
+    let (began, ended) = (count(Tally::SessionUp), count(Tally::SessionDown));
+    let (was, is) = (before.peers.len() as u64, peers(worker).count() as u64);
+    if was + began != is + ended {
+        return Err(format!("{was} sessions, {began} began and {ended} ended: now {is}"));
+    }
+    Ok(())
 }
 
 /// Nothing fresh is taken for a replay, and nothing but what is fresh is accepted.

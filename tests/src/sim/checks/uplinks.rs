@@ -1,6 +1,6 @@
 //! Does every acknowledged request reach the subscriber, and nothing that no device sent?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,6 +21,8 @@ pub(crate) struct Uplinks {
     allowed: BTreeMap<usize, Vec<(u64, bool)>>,
     /// When a device's messages were last forgotten: where there is no security, with each session.
     forgotten_ms: BTreeMap<usize, u64>,
+    /// Devices whose standing has changed: what they had a session with counts no more.
+    restanding: BTreeSet<usize>,
     /// Answered 2.xx.
     pub(crate) acknowledged: u64,
     /// Seen by the subscriber.
@@ -144,6 +146,11 @@ impl Uplinks {
         self.forgotten_ms.insert(device, ms);
     }
 
+    /// A device's standing changes, and its sessions end.
+    pub(crate) fn on_standing(&mut self, device: usize) {
+        self.restanding.insert(device);
+    }
+
     /// From now on what a device asks is allowed, or not.
     pub(crate) fn on_policy(&mut self, device: usize, ms: u64, allows: bool) {
         self.allowed.entry(device).or_default().push((ms, allows));
@@ -173,7 +180,9 @@ impl Uplinks {
     ) -> Result<(), String> {
         let name = uplink_text(of.0, of.1);
         let asked = self.asked.get(&of).ok_or(format!("{name} was answered and never asked"))?;
-        if code == Code::FORBIDDEN && !self.was(of.0, false, 0) {
+        // What comes by a session that is to end is refused whole.
+        let may_be = self.was(of.0, false, 0) || self.restanding.contains(&of.0);
+        if code == Code::FORBIDDEN && !may_be {
             return Err(format!("{name} was forbidden and nobody forbids it"));
         }
         if !code.is_success() {

@@ -1,5 +1,5 @@
-//! By what does a device reach the edge? A DTLS session that it opens as a client, or nothing at
-//! all: one without security sends its messages as they are.
+//! By what does a device reach the edge? A DTLS session that it opens as a client, or that the edge
+//! opens to it, or nothing at all: one without security sends its messages as they are.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tidegate_dtls::Established;
 use tidegate_dtls::client::{Config, Credential, Randoms, Session as Kept};
 use tidegate_loadgen::device::{Device as Client, OUT_BYTES};
 
+use super::listening::{Listening, Speaker};
 use super::{identity, key};
 use crate::sim::plan::{Cid, DevicePlan, Security};
 
@@ -21,6 +22,8 @@ pub(super) struct Session {
     security: Security,
     config: Arc<Config>,
     client: Option<Client>,
+    /// Where it waits for the edge.
+    listening: Option<Listening>,
     /// It was seen to be up.
     is_told: bool,
     /// What it offers the next time.
@@ -33,12 +36,14 @@ pub(super) struct Session {
 pub(super) enum News {
     /// Its handshake is complete.
     Up,
+    /// The same, and the edge has begun it.
+    Opened,
     /// It has ended.
     Over,
 }
 
 impl Session {
-    pub(super) fn new(plan: &DevicePlan) -> Self {
+    pub(super) fn new(run_seed: u64, plan: &DevicePlan) -> Self {
         let config = Config { return_routability: plan.return_routability, ..Config::default() };
         Self {
             number: plan.number,
@@ -47,6 +52,7 @@ impl Session {
             security: plan.security,
             config: Arc::new(config),
             client: None,
+            listening: plan.listens.then(|| Listening::new(run_seed, plan)),
             is_told: false,
             kept: None,
             retry_ms: 0,
@@ -59,16 +65,24 @@ impl Session {
 
     /// Whether messages can be sent.
     pub(super) fn is_up(&self) -> bool {
-        self.is_plain() || self.client.as_ref().is_some_and(Client::is_up)
+        self.is_plain() || self.is_opened() || self.client.as_ref().is_some_and(Client::is_up)
+    }
+
+    /// Whether the session is one that the edge has opened.
+    fn is_opened(&self) -> bool {
+        self.listening.as_ref().is_some_and(Listening::is_up)
     }
 
     /// When the device may begin one; `None`: it has one, or needs none.
     pub(super) fn begins_ms(&self) -> Option<u64> {
-        (!self.is_plain() && self.client.is_none()).then_some(self.retry_ms)
+        let has_one = self.is_plain() || self.is_opened() || self.client.is_some();
+        (!has_one).then_some(self.retry_ms)
     }
 
     pub(super) fn due_ms(&self) -> Option<u64> {
-        self.client.as_ref().and_then(Client::due_ms)
+        let client = self.client.as_ref().and_then(Client::due_ms);
+        let listening = self.listening.as_ref().and_then(Listening::due_ms);
+        client.into_iter().chain(listening).min()
     }
 
     pub(super) fn on_due(&mut self, now_ms: u64) {
@@ -77,6 +91,9 @@ impl Session {
         {
             client.on_due(now_ms);
         }
+        if let Some(listening) = &mut self.listening {
+            listening.on_due(now_ms);
+        }
     }
 
     /// The messages of a datagram; `None`: nobody reads it.
@@ -84,19 +101,38 @@ impl Session {
         if self.is_plain() {
             return Some(vec![bytes.to_vec()]);
         }
-        let client = self.client.as_mut()?;
-        client.on_datagram(now_ms, bytes);
+        if self.client.is_none() && self.listening.is_none() {
+            return None;
+        }
+        let speaker = Speaker::of(bytes);
         let mut messages = Vec::new();
-        while let Some(message) = client.take_message() {
-            messages.push(message);
+        if let Some(listening) = self.listening.as_mut().filter(|_| speaker != Speaker::Server) {
+            messages = listening.on_datagram(now_ms, &mut bytes.to_vec());
+        }
+        if let Some(client) = self.client.as_mut().filter(|_| speaker != Speaker::Client) {
+            client.on_datagram(now_ms, bytes);
+            while let Some(message) = client.take_message() {
+                messages.push(message);
+            }
         }
         Some(messages)
     }
 
     /// Sends what it wants to send by itself; what is new.
     pub(super) fn polls(&mut self, now_ms: u64, sent: &mut Vec<Vec<u8>>) -> Option<News> {
-        let client = self.client.as_mut()?;
         let mut out = [0; OUT_BYTES];
+        if let Some(listening) = &mut self.listening {
+            sent.extend(listening.take_out());
+            if listening.take_new() {
+                self.client = None;
+                return Some(News::Opened);
+            }
+            if listening.take_closed() {
+                self.retry_ms = now_ms;
+                return Some(News::Over);
+            }
+        }
+        let client = self.client.as_mut()?;
         while let Some(len) = client.poll_transmit(&mut out) {
             sent.push(out[..len].to_vec());
         }
@@ -138,6 +174,9 @@ impl Session {
     /// What a device without power has left of it.
     pub(super) fn forgets(&mut self) {
         self.client = None;
+        if let Some(listening) = &mut self.listening {
+            listening.forgets();
+        }
         self.kept = self.kept.take().filter(|_| self.resumes);
     }
 
@@ -147,7 +186,8 @@ impl Session {
     }
 
     pub(super) fn established(&mut self) -> Option<&mut Established> {
-        self.client.as_mut()?.session()
+        let opened = self.listening.as_mut().and_then(Listening::session);
+        opened.or_else(|| self.client.as_mut()?.session())
     }
 
     /// Length of the Connection ID in records toward it.
@@ -159,6 +199,9 @@ impl Session {
     pub(super) fn seal(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         if self.is_plain() {
             return Some(message.to_vec());
+        }
+        if let Some(listening) = self.listening.as_mut().filter(|listening| listening.is_up()) {
+            return listening.seal(message);
         }
         let mut out = [0; OUT_BYTES];
         let len = self.client.as_mut()?.seal(message, &mut out)?;

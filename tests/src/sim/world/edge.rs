@@ -106,7 +106,7 @@ impl World {
             self.turns.doubt(&judged);
             return self.edge_dies(true);
         }
-        if self.flush_edge() {
+        if self.flush_edge(index) {
             return;
         }
         let letters = self.takes_letters(index);
@@ -125,7 +125,7 @@ impl World {
                 .for_each(|device| self.checks.uplinks.on_forgotten(device, now.ms)),
             Err(text) => self.checks.blame(Err(text)),
         }
-        if self.flush_edge() {
+        if self.flush_edge(index) {
             return;
         }
         let has_written = committed != self.committed(index);
@@ -179,7 +179,7 @@ impl World {
     }
 
     /// Sends what stands in the outbox; true: the dataplane died meanwhile.
-    fn flush_edge(&mut self) -> bool {
+    fn flush_edge(&mut self, index: usize) -> bool {
         let sent: Vec<_> = self.dataplane.outbox.datagrams().collect();
         let sent: Vec<_> = sent.into_iter().map(|(peer, bytes)| (peer, bytes.to_vec())).collect();
         self.dataplane.outbox.clear();
@@ -191,7 +191,7 @@ impl World {
             self.trace.note(self.now_ms, "the edge sends", bytes.len(), &bytes);
             let to = self.place_at(&peer);
             let held = if is_plain(&peer) {
-                let session = self.dataplane.session_at(&peer);
+                let session = self.dataplane.session_at(index, &peer);
                 let device = self.turns.unsecured.who(peer.address());
                 self.checks.wire.on_plain(self.now_ms, device, session, &bytes)
             } else {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use tidegate_controlplane::core::{Reply, Request};
 use tidegate_dataplane::fate::{Counters, Gauge};
+use tidegate_dataplane::slab::State;
 use tidegate_faults::Doom;
 
 use super::super::dataplane::{Datagram, Origin};
@@ -289,6 +290,12 @@ impl World {
             let used = worker.up().capacity() - worker.up().free_bytes();
             if used > 0 {
                 return Err(format!("{used} bytes of worker {index}'s ring are not released"));
+            }
+            let slab = worker.slab();
+            let reserved = |slot: &u32| slab.get(*slot).state() == State::Reserved;
+            let reserved = (0..slab.used()).filter(reserved).count();
+            if reserved > 0 {
+                return Err(format!("{reserved} slots of worker {index} wait for nothing"));
             }
             let bodies = worker.upload_bytes();
             if bodies > 0 {

@@ -140,6 +140,7 @@ impl World {
         let plan = &self.plan.devices[place];
         let number = plan.number;
         let stamp = self.turns.plain.on_ordered(number, allows);
+        self.checks.uplinks.on_standing(number);
         set_security(&*self.control.store, plan, allows, stamp);
         self.note("security", number, &[u8::from(allows)]);
         self.requests(
