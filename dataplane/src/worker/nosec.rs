@@ -81,10 +81,11 @@ impl NoSec {
     fn find(&self, peer: &Peer) -> Option<(Address, Known)> {
         let (ip, port) = (peer.ip_bytes(), peer.port());
         let known = |address| Some((address, *self.by_address.get(&address)?));
-        known((ip, port)).or_else(|| known((ip, ANY_PORT))).or_else(|| {
-            let mut all = self.by_address.iter().filter(|_| has(Bug::PortNotAsked));
-            all.find(|((named, _), _)| *named == ip).map(|(address, known)| (*address, *known))
-        })
+        if has(Bug::PortNotAsked) {
+            let named = self.by_address.iter().find(|((named, _), _)| *named == ip);
+            return named.map(|(address, known)| (*address, *known));
+        }
+        known((ip, port)).or_else(|| known((ip, ANY_PORT)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore};
 use tidegate_controlplane::control::Limits;
-use tidegate_controlplane::core::{ConfirmedBy, Core, LinkId, Now, RequestId};
+use tidegate_controlplane::core::{Core, LinkId, Now, RequestId};
 use tidegate_controlplane::edge::window::Window;
 use tidegate_controlplane::edge::writes::{WriteId, Writes};
 use tidegate_controlplane::store::memory::MemoryStore;
@@ -18,6 +18,7 @@ use tidegate_faults::{Doom, Point};
 use tidegate_ring::{Consumer, Producer};
 
 use super::death::{dies_at, lives};
+use super::plan::Plan;
 use super::seed;
 
 /// The process, or what it left behind.
@@ -31,7 +32,7 @@ pub(crate) struct ControlPlane {
     pub(crate) writes: Writes,
     pub(crate) is_syncing: bool,
     pub(crate) sync_ms: u64,
-    confirmed_by: ConfirmedBy,
+    limits: Limits,
     /// The store takes nothing.
     pub(crate) is_full: bool,
     pub(crate) links: Vec<Link>,
@@ -60,7 +61,7 @@ pub(crate) struct Link {
 }
 
 impl ControlPlane {
-    pub(crate) fn new(run_seed: u64, confirmed_by: ConfirmedBy) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         let retention = Retention { entries_max: 1_000, bytes_max: 1 << 20, age_max_ms: 1 << 40 };
         Self {
             core: None,
@@ -69,7 +70,11 @@ impl ControlPlane {
             writes: Writes::default(),
             is_syncing: false,
             sync_ms: 0,
-            confirmed_by,
+            limits: Limits {
+                confirmed_by: plan.confirmed_by,
+                device_uplinks: plan.device_uplinks,
+                ..limits()
+            },
             is_full: false,
             links: Vec::new(),
             stalls_until_ms: 0,
@@ -79,7 +84,7 @@ impl ControlPlane {
             started_ms: 0,
             last_link: 0,
             last_request: 0,
-            random: seed::stream(run_seed, "control plane", 0),
+            random: seed::stream(plan.seed, "control plane", 0),
         }
     }
 
@@ -94,7 +99,7 @@ impl ControlPlane {
         let mut own_seed = [0; 32];
         self.random.fill_bytes(&mut own_seed);
         let store: Arc<dyn Store> = self.store.clone();
-        let limits = Limits { confirmed_by: self.confirmed_by, ..limits() };
+        let limits = self.limits.clone();
         let now = self.now(ms, unix_ms);
         self.core = Some(Core::new(now, store, vault(), limits, Vec::new(), own_seed)?);
         self.has_publisher = false;

@@ -82,6 +82,8 @@ pub(crate) enum Said {
     Up,
     /// A request leaves for the first time; `in_bursts`: its body does.
     Asked { serial: u32, method: u8, confirmable: bool, in_bursts: bool },
+    /// It asks to observe what the edge has for it, or for more of that.
+    AskedToWatch { serial: u32 },
     /// It asks for the rest of a response, by a request that stands for itself where that is gone.
     AskedForRest { serial: u32 },
     /// A response to it came.
@@ -405,6 +407,9 @@ impl Device {
         self.seals(exchange.message());
         let request = &exchange.request;
         let serial = (!request.is_watch).then_some(request.serial);
+        if request.is_watch {
+            self.said.push(Said::AskedToWatch { serial: request.serial });
+        }
         self.remembers((request.token(), serial));
         self.current = Some(exchange);
     }
@@ -538,7 +543,8 @@ impl Device {
     fn on_watched(&mut self, now_ms: u64, version: Option<u32>, code: Code, payload: Vec<u8>) {
         if version.is_none() || !code.is_success() {
             self.rests_until_ms = now_ms + REST_MS;
-            self.wants_watch = self.wants_last;
+            // Who is too fast asks again.
+            self.wants_watch = self.wants_last || code == Code::TOO_MANY_REQUESTS;
             return;
         }
         self.wants_watch = false;
@@ -569,8 +575,11 @@ pub(crate) fn uplink_text(device: usize, serial: u32) -> String {
 
 /// A text with so many bytes behind it, by its number.
 pub(crate) fn padded<const N: usize>(text: String, bytes: [usize; N], number: u32) -> String {
-    text + &" .".repeat(bytes[number as usize % N] / 2)
+    text + &PADDING.repeat(bytes[number as usize % N] / PADDING.len())
 }
+
+/// What makes a text longer.
+pub(crate) const PADDING: &str = " .";
 
 /// The PSK identity of a device.
 pub(crate) fn identity(number: usize) -> String {

@@ -5,6 +5,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tidegate_controlplane::core::ConfirmedBy;
 use tidegate_faults::{Doom, Point};
+use tidegate_ring::policy::Rate;
 
 use super::seed;
 
@@ -21,6 +22,8 @@ pub struct Plan {
     pub(crate) ring_bytes: usize,
     /// What a 2.xx to an uplink means.
     pub(crate) confirmed_by: ConfirmedBy,
+    /// How many uplinks of one device are let through.
+    pub(crate) device_uplinks: Rate,
     pub(crate) devices: Vec<DevicePlan>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) actions: Vec<Action>,
@@ -212,6 +215,7 @@ impl Plan {
             storm_ms,
             ring_bytes: if random.random_range(0..4) == 0 { 1 << 19 } else { 1 << 20 },
             confirmed_by: confirmed_by(seed),
+            device_uplinks: device_uplinks(seed),
             devices,
             faults: Vec::new(),
             actions: Vec::new(),
@@ -323,6 +327,14 @@ fn confirmed_by(seed: u64) -> ConfirmedBy {
         0 | 1 => ConfirmedBy::Store,
         2 => ConfirmedBy::Ring,
         _ => ConfirmedBy::Destination,
+    }
+}
+
+/// In a quarter of the runs two at once, and then one in a quarter of a minute.
+fn device_uplinks(seed: u64) -> Rate {
+    match seed::stream(seed, "quota", 0).random_range(0..4) {
+        0 => Rate { interval_us: 15_000_000, burst: 2 },
+        _ => Rate::default(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 use tidegate_faults::Point;
 
+use super::device::PADDING;
 use super::planted::Hunt;
 use super::runner::Summary;
 
@@ -62,7 +63,9 @@ pub fn planted(hunts: &[Hunt], budget: u64) -> String {
             Some((seeds, how)) => (seeds.to_string(), how.as_str()),
             None => ("–".to_owned(), "not found"),
         };
-        let how = how.split_once(" s: ").map_or(how, |(_, how)| how).replace('|', "\\|");
+        let how = how.split_once(" s: ").map_or(how, |(_, how)| how);
+        // Without what makes bodies long.
+        let how = how.replace(PADDING, "").replace('|', "\\|");
         let _ = writeln!(text, "| {} | {seeds} | {how} |", bug.help());
     }
     text

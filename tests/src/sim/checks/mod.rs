@@ -3,6 +3,7 @@
 mod downlinks;
 mod outbox;
 mod plain;
+mod quota;
 mod states;
 mod turn;
 mod uplinks;
@@ -18,6 +19,9 @@ pub(crate) use uplinks::{Event, Uplinks, answer_text};
 pub(crate) use values::{Values, value_text};
 pub(crate) use wire::Wire;
 
+use quota::Quota;
+use tidegate_ring::policy::Rate;
+
 /// What time it is, and how often something was interrupted so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Interruptions {
@@ -32,6 +36,7 @@ pub(crate) struct Interruptions {
 #[derive(Default)]
 pub(crate) struct Checks {
     pub(crate) uplinks: Uplinks,
+    pub(crate) quota: Quota,
     pub(crate) downlinks: Downlinks,
     pub(crate) outbox: Outbox,
     pub(crate) values: Values,
@@ -42,6 +47,11 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
+    /// Nothing has happened yet; `device_uplinks`: how many of one device are let through.
+    pub(crate) fn new(device_uplinks: Rate) -> Self {
+        Self { quota: Quota::new(device_uplinks), ..Self::default() }
+    }
+
     /// Keeps the first.
     pub(crate) fn blame(&mut self, result: Result<(), String>) {
         if let Err(text) = result

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use rand::Rng;
 use rand::rngs::StdRng;
+use tidegate_coap::code::Code;
 use tidegate_coap::option::Number;
 use tidegate_controlplane::core::{Body, ConfirmedBy, Reply, Request, RequestId};
 use tidegate_controlplane::model::{
@@ -285,6 +286,7 @@ impl World {
             Said::Asked { serial, method, confirmable, in_bursts } => {
                 self.note("asks", number, &serial.to_be_bytes());
                 let before = self.checks.interruptions;
+                self.checks.quota.on_asked((number, serial), self.now_ms);
                 let device = &mut self.devices[place];
                 let sent = (method, device.spoken(), device.late(self.now_ms));
                 self.checks.uplinks.on_asked(
@@ -295,12 +297,21 @@ impl World {
                 );
                 Ok(())
             }
+            Said::AskedToWatch { serial } => {
+                self.checks.quota.on_asked((number, serial), self.now_ms);
+                Ok(())
+            }
             Said::AskedForRest { serial } => {
+                self.checks.quota.on_asked((number, serial), self.now_ms);
                 self.checks.uplinks.on_asked_for_rest((number, serial));
                 Ok(())
             }
             Said::Answered { serial, code, payload } => {
                 self.note("is answered", number, &[code.0]);
+                if code == Code::TOO_MANY_REQUESTS {
+                    let is_plain = self.devices[place].is_plain();
+                    self.checks.quota.on_limited((number, serial), is_plain)?;
+                }
                 let is_kept = self.plan.confirmed_by == ConfirmedBy::Ring
                     || self.checks.outbox.has_had((number, serial));
                 self.checks.uplinks.on_answered((number, serial), (code, &payload), is_kept)
