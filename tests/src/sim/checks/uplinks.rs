@@ -188,9 +188,11 @@ impl Uplinks {
         if !code.is_success() {
             let longest = name.len().max(answer_text(of.0, of.1).len());
             let expected = match code {
-                Code::SERVICE_UNAVAILABLE | Code::GATEWAY_TIMEOUT | Code::FORBIDDEN => true,
+                Code::SERVICE_UNAVAILABLE
+                | Code::GATEWAY_TIMEOUT
+                | Code::FORBIDDEN
                 // Whether it may be is another checker's question.
-                Code::TOO_MANY_REQUESTS => true,
+                | Code::TOO_MANY_REQUESTS => true,
                 // What had come of a body, or was left of an answer, is gone with the dataplane.
                 Code::REQUEST_ENTITY_INCOMPLETE => longest > BLOCK_BYTES,
                 _ => false,

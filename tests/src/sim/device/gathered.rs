@@ -87,7 +87,8 @@ impl Gathered {
         self.blocks = size2.div_ceil(16 << szx);
         (self.quiet_ms, self.asked) = (now_ms + patience_ms(self.is_con), 0);
         self.parts.insert(number, response.payload.to_vec());
-        let here = (0..).take_while(|number| self.parts.contains_key(number)).count() as u32;
+        let here =
+            (0..self.blocks).take_while(|number| self.parts.contains_key(number)).count() as u32;
         if here == self.blocks {
             return Heard::Whole(std::mem::take(&mut self.parts).into_values().flatten().collect());
         }
