@@ -44,6 +44,29 @@ fn a_long_request_goes_block_by_block() {
     assert_eq!(story.hears(device), None);
 }
 
+/// A device that lost the first block and says so with the ACK of the last one has not got the
+/// message: it is delivered once it has it all.
+#[test]
+fn a_body_that_has_to_go_again_is_not_delivered() {
+    let (mut story, device) = with_blocks_of(128);
+    let body = body_of(200);
+    sends(&mut story, &body);
+    for code in [Code::CONTINUE, Code::REQUEST_ENTITY_INCOMPLETE] {
+        let request = heard(&mut story, device);
+        let request = Message::parse(&request).expect("a message");
+        let block1 = Block::of(&request.options, Number::BLOCK1).expect("Block1");
+        let reply = message(Type::Ack, code, request.mid, &request.token, |writer| {
+            if code == Code::CONTINUE {
+                writer.option_uint(Number::BLOCK1, block1.value());
+            }
+        });
+        story.sends(device, &reply);
+    }
+    assert_eq!(steps(&story), [(Step::Sent, 0)]);
+    assert_eq!(takes(&mut story, device, 128), body);
+    assert_eq!(steps(&story), [(Step::Sent, 0), (Step::Delivered, 0), (Step::Responded, 1)]);
+}
+
 /// RFC 9175 section 3.4: all blocks of a body have one tag, which no other body has.
 #[test]
 fn each_body_has_a_request_tag_of_its_own() {

@@ -278,11 +278,9 @@ impl Worker {
         match downlink.coap.on_response(response, Understood::RESPONSE) {
             Turn::Responded { reply, acknowledges } => {
                 self.reply(slot, response, reply, Told::EmptyAck, outbox);
-                if acknowledges && is_last {
-                    self.tell(now, &told, Step::Delivered, FailReason::None, false, &[]);
-                }
                 let number = number.expect("it was just found");
-                self.on_responded_downlink(now, slot, number, (response, bytes), outbox);
+                let delivered = (acknowledges && is_last).then_some(told);
+                self.on_responded_downlink(now, slot, number, delivered, (response, bytes), outbox);
             }
             Turn::Rejected(reply) => {
                 self.counters.tally(Tally::MessageStray);
@@ -292,12 +290,13 @@ impl Worker {
         }
     }
 
-    /// Its response, or the one to a block of it.
+    /// Its response, or the one to a block of it. `delivered`: it acknowledges the request's end.
     fn on_responded_downlink(
         &mut self,
         now: Now,
         slot: u32,
         number: u32,
+        delivered: Option<OutcomeOf>,
         (response, bytes): (&Message<'_>, &[u8]),
         outbox: &mut Outbox,
     ) {
@@ -307,7 +306,13 @@ impl Worker {
         if let Some(observation) = first.and_then(|downlink| downlink.observation) {
             self.on_registered(now, observation, response);
         }
-        match self.on_block_response(number, response) {
+        let follows = self.on_block_response(number, response);
+        let is_read = self.downlinks.get_mut(number).is_some_and(|it| it.fetching.is_some());
+        if let Some(told) = delivered.filter(|_| is_read || !matches!(follows, Follows::Block)) {
+            // Who wants the request once more, from its beginning or with Echo, has not taken it.
+            self.tell(now, &told, Step::Delivered, none, false, &[]);
+        }
+        match follows {
             Follows::Nothing => {
                 self.finish_downlink(now, number, Step::Responded, none, bytes, outbox);
             }
