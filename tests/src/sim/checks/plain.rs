@@ -87,7 +87,11 @@ impl Plain {
             if before.is_some_and(|(before, _)| before == session) {
                 continue;
             }
-            if !known.is_changed && before.is_some_and(|(_, before)| before == reasons) {
+            // Rings of two workers have no order: which of its sessions there is the newer one, the
+            // control plane may get wrong.
+            let is_elsewhere = known.sessions.keys().any(|worker| *worker != index);
+            let may_change = known.is_changed || is_elsewhere;
+            if !may_change && before.is_some_and(|(_, before)| before == reasons) {
                 return Err(format!("the plain session of device {device} became another one"));
             }
             known.sessions.insert(index, (session, reasons));

@@ -129,7 +129,8 @@ impl Turn {
             worker.counters().of(Tally::Connected) - before.counters.of(Tally::Connected);
         let accepted =
             worker.counters().fate(Fate::Accepted) - before.counters.fate(Fate::Accepted);
-        let is_good = |judged: &&Judged| judged.fresh.is_some() || judged.is_plain();
+        let is_good =
+            |judged: &&Judged| judged.fresh.or(judged.doubted).is_some() || judged.is_plain();
         if accepted < judged.iter().filter(is_good).count() as u64 {
             // One that comes before its session is up may find no room: it counts when it comes
             // again.
