@@ -308,8 +308,10 @@ impl Worker {
         }
         let follows = self.on_block_response(number, response);
         let is_read = self.downlinks.get_mut(number).is_some_and(|it| it.fetching.is_some());
-        if let Some(told) = delivered.filter(|_| is_read || !matches!(follows, Follows::Block)) {
-            // Who wants the request once more, from its beginning or with Echo, has not taken it.
+        // Who wants the request once more, from its beginning or with Echo, has not taken it.
+        let wants_it_again = matches!(follows, Follows::Block) && !is_read;
+        let is_taken = !wants_it_again || has(Bug::DeliveredByABlock);
+        if let Some(told) = delivered.filter(|_| is_taken) {
             self.tell(now, &told, Step::Delivered, none, false, &[]);
         }
         match follows {
