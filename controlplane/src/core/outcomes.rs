@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 use super::credentials::from_the_wire;
 use super::lane::Phase;
 use super::measure::Happened;
-use super::messages::rest_ms;
+use super::messages::{OUTCOME_MAX_MS, rest_ms};
 use super::uplink_json::{Circumstances, uplink_json};
 use super::{Core, Kept, LinkId, Now, Reply, RequestId, Ticket};
 use crate::model::{
@@ -87,6 +87,7 @@ impl Core {
         outcome: &Outcome,
     ) -> Option<(bool, bool)> {
         let open = self.messages.get_mut(device, id)?;
+        let was_waiting = !matches!(open.phase, Phase::UnderWay);
         open.phase = Phase::UnderWay;
         let status = &mut open.message.status;
         let before = status.sent_unix_ms;
@@ -94,6 +95,10 @@ impl Core {
         let is_first = before.is_none() && status.sent_unix_ms.is_some();
         let span_ms = status.delivered_unix_ms.zip(status.sent_unix_ms);
         let span_ms = span_ms.map_or(0, |(delivered, sent)| delivered.saturating_sub(sent));
+        if was_waiting {
+            // It went back to the queue while a worker had it: what follows may be lost as well.
+            self.messages.set_due(device, id, now.ms + OUTCOME_MAX_MS);
+        }
         if matches!(step, Step::Delivered | Step::Responded) {
             self.on_sign_of_life(now, device);
         }

@@ -191,6 +191,25 @@ fn what_a_restarted_worker_had_is_sent_again_or_has_failed() {
     assert_eq!(story.state(now_or_never), MessageState::Failed(Failure::Restarted));
 }
 
+/// A worker says that it has sent what went back to the queue meanwhile, and then no more: it does
+/// not keep those behind it waiting until it expires.
+#[test]
+fn what_is_sent_after_it_went_back_is_given_up_as_well() {
+    let mut story = Story::new();
+    story.hello(1);
+    let first = story.sends(QueueMode::Queued, b"1");
+    story.sends(QueueMode::Queued, b"2");
+    story.session_up(1);
+    story.hello(2);
+    assert_eq!(story.state(first), MessageState::Queued);
+    story.outcome(first, Step::Sent, false);
+    story.uplink(1, Code::PUT, b"");
+    assert_eq!(story.handed_over(), [first], "it is under way");
+    story.waits_ms(OUTCOME_MAX_MS);
+    story.uplink(2, Code::PUT, b"");
+    assert_eq!(story.handed_over(), [first, first]);
+}
+
 /// Both restart at once: what the store and the new Hello say is enough.
 #[test]
 fn both_planes_may_restart_at_once() {
