@@ -95,8 +95,8 @@ impl Gathered {
         if self.is_con { Heard::Nothing } else { self.of_sets(number, here) }
     }
 
-    /// The edge is told once of each set: that it is whole, or, when the next one has begun, what is
-    /// missing of it.
+    /// The edge is told once of each set: that it is whole, or, when the next one has begun, what
+    /// is missing of it.
     fn of_sets(&mut self, number: u32, here: u32) -> Heard {
         if here / MAX_PAYLOADS > self.sets && here.is_multiple_of(MAX_PAYLOADS) {
             self.sets = here / MAX_PAYLOADS;
@@ -118,6 +118,6 @@ fn patience_ms(is_con: bool) -> u64 {
 
 /// RFC 9177 section 7.2.
 const NON_RECEIVE_TIMEOUT_MS: u64 = 4_000;
-/// How often a reader asks in vain. *Why no more:* the edge keeps an answer for 64 s behind the last
-/// word about it, and an application that is asked again is asked twice.
+/// How often a reader asks in vain. *Why no more:* the edge keeps an answer for 64 s behind the
+/// last word about it, and an application that is asked again is asked twice.
 const ASKED_MAX: u32 = 2;
