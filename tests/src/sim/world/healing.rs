@@ -41,15 +41,7 @@ impl World {
                 }
             }
             Kind::Rebind { device } => self.rebinds(device, number),
-            Kind::Swap { device, other } => {
-                if let (Some(one), Some(other)) = (self.place(device), self.place(other)) {
-                    let addresses = (self.devices[one].address, self.devices[other].address);
-                    if self.may_have(one, addresses.1) && self.may_have(other, addresses.0) {
-                        self.devices[one].address = addresses.1;
-                        self.devices[other].address = addresses.0;
-                    }
-                }
-            }
+            Kind::Swap { device, other } => self.swaps_addresses(device, other),
             Kind::Reuse { device, other } => self.takes_old_address(other, device, number),
             Kind::Reboot { device } => {
                 if let Some(place) = self.place(device) {
@@ -93,6 +85,16 @@ impl World {
             }
         }
         self.at(until_ms, Event::FaultEnds(number));
+    }
+
+    fn swaps_addresses(&mut self, device: usize, other: usize) {
+        if let (Some(one), Some(other)) = (self.place(device), self.place(other)) {
+            let addresses = (self.devices[one].address, self.devices[other].address);
+            if self.may_have(one, addresses.1) && self.may_have(other, addresses.0) {
+                self.devices[one].address = addresses.1;
+                self.devices[other].address = addresses.0;
+            }
+        }
     }
 
     /// `other` gets the address that `device` moves away from.
@@ -274,17 +276,7 @@ impl World {
         self.checks.blame(held);
     }
 
-    fn is_drained(&mut self) -> Result<(), String> {
-        let unsaved = self.control.unsynced.len() + self.control.writes.unsaved();
-        if !self.broker.is_idle() || unsaved > 0 {
-            return Err("publishes or writes are left".to_owned());
-        }
-        for link in &self.control.links {
-            let left = link.window.outstanding();
-            if left > 0 || link.window.has_outgoing() {
-                return Err(format!("{left} entries of worker {} are not finished", link.worker));
-            }
-        }
+    fn workers_are_drained(&mut self) -> Result<(), String> {
         for (index, seat) in self.dataplane.seats.iter_mut().enumerate() {
             let Some(worker) = &mut seat.worker else { return Err("a worker is missing".into()) };
             let used = worker.up().capacity() - worker.up().free_bytes();
@@ -302,6 +294,21 @@ impl World {
                 return Err(format!("{bodies} bytes of bodies are left in worker {index}"));
             }
         }
+        Ok(())
+    }
+
+    fn is_drained(&mut self) -> Result<(), String> {
+        let unsaved = self.control.unsynced.len() + self.control.writes.unsaved();
+        if !self.broker.is_idle() || unsaved > 0 {
+            return Err("publishes or writes are left".to_owned());
+        }
+        for link in &self.control.links {
+            let left = link.window.outstanding();
+            if left > 0 || link.window.has_outgoing() {
+                return Err(format!("{left} entries of worker {} are not finished", link.worker));
+            }
+        }
+        self.workers_are_drained()?;
         let now = self.control.now(self.now_ms, self.unix_ms());
         let to = self.control.next_request();
         let Some(core) = &mut self.control.core else { return Err("there is no core".into()) };

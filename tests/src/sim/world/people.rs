@@ -284,17 +284,7 @@ impl World {
                 Ok(())
             }
             Said::Asked { serial, method, confirmable, in_bursts } => {
-                self.note("asks", number, &serial.to_be_bytes());
-                let before = self.checks.interruptions;
-                self.checks.quota.on_asked((number, serial), self.now_ms);
-                let device = &mut self.devices[place];
-                let sent = (method, device.spoken(), device.late(self.now_ms));
-                self.checks.uplinks.on_asked(
-                    (number, serial),
-                    sent,
-                    (confirmable, in_bursts),
-                    before,
-                );
+                self.hears_request(place, (number, serial), method, (confirmable, in_bursts));
                 Ok(())
             }
             Said::AskedToWatch { serial } => {
@@ -345,6 +335,21 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    fn hears_request(
+        &mut self,
+        place: usize,
+        (number, serial): (usize, u32),
+        method: u8,
+        how: (bool, bool),
+    ) {
+        self.note("asks", number, &serial.to_be_bytes());
+        self.checks.quota.on_asked((number, serial), self.now_ms);
+        let before = self.checks.interruptions;
+        let device = &mut self.devices[place];
+        let sent = (method, device.spoken(), device.late(self.now_ms));
+        self.checks.uplinks.on_asked((number, serial), sent, how, before);
     }
 
     fn device_sends(&mut self, place: usize, bytes: &[u8]) {
