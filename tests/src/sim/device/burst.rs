@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use rand::Rng;
 use rand::rngs::StdRng;
 use tidegate_coap::code::Code;
+use tidegate_coap::content_format::MISSING_BLOCKS;
 use tidegate_coap::message::{Message, Token, Type, Writer};
 use tidegate_coap::option::Number;
 
@@ -335,7 +336,7 @@ impl Device {
 
 /// Whether the edge has a part of a request and wants others.
 pub(super) fn asks_for_blocks(response: &Message<'_>) -> bool {
-    let is_said = response.options.content_format() == Some(272);
+    let is_said = response.options.content_format() == Some(MISSING_BLOCKS);
     is_said && response.code == Code::REQUEST_ENTITY_INCOMPLETE
 }
 
